@@ -1,0 +1,44 @@
+# make demo | test | check | bench: each makes .venv and installs what it needs where it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo test check bench train format clean
+
+demo: $(VENV)/.run
+	$(BIN)/streamer demo $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.run
+	$(BIN)/python -m benchmarks throughput $(ARGS)
+
+# make train RECIPE=sr_lite_x2_live DATA=folder
+train: $(VENV)/.dev
+	$(BIN)/python -m export train --recipe $(RECIPE) --data $(DATA) $(ARGS)
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+# What running needs, without torch; what developing needs comes on top of it.
+$(VENV)/.run: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Streamer needs Python 3.11 or newer; run: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[cpu]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/pip install --quiet --editable '.[cpu,export,dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Streamer: a real-time streaming video enhancer."""

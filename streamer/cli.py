@@ -1,0 +1,194 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from streamer.config import (
+    SINK_HELP,
+    SOURCE_HELP,
+    EncodeSettings,
+    SinkSpec,
+    StreamSettings,
+    parse_sink,
+    redacted,
+)
+from streamer.errors import StreamerError, deliberate
+
+app = typer.Typer(
+    name="streamer",
+    help="Real-time streaming video enhancer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEMO_SOURCE = "synthetic:640x360@30"
+
+Scale = Annotated[int, typer.Option(help="Lines out per line in: 1, 2, 3 or 4.")]
+Budget = Annotated[float, typer.Option(help="Allowed milliseconds from arrival to the outputs.")]
+Backend = Annotated[str, typer.Option(help="What runs the networks: auto, ort-cpu, reference.")]
+TierName = Annotated[
+    str | None, typer.Option("--tier", help="A network by name, or plain for none at all.")
+]
+Duration = Annotated[float | None, typer.Option(help="Stop after so many seconds.")]
+Report = Annotated[Path | None, typer.Option(help="Write the run's numbers to this JSON file.")]
+Host = Annotated[str, typer.Option(help="Address of the page; 127.0.0.1 is this machine only.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")]
+Bitrate = Annotated[int | None, typer.Option("--bitrate-kbps", help="Encoder's bitrate.")]
+Crf = Annotated[int, typer.Option(help="Quality of files, 0 (lossless) to 51 (worst).")]
+Preset = Annotated[str | None, typer.Option(help="libx264 preset, ultrafast to slow.")]
+
+
+@app.command()
+def demo(
+    source: Annotated[str, typer.Option(help=f"What to show: {SOURCE_HELP}")] = DEMO_SOURCE,
+    scale: Scale = 2,
+    budget_ms: Budget = 80.0,
+    backend: Backend = "auto",
+    tier: TierName = None,
+    duration: Duration = None,
+    report: Report = None,
+    host: Host = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the page; 8080 or a free one.")
+    ] = None,
+) -> None:
+    """A synthetic camera, enhanced, on a page in the browser: before and after."""
+    settings = _settings(
+        source=source,
+        sinks=(SinkSpec(kind="webrtc"),),
+        name="demo",
+        scale=scale,
+        budget_ms=budget_ms,
+        backend=backend,
+        tier=tier,
+        duration_s=duration,
+    )
+    from streamer.running import run_stream
+
+    _finish(run_stream(settings, host=host, port=port, report=report))
+
+
+@app.command()
+def run(
+    source: Annotated[str, typer.Argument(help=SOURCE_HELP)],
+    to: Annotated[list[str] | None, typer.Option(help=SINK_HELP)] = None,
+    scale: Scale = 2,
+    budget_ms: Budget = 80.0,
+    backend: Backend = "auto",
+    tier: TierName = None,
+    duration: Duration = None,
+    report: Report = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    bitrate_kbps: Bitrate = None,
+    crf: Crf = 18,
+    preset: Preset = None,
+) -> None:
+    """Enhance one stream: SOURCE in, every --to out."""
+    settings = _settings(
+        source=source,
+        sinks=tuple(parse_sink(text) for text in to or ()),
+        scale=scale,
+        budget_ms=budget_ms,
+        backend=backend,
+        tier=tier,
+        duration_s=duration,
+        encode=EncodeSettings(bitrate_kbps=bitrate_kbps, crf=crf, preset=preset),
+    )
+    from streamer.running import run_stream
+
+    _finish(run_stream(settings, host=host, port=port, report=report))
+
+
+@app.command()
+def probe(
+    source: Annotated[str, typer.Argument(help=SOURCE_HELP)],
+    as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
+) -> None:
+    """What comes in, and which tiers this machine can hold for it."""
+    from streamer.probe import as_text, probe_source
+
+    found = asyncio.run(probe_source(source))
+    typer.echo(json.dumps(found, indent=2) if as_json else as_text(found))
+
+
+@app.command()
+def describe(
+    config: Annotated[Path | None, typer.Argument(help="A YAML file of streams.")] = None,
+    scale: Scale = 2,
+    budget_ms: Budget = 80.0,
+    backend: Backend = "auto",
+    tier: TierName = None,
+) -> None:
+    """The chain, its engines and its latency budget, without running it."""
+    from streamer.describe import describe_stream
+    from streamer.settings_file import read_settings
+
+    streams = (
+        read_settings(config)
+        if config is not None
+        else (
+            _settings(
+                source=DEMO_SOURCE,
+                sinks=(SinkSpec(kind="webrtc"),),
+                name="demo",
+                scale=scale,
+                budget_ms=budget_ms,
+                backend=backend,
+                tier=tier,
+            ),
+        )
+    )
+    typer.echo("\n\n".join(describe_stream(settings) for settings in streams))
+
+
+def main() -> None:
+    """Run the command; deliberate errors become one sentence and exit code 2."""
+    logging.basicConfig(level=logging.WARNING, format="streamer: %(message)s", stream=sys.stderr)
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        _fail(f"{_sentence(error.format_message())}; run: streamer --help")
+    except click.Abort:
+        sys.exit(130)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (StreamerError, BaseExceptionGroup) as error:
+        found = list(deliberate(error))
+        if not found:
+            raise
+        _fail(str(found[0]))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _settings(*, tier: str | None, **others: Any) -> StreamSettings:
+    if tier == "plain":
+        return StreamSettings(**{**others, "backend": "reference"})
+    return StreamSettings(variant=tier, **others)
+
+
+def _finish(running: Coroutine[Any, Any, int]) -> None:
+    code = asyncio.run(running)
+    if code:
+        raise typer.Exit(code)
+
+
+def _fail(message: str) -> None:
+    typer.echo(f"streamer: {redacted(message)}", err=True)
+    sys.exit(2)
+
+
+def _sentence(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")

@@ -1,0 +1,152 @@
+"""Settings, checked when they are made and never changed after."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from streamer.errors import ConfigError
+
+SCALES = (1, 2, 3, 4)
+FILE_SUFFIXES: Mapping[str, str] = MappingProxyType(
+    {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
+)
+"""What a file sink's ending says about its container, by libav's name."""
+
+SOURCE_HELP = "a file, an image sequence (frames/%04d.png), device:/dev/video0 or synthetic:"
+SINK_HELP = "webrtc:, out.mp4, out.mkv, out.ts, y4m:FILE, y4m:- or null:"
+
+SourceKind = Literal["file", "device", "synthetic"]
+SinkKind = Literal["webrtc", "file", "y4m", "null"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkSpec:
+    """One output as the user wrote it, taken apart."""
+
+    kind: SinkKind
+    target: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody watches while it happens."""
+        return self.kind == "webrtc"
+
+    @property
+    def label(self) -> str:
+        """How logs, metrics and reports call it."""
+        return f"{self.kind}:{Path(self.target).name}" if self.target else self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeSettings:
+    """How the one encode of a rendition is done."""
+
+    bitrate_kbps: int | None = None
+    """Average and ceiling of a live stream; ``None`` takes it from the size and rate."""
+    crf: int = 18
+    """Quality of a file, libx264's scale: 0 lossless, 51 worst."""
+    preset: str | None = None
+    """A libx264 preset; ``None`` takes ``ultrafast`` live and ``veryfast`` for files."""
+
+    def __post_init__(self) -> None:
+        if self.bitrate_kbps is not None and not 100 <= self.bitrate_kbps <= 200_000:
+            raise ConfigError(
+                f"a bitrate of {self.bitrate_kbps} kbit/s is out of range; use 100 to 200000"
+            )
+        if not 0 <= self.crf <= 51:
+            raise ConfigError(f"crf {self.crf} is out of range; use 0 (lossless) to 51 (worst)")
+        presets = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow")
+        if self.preset is not None and self.preset not in presets:
+            raise ConfigError(
+                f"there is no encoder preset {self.preset!r}; use one of: {', '.join(presets)}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSettings:
+    """One stream: what comes in, what is done, where it goes."""
+
+    source: str
+    sinks: tuple[SinkSpec, ...]
+    name: str = "live"
+    scale: int = 2
+    budget_ms: float = 80.0
+    """From arrival to the sinks; what cannot be enhanced within it gets a cheaper tier."""
+    backend: str = "auto"
+    variant: str | None = None
+    """A network by name; ``None`` takes the default one."""
+    duration_s: float | None = None
+    encode: EncodeSettings = EncodeSettings()
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise ConfigError(f"--scale {self.scale} is not possible; use 1, 2, 3 or 4")
+        if not 1 <= self.budget_ms <= 60_000:
+            raise ConfigError(
+                f"--budget-ms {self.budget_ms:g} is out of range; use 1 to 60000 (80 is usual)"
+            )
+        if self.duration_s is not None and not self.duration_s > 0:
+            raise ConfigError(f"--duration {self.duration_s:g} must be more than 0 seconds")
+        if not self.sinks:
+            raise ConfigError(f"there is no output; add --to with {SINK_HELP}")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", self.name):
+            raise ConfigError(
+                f"{self.name!r} is no name for a stream; use 1 to 64 letters, digits, - _ ."
+            )
+        self._check_targets()
+
+    @property
+    def is_offline(self) -> bool:
+        """A file in and only files out: nothing is dropped, the links wait."""
+        return source_kind(self.source) == "file" and not any(s.is_live for s in self.sinks)
+
+    def _check_targets(self) -> None:
+        targets = [s.target for s in self.sinks if s.target]
+        if len(targets) != len(set(targets)):
+            raise ConfigError("two outputs have the same name; give each --to its own file")
+        if source_kind(self.source) != "file":
+            return
+        for target in targets:
+            if Path(target).resolve() == Path(self.source).resolve():
+                raise ConfigError(
+                    f"{target} is the input as well as the output; write to another file"
+                )
+
+
+def source_kind(source: str) -> SourceKind:
+    """What SOURCE is; raises ``ConfigError`` for a scheme that is not known."""
+    if source.startswith("synthetic:"):
+        return "synthetic"
+    if source.startswith("device:"):
+        return "device"
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)
+    if scheme:
+        raise ConfigError(f"{scheme[1]}:// cannot be read by this version; use {SOURCE_HELP}")
+    if not source:
+        raise ConfigError(f"the source is empty; use {SOURCE_HELP}")
+    return "file"
+
+
+def parse_sink(text: str) -> SinkSpec:
+    """SINK as written on the command line; raises ``ConfigError`` for what is not one."""
+    if text == "webrtc:":
+        return SinkSpec(kind="webrtc")
+    if text == "null:":
+        return SinkSpec(kind="null")
+    if text.startswith("y4m:") and len(text) > 4:
+        return SinkSpec(kind="y4m", target=text[4:])
+    if text.endswith(".y4m") and "://" not in text:
+        return SinkSpec(kind="y4m", target=text)
+    if Path(text).suffix.lower() in FILE_SUFFIXES and "://" not in text:
+        return SinkSpec(kind="file", target=text)
+    raise ConfigError(f"{redacted(text)!r} is no output; use {SINK_HELP}")
+
+
+def redacted(text: str) -> str:
+    """``text`` with the user and password of any URL in it replaced by stars."""
+    return re.sub(r"(?<=://)[^\s/]*@", "***@", text)

@@ -1,0 +1,92 @@
+"""What a person at the terminal sees: a progress bar offline, one status line live."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from streamer.pipeline import Stream
+
+REFRESH_S = 0.25
+QUIET_STATUS_S = 10.0
+"""How often the status is printed where it cannot be overwritten (a log file)."""
+
+err = Console(stderr=True, highlight=False)
+"""Standard output belongs to the video of ``y4m:-`` and to answers."""
+
+
+async def show_progress(stream: Stream) -> None:
+    """Show how far the stream is until cancelled."""
+    if stream.settings.is_offline:
+        await _progress_bar(stream)
+    else:
+        await _status_line(stream)
+
+
+async def _progress_bar(stream: Stream) -> None:
+    total = expected_frames(stream)
+    with _bar() as bar:
+        task = bar.add_task("enhancing", total=total, fps=0.0)
+        while True:
+            seen = stream.metrics.counted("sent")
+            bar.update(task, completed=seen, fps=stream.statistics()["fps"]["out"])
+            await asyncio.sleep(REFRESH_S)
+
+
+def expected_frames(stream: Stream) -> int | None:
+    """How many frames the run will give, or ``None`` where nobody can tell."""
+    video, limit_s = stream.source.video, stream.settings.duration_s
+    frames = video.frames or None
+    if frames is None and video.duration_s and video.fps:
+        frames = round(video.duration_s * video.fps)
+    if limit_s is not None and video.fps:
+        limit = round(limit_s * video.fps)
+        frames = min(frames, limit) if frames else limit
+    return frames
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[fps]:.1f} fps"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        yield progress
+
+
+async def _status_line(stream: Stream) -> None:
+    every_s = REFRESH_S if err.is_terminal else QUIET_STATUS_S
+    while True:
+        await asyncio.sleep(every_s)
+        if err.is_terminal:
+            err.print(status_text(stream), end="\r", no_wrap=True, overflow="ellipsis")
+        else:
+            err.print(status_text(stream), soft_wrap=True)
+
+
+def status_text(stream: Stream) -> str:
+    """The state of a live stream in one line."""
+    now = stream.statistics()
+    latency = now["latency_ms"].get("arrived_to_sent", {})
+    size = "{width}x{height}".format(**now["output"]) if now["output"] else "no picture yet"
+    return (
+        f"{now['fps']['in']:5.1f} fps in, {now['fps']['out']:5.1f} out, {size}, "
+        f"latency p95 {latency.get('p95', 0):.1f} ms, tier {now['tier'] or '-'}, "
+        f"{sum(now['frames']['dropped'].values())} dropped, {now['viewers']} watching   "
+    )

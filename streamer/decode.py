@@ -1,0 +1,201 @@
+"""Packets to frames, with libav; every input leaves as upright, progressive 8-bit 4:2:0."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+import av.filter
+import numpy as np
+
+from streamer.clock import Clock
+from streamer.color import FULL, LIMITED, MATRIX_CODES, stated_color
+from streamer.frame import Frame, Packet, Plane, Planes
+from streamer.media import VideoInfo
+from streamer.metrics import Metrics
+
+_NATIVE = ("yuv420p", "yuvj420p")
+
+
+class Decoder:
+    """One stream's decoder; called from one thread only."""
+
+    def __init__(
+        self, video: VideoInfo, *, low_delay: bool, clock: Clock, metrics: Metrics
+    ) -> None:
+        """With ``low_delay`` no frame waits for a later packet; only for input without B-frames."""
+        self._video = video
+        self._clock = clock
+        self._metrics = metrics
+        self._context = video.codec_parameters.codec_context
+        # Frame threads hold back as many frames as there are threads; slice threads none.
+        self._context.thread_type = "SLICE" if low_delay else "AUTO"
+        self._context.copy_opaque = True
+        if low_delay:
+            self._context.flags |= av.codec.context.Flags.low_delay
+        self._deinterlacer: _Deinterlacer | None = None
+        self._arrived_ns = 0
+        self._next_pts = 0
+        self.refused = 0
+        """Packets that could not be decoded, or gave a picture that libav calls damaged."""
+
+    def decode(self, packet: Packet) -> list[Frame]:
+        """The frames that are ready after ``packet``; a damaged packet gives none and is counted."""
+        began_ns = self._clock.now_ns()
+        native = (
+            packet.payload if isinstance(packet.payload, av.Packet) else av.Packet(packet.payload)
+        )
+        native.opaque = _Arrival(packet.arrived_ns)
+        self._arrived_ns = packet.arrived_ns
+        frames = self._take(native)
+        self._metrics.time("decode", (self._clock.now_ns() - began_ns) / 1e6)
+        return frames
+
+    def flush(self) -> list[Frame]:
+        """What the decoder still holds; the stream has ended."""
+        frames = self._take(None)
+        if self._deinterlacer is not None:
+            frames += [self._as_frame(f) for f in self._deinterlacer.push(None)]
+        return frames
+
+    def _take(self, native: av.Packet[Any] | None) -> list[Frame]:
+        try:
+            decoded = self._context.decode(native)
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError:
+            self._refuse()
+            return []
+        ready: list[av.VideoFrame] = []
+        for picture in decoded:
+            if picture.is_corrupt:
+                self._refuse()
+            ready += self._progressive(picture)
+        return [self._as_frame(picture) for picture in ready]
+
+    def _refuse(self) -> None:
+        self.refused += 1
+        self._metrics.count("dropped.decode.refused")
+
+    def _progressive(self, picture: av.VideoFrame) -> list[av.VideoFrame]:
+        if self._deinterlacer is None and picture.interlaced_frame:
+            self._deinterlacer = _Deinterlacer(picture, self._video.time_base)
+        if self._deinterlacer is None:
+            return [picture]
+        return self._deinterlacer.push(picture)
+
+    def _as_frame(self, picture: av.VideoFrame) -> Frame:
+        color = stated_color(
+            matrix=picture.colorspace,
+            color_range=picture.color_range,
+            primaries=picture.color_primaries,
+            transfer=picture.color_trc,
+            pix_fmt=picture.format.name,
+            height=picture.height,
+        )
+        pts = picture.pts if picture.pts is not None else self._next_pts
+        duration = picture.duration or self._nominal_duration()
+        self._next_pts = pts + duration
+        turned = picture.rotation % 360 in (90, 270)
+        arrival = picture.opaque
+        aspect = self._video.sample_aspect
+        if picture.format.name not in _NATIVE:
+            picture = _converted(picture, matrix=color.matrix, full=color.range == "full")
+        return Frame(
+            planes=_upright(_even(picture), round(picture.rotation)),
+            pts=pts,
+            time_base=self._video.time_base,
+            duration=duration,
+            arrived_ns=arrival.ns if isinstance(arrival, _Arrival) else self._arrived_ns,
+            color=color,
+            sample_aspect=1 / aspect if turned else aspect,
+        ).stamped("decoded", self._clock.now_ns())
+
+    def _nominal_duration(self) -> int:
+        if not self._video.fps:
+            return 0
+        return round(1 / self._video.fps / self._video.time_base)
+
+
+class _Arrival:
+    """Rides through the decoder on the packet and comes out on its frame."""
+
+    __slots__ = ("ns",)
+
+    def __init__(self, ns: int) -> None:
+        self.ns = ns
+
+
+class _Deinterlacer:
+    """bwdif, one frame out per frame in, so that every pts survives; holds one frame back."""
+
+    def __init__(self, first: av.VideoFrame, time_base: Fraction) -> None:
+        self._graph = av.filter.Graph()
+        source = self._graph.add_buffer(
+            width=first.width, height=first.height, format=first.format, time_base=time_base
+        )
+        filters = [
+            source,
+            self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced"),
+            self._graph.add("buffersink"),
+        ]
+        self._graph.link_nodes(*filters).configure()
+
+    def push(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
+        self._graph.push(picture)
+        ready = []
+        while True:
+            try:
+                ready.append(self._graph.pull())
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return [picture for picture in ready if isinstance(picture, av.VideoFrame)]
+
+
+def _converted(picture: av.VideoFrame, *, matrix: str, full: bool) -> av.VideoFrame:
+    """8-bit 4:2:0 with the same pts; values keep their matrix and range, RGB is given one."""
+    code = _SWS_MATRIX.get(matrix, av.video.reformatter.Colorspace.ITU601)
+    wanted = FULL if full else LIMITED
+    converted = picture.reformat(
+        format="yuv420p",
+        src_colorspace=code,
+        dst_colorspace=code,
+        src_color_range=FULL if full or picture.format.is_rgb else LIMITED,
+        dst_color_range=wanted,
+    )
+    converted.colorspace = MATRIX_CODES.get(matrix, 2)
+    return converted
+
+
+_SWS_MATRIX = {
+    "bt709": av.video.reformatter.Colorspace.ITU709,
+    "bt601": av.video.reformatter.Colorspace.ITU601,
+    "fcc": av.video.reformatter.Colorspace.FCC,
+    "smpte240m": av.video.reformatter.Colorspace.SMPTE240M,
+}
+
+
+def _even(picture: av.VideoFrame) -> Planes:
+    """The planes where libav keeps them, without a copy; an odd last line or column is cut."""
+    width, height = picture.width & ~1, picture.height & ~1
+    y, u, v = (_view(plane) for plane in picture.planes)
+    half = (slice(height // 2), slice(width // 2))
+    return (y[:height, :width], u[half], v[half])
+
+
+def _view(plane: Any) -> Plane:
+    # See Note [Picture memory] in ops/memory.py for what keeps it alive.
+    return np.from_dlpack(plane)  # type: ignore[return-value]
+
+
+def _upright(planes: Planes, counter_clockwise: int) -> Planes:
+    turns = counter_clockwise // 90 % 4
+    if not turns:
+        return planes
+
+    def turned(plane: Plane) -> Plane:
+        # A copy: the steps after this read rows.
+        return np.ascontiguousarray(np.rot90(plane, turns))
+
+    return (turned(planes[0]), turned(planes[1]), turned(planes[2]))

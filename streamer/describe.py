@@ -1,0 +1,35 @@
+"""What a stream would do, said before anything runs."""
+
+from __future__ import annotations
+
+from streamer.config import StreamSettings, redacted
+from streamer.enhance.chain import Chain
+from streamer.enhance.super_resolution import SuperResolution
+from streamer.infer.backends import choose_super_resolution
+
+
+def describe_stream(settings: StreamSettings) -> str:
+    """The chain, its engine and its latency budget as text. Raises ``EngineError``."""
+    choice = choose_super_resolution(
+        scale=settings.scale, backend=settings.backend, variant=settings.variant
+    )
+    manifest = choice.engine.manifest
+    tiers = SuperResolution(choice.engine).tiers
+    choice.engine.close()
+    outputs = ", ".join(sink.label for sink in settings.sinks)
+    loss = "nothing is dropped, the links wait" if settings.is_offline else "late frames step down"
+    return "\n".join(
+        (
+            f"stream {settings.name}: {redacted(settings.source)} to {outputs}",
+            "  way      source > decode > super-resolve > encode once > outputs",
+            f"  scale    x{settings.scale}",
+            (
+                f"  engine   {manifest.name}, {manifest.precision} on {choice.engine.backend}, "
+                f"{manifest.parameters} parameters, {manifest.macs_per_pixel} MAC per input pixel"
+            ),
+            f"           {choice.reason}",
+            f"  tiers    {' > '.join(tiers)}",
+            f"  waits    {Chain.lookahead_frames} frames ahead, so 0 ms of algorithmic latency",
+            f"  budget   {settings.budget_ms:g} ms from arrival to outputs; {loss}",
+        )
+    )

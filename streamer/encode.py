@@ -1,0 +1,204 @@
+"""Frames to packets, once per rendition, with libx264."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import av.error
+
+from streamer.clock import Clock
+from streamer.color import FULL, LIMITED, MATRIX_CODES, PRIMARIES_CODES, TRANSFER_CODES
+from streamer.config import EncodeSettings
+from streamer.errors import SinkError
+from streamer.frame import RTP_TIME_BASE, Color, Frame, Origin, Packet, Planes, rescale
+from streamer.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+BITS_PER_PIXEL = 0.2
+"""Live default: 5.5 Mbit/s for 1280x720 at 30 fps, what a detailed picture needs at ultrafast."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """What a packet inherits from its frame."""
+
+    arrived_ns: int
+    duration: int
+    origin: Origin
+    tier_stamps: dict[str, int]
+
+
+class Encoder:
+    """One rendition's encoder; opened by its first frame, reopened when the size changes.
+
+    Called from one thread, except ``request_keyframe`` and ``set_target_bitrate``, which only
+    leave a note for the next frame.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: EncodeSettings,
+        *,
+        fps: Fraction | None,
+        is_live: bool,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._fps = fps or Fraction(30)
+        self._is_live = is_live
+        self._clock = clock
+        self._metrics = metrics
+        self._context: av.VideoCodecContext | None = None
+        self._time_base = RTP_TIME_BASE
+        self._shape: tuple[int, int, Color, Fraction] | None = None
+        self._pending: dict[int, _Pending] = {}
+        self._last_pts: int | None = None
+        self._wants_keyframe = False
+        self._target_bps: int | None = None
+        self.keyframes_forced = 0
+
+    def request_keyframe(self) -> None:
+        """The next frame is coded without reference to any other."""
+        self._wants_keyframe = True
+
+    def set_target_bitrate(self, bits_per_second: int) -> None:
+        """From the next frame on; never above what the encoder was opened with."""
+        self._target_bps = bits_per_second
+
+    def encode(self, frame: Frame, planes: Planes) -> list[Packet]:
+        """Packets that are ready; live that is the frame's own. Raises ``SinkError``.
+
+        ``planes`` are the picture to code; ``frame`` gives its time and colour. A frame whose
+        time does not lie after the one before is left out and counted.
+        """
+        began_ns = self._clock.now_ns()
+        packets = []
+        shape = (planes[0].shape[1], planes[0].shape[0], frame.color, frame.sample_aspect)
+        if shape != self._shape:
+            packets += self.flush()
+            self._open(frame, planes)
+            self._shape = shape
+        assert self._context is not None
+        pts = rescale(frame.pts, frame.time_base, self._time_base)
+        if self._last_pts is not None and pts <= self._last_pts:
+            self._metrics.count("dropped.encode.time_not_later")
+            return packets
+        self._last_pts = pts
+        self._pending[pts] = _Pending(
+            frame.arrived_ns,
+            rescale(frame.duration, frame.time_base, self._time_base),
+            frame.origin,
+            dict(frame.stamps_ns),
+        )
+        packets += self._take(self._as_picture(planes, pts))
+        self._metrics.time(self._name, (self._clock.now_ns() - began_ns) / 1e6)
+        return packets
+
+    def flush(self) -> list[Packet]:
+        """What the encoder still holds; it must be opened anew after this."""
+        packets = self._take(None) if self._context is not None else []
+        self._context = None
+        self._shape = None
+        return packets
+
+    def _as_picture(self, planes: Planes, pts: int) -> av.VideoFrame:
+        # libx264 copies the picture before encode returns, so lending it the planes is safe.
+        picture = av.VideoFrame.from_dlpack(planes, format="yuv420p")
+        picture.pts = pts
+        picture.time_base = self._time_base
+        if self._wants_keyframe:
+            self._wants_keyframe = False
+            self.keyframes_forced += 1
+            picture.pict_type = av.video.frame.PictureType.I
+        return picture
+
+    def _take(self, picture: av.VideoFrame | None) -> list[Packet]:
+        assert self._context is not None
+        if self._target_bps is not None and self._is_live:
+            self._context.bit_rate = min(self._target_bps, self._ceiling_bps())
+        try:
+            encoded = self._context.encode(picture)
+        except av.error.FFmpegError as error:
+            raise SinkError(
+                f"libx264 could not encode a frame ({error.strerror}); "
+                "try another --preset or a smaller --scale"
+            ) from error
+        return [self._as_packet(native) for native in encoded]
+
+    def _as_packet(self, native: av.Packet[av.VideoStream]) -> Packet:
+        assert native.pts is not None
+        assert native.dts is not None
+        pending = self._pending.pop(native.pts)
+        return Packet(
+            payload=bytes(native),
+            pts=native.pts,
+            dts=native.dts,
+            time_base=self._time_base,
+            duration=pending.duration,
+            arrived_ns=pending.arrived_ns,
+            is_keyframe=native.is_keyframe,
+            origin=pending.origin,
+            stamps_ns=pending.tier_stamps,
+        ).stamped("encoded", self._clock.now_ns())
+
+    def _ceiling_bps(self) -> int:
+        if self._settings.bitrate_kbps is not None:
+            return self._settings.bitrate_kbps * 1000
+        assert self._context is not None
+        pixels = self._context.width * self._context.height
+        return max(500_000, round(BITS_PER_PIXEL * pixels * float(self._fps)))
+
+    def _open(self, frame: Frame, planes: Planes) -> None:
+        context = av.VideoCodecContext.create("libx264", "w")
+        context.width, context.height = planes[0].shape[1], planes[0].shape[0]
+        context.pix_fmt = "yuv420p"
+        self._time_base = _encoder_time_base(frame.time_base)
+        context.time_base = self._time_base
+        context.framerate = self._fps
+        context.sample_aspect_ratio = frame.sample_aspect
+        context.color_range = FULL if frame.color.range == "full" else LIMITED
+        context.colorspace = MATRIX_CODES.get(frame.color.matrix, 2)
+        context.color_primaries = PRIMARIES_CODES.get(frame.color.primaries, 2)
+        context.color_trc = TRANSFER_CODES.get(frame.color.transfer, 2)
+        context.max_b_frames = 0
+        context.gop_size = max(1, round(self._fps * (4 if self._is_live else 8)))
+        self._context = context
+        context.options = self._live_options() if self._is_live else self._file_options()
+
+    def _live_options(self) -> dict[str, str]:
+        assert self._context is not None
+        bps = self._ceiling_bps()
+        self._context.bit_rate = bps
+        return {
+            "preset": self._settings.preset or "ultrafast",
+            "tune": "zerolatency",
+            "maxrate": str(bps),
+            # A quarter of a second: a keyframe may be several times a mean frame, no more.
+            "bufsize": str(bps // 4),
+            "forced-idr": "1",
+            "x264-params": "repeat-headers=1:scenecut=0:aud=0",
+        }
+
+    def _file_options(self) -> dict[str, str]:
+        options = {
+            "preset": self._settings.preset or "veryfast",
+            "forced-idr": "1",
+            "x264-params": "repeat-headers=1",
+        }
+        if self._settings.bitrate_kbps is None:
+            return {**options, "crf": str(self._settings.crf)}
+        bps = self._settings.bitrate_kbps * 1000
+        return {**options, "b": str(bps), "maxrate": str(bps), "bufsize": str(bps)}
+
+
+def _encoder_time_base(of_input: Fraction) -> Fraction:
+    """90 kHz where it holds every input tick exactly, else the input's own, so none is rounded."""
+    exact = (of_input / RTP_TIME_BASE).denominator == 1
+    return RTP_TIME_BASE if exact or of_input < Fraction(1, 10_000_000) else of_input

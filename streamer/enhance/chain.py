@@ -1,0 +1,48 @@
+"""The steps of a tier, for one frame after the other, on the enhance worker."""
+
+from __future__ import annotations
+
+from streamer.clock import Clock
+from streamer.enhance.super_resolution import SuperResolution
+from streamer.frame import Frame
+from streamer.infer.engine import Engine
+from streamer.metrics import Metrics
+from streamer.schedule import TierLadder
+
+
+class Chain:
+    """Chooses what a frame can still afford, and does it."""
+
+    lookahead_frames = 0
+
+    def __init__(
+        self, super_resolution: SuperResolution, ladder: TierLadder, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._super_resolution = super_resolution
+        self._ladder = ladder
+        self._clock = clock
+        self._metrics = metrics
+
+    @property
+    def engine(self) -> Engine:
+        """The network that upscales, for reports."""
+        return self._super_resolution.engine
+
+    def process(
+        self, frame: Frame, *, deadline_ns: int | None, with_comparison: bool
+    ) -> list[Frame]:
+        """The frames that are ready now, in pts order; ``deadline_ns`` is for the enhancing."""
+        tier = self._ladder.choose(deadline_ns)
+        began_ns = self._clock.now_ns()
+        enhanced = self._super_resolution.process(
+            frame, tier=tier.name, with_comparison=with_comparison
+        )
+        ended_ns = self._clock.now_ns()
+        cost_ms = (ended_ns - began_ns) / 1e6
+        self._ladder.learn(tier, cost_ms)
+        self._metrics.time("super_resolve", cost_ms)
+        self._metrics.count(f"tier.{tier.name}")
+        return [enhanced.stamped("enhanced", ended_ns)]
+
+    def close(self) -> None:
+        self._super_resolution.close()

@@ -1,0 +1,71 @@
+"""More lines: the plain upscale, and the residual that a network adds to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.frame import Frame, Planes
+from streamer.infer.engine import Engine
+from streamer.ops import host
+from streamer.ops.memory import PicturePool
+
+PLAIN = "plain"
+"""The tier that is the plain upscale and nothing else."""
+
+
+class SuperResolution:
+    """Upscales by the engine's factor; called from one thread only."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.scale = engine.manifest.scale
+        self._size = (0, 0)
+        self._pool = PicturePool(0, 0)
+        self._tall_pool = PicturePool(0, 0)
+        self._packed: NDArray[np.float32] = np.empty(0, np.float32)
+        self._residual: NDArray[np.float32] = np.empty(0, np.float32)
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """What this stage can do with a frame, best first."""
+        variant = self.engine.manifest.variant
+        return (variant,) if variant == PLAIN else (variant, PLAIN)
+
+    def process(self, frame: Frame, *, tier: str, with_comparison: bool) -> Frame:
+        """The frame at ``scale`` times its size; the same moment, the same colour."""
+        if (frame.width, frame.height) != self._size:
+            self._resize(frame.width, frame.height)
+        comparison = self._tall_pool.lease() if with_comparison else None
+        planes = _half(comparison, upper=True) if comparison else self._pool.lease()
+        host.upscale(frame.planes, planes)
+        if comparison:
+            host.copy(planes, _half(comparison, upper=False))
+        if tier != PLAIN:
+            host.pack(frame.planes, self._packed)
+            self.engine.run({"packed": self._packed}, {"residual": self._residual})
+            host.add_residual(planes, self._residual, planes)
+        return replace(frame, planes=planes, comparison=comparison, tier=tier)
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Run once at this size: a runtime's first run plans its memory and takes far longer."""
+        self._resize(width, height)
+        self.engine.run({"packed": self._packed}, {"residual": self._residual})
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def _resize(self, width: int, height: int) -> None:
+        half = (height // 2, width // 2)
+        self._size = (width, height)
+        self._pool = PicturePool(width * self.scale, height * self.scale)
+        self._tall_pool = PicturePool(width * self.scale, 2 * height * self.scale)
+        self._packed = np.zeros((1, 6, *half), np.float32)
+        self._residual = np.empty((1, 6 * self.scale**2, *half), np.float32)
+
+
+def _half(tall: Planes, *, upper: bool) -> Planes:
+    y, u, v = (plane[: len(plane) // 2] if upper else plane[len(plane) // 2 :] for plane in tall)
+    return y, u, v

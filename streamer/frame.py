@@ -1,0 +1,127 @@
+"""The two things that move: a packet (encoded) and a frame (decoded)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane: TypeAlias = NDArray[np.uint8]
+"""One component, (rows, columns) uint8; rows may lie further apart than columns."""
+
+Planes: TypeAlias = tuple[Plane, Plane, Plane]
+"""Y (height, width) and U, V (height / 2, width / 2)."""
+
+RTP_TIME_BASE = Fraction(1, 90_000)
+"""The clock of video over RTP, and of our encoder where it is exact."""
+
+
+class Origin(Enum):
+    """How a frame came to be."""
+
+    DECODED = "decoded"
+    INTERPOLATED = "interpolated"
+    PREDICTED = "predicted"
+    REPEATED = "repeated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Color:
+    """How code values turn into light; names as FFmpeg writes them."""
+
+    matrix: str
+    range: Literal["limited", "full"] = "limited"
+    primaries: str = "unspecified"
+    transfer: str = "unspecified"
+
+    @classmethod
+    def untagged(cls, height: int) -> Color:
+        """The rule for input that states nothing: BT.601 below 720 lines, BT.709 from there."""
+        return cls(matrix="bt601" if height < 720 else "bt709")
+
+
+Payload: TypeAlias = Any
+"""Encoded bytes: ``bytes``, or an ``av.Packet``, whose side data then survives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packet:
+    """One encoded access unit, or one audio packet, and its place on the timeline."""
+
+    payload: Payload
+    pts: int
+    dts: int
+    time_base: Fraction
+    arrived_ns: int
+    is_keyframe: bool = False
+    duration: int = 0
+    """In ticks; 0 where unknown."""
+    stream: Literal["video", "audio"] = "video"
+    follows_loss: bool = False
+    """Something before it never arrived: what it refers to may be damaged."""
+    origin: Origin = Origin.DECODED
+    stamps_ns: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def time_s(self) -> Fraction:
+        """Presentation time in seconds, exact."""
+        return self.pts * self.time_base
+
+    def stamped(self, name: str, now_ns: int) -> Packet:
+        """The same packet with one more boundary crossing recorded."""
+        return replace(self, stamps_ns={**self.stamps_ns, name: now_ns})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One picture, 8-bit YUV 4:2:0 in host memory, and when to show it.
+
+    ``planes`` are Y (height, width) and U, V (height / 2, width / 2); both sizes are even.
+    See Note [Picture memory] in ``ops/memory.py`` for who owns them.
+    """
+
+    planes: Planes
+    pts: int
+    time_base: Fraction
+    arrived_ns: int
+    color: Color
+    sample_aspect: Fraction = Fraction(1)
+    """Width of a pixel divided by its height."""
+    duration: int = 0
+    origin: Origin = Origin.DECODED
+    tier: str = ""
+    """Which step of the quality ladder treated it; empty before ``enhance``."""
+    comparison: Planes | None = None
+    """The picture above its plain upscale, twice as high, where somebody watches both."""
+    stamps_ns: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        return int(self.planes[0].shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.planes[0].shape[0])
+
+    @property
+    def time_s(self) -> Fraction:
+        """Presentation time in seconds, exact."""
+        return self.pts * self.time_base
+
+    def stamped(self, name: str, now_ns: int) -> Frame:
+        """The same frame with one more boundary crossing recorded."""
+        return replace(self, stamps_ns={**self.stamps_ns, name: now_ns})
+
+
+def rescale(ticks: int, source: Fraction, target: Fraction) -> int:
+    """Move ``ticks`` from time base ``source`` to ``target``, half away from zero."""
+    exact = ticks * source / target
+    whole, rest = divmod(abs(exact.numerator), exact.denominator)
+    if 2 * rest >= exact.denominator:
+        whole += 1
+    return whole if exact >= 0 else -whole

@@ -1,0 +1,96 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from streamer.errors import EngineError
+from streamer.infer.engine import Tensors
+from streamer.model import ModelManifest
+
+
+class OrtCpuEngine:
+    """A model run by ONNX Runtime's CPU provider; takes any size its graph takes."""
+
+    backend = "ort-cpu"
+
+    def __init__(self, manifest: ModelManifest, *, threads: int | None = None) -> None:
+        """Load and verify the model. ``threads`` defaults to the cores this process may use."""
+        self.manifest = manifest
+        self._session = _open(manifest, threads or usable_cores())
+        # One binding, made anew only when the caller's storage changes.
+        self._binding = self._session.io_binding()
+        self._bound: tuple[tuple[int, tuple[int, ...]], ...] = ()
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        """Run once; both sides stay where they are, nothing is allocated for them."""
+        arrays = (*inputs.values(), *outputs.values())
+        storage = tuple((array.ctypes.data, array.shape) for array in arrays)
+        if storage != self._bound:
+            self._bind(inputs, outputs)
+            self._bound = storage
+        self._session.run_with_iobinding(self._binding)
+
+    def close(self) -> None:
+        """Nothing runs after this; the session's memory goes with the object."""
+        self._binding.clear_binding_inputs()
+        self._binding.clear_binding_outputs()
+        self._bound = ()
+
+    def _bind(self, inputs: Tensors, outputs: Tensors) -> None:
+        self._binding.clear_binding_inputs()
+        self._binding.clear_binding_outputs()
+        for name, array in inputs.items():
+            self._binding.bind_input(
+                name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
+            )
+        for name, array in outputs.items():
+            self._binding.bind_output(
+                name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
+            )
+
+
+def is_installed() -> bool:
+    """Whether ONNX Runtime can be imported."""
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def usable_cores() -> int:
+    """Cores this process may run on, which in a container is fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _open(manifest: ModelManifest, threads: int) -> Any:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise EngineError(
+            "the backend ort-cpu needs the package onnxruntime, which is not installed; "
+            "run: pip install 'streamer[cpu]', or use --backend reference"
+        ) from error
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # A spinning pool burns the cores that decode and encode need between two frames.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    # The graph is fixed; leaving residuals near zero exact is not worth slow denormals.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    try:
+        return ort.InferenceSession(
+            manifest.verified_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+    except EngineError:
+        raise
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        raise EngineError(
+            f"ONNX Runtime {ort.__version__} cannot load {manifest.file} "
+            f"({str(error).splitlines()[0][:160]}); export the model anew, or use "
+            "--backend reference"
+        ) from error

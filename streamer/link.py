@@ -1,0 +1,122 @@
+"""The only queue in the system: bounded, closable, and it counts its losses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Overflow(Enum):
+    """What ``put`` does when the link is full."""
+
+    WAIT = "wait"
+    DROP_OLDEST = "drop_oldest"
+    SKIP_TO_KEYFRAME = "skip_to_keyframe"
+
+
+@dataclass(slots=True)
+class LinkStats:
+    """What went through, what was lost, and how full it got."""
+
+    accepted: int = 0
+    dropped: int = 0
+    depth_peak: int = 0
+
+
+class Link(Generic[T]):
+    """Carries items from one task to one other, in order.
+
+    With ``SKIP_TO_KEYFRAME`` a full link refuses items until one comes for which ``is_keyframe``
+    holds; that one also throws out what still waits, since nothing after it refers to it.
+    ``on_overflow`` is called once for each such gap.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        capacity: int,
+        overflow: Overflow,
+        is_keyframe: Callable[[T], bool] | None = None,
+        on_overflow: Callable[[], None] | None = None,
+    ) -> None:
+        if capacity < 1:
+            raise ValueError(f"link {name}: capacity={capacity}, must be >= 1")
+        if overflow is Overflow.SKIP_TO_KEYFRAME and is_keyframe is None:
+            raise ValueError(f"link {name}: skipping to a keyframe needs is_keyframe")
+        self.name = name
+        self.stats = LinkStats()
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._overflow = overflow
+        self._is_keyframe = is_keyframe
+        self._on_overflow = on_overflow
+        self._skipping = False
+        self._closed = False
+        self._changed = asyncio.Condition()
+
+    @property
+    def depth(self) -> int:
+        """Items that wait now."""
+        return len(self._items)
+
+    async def put(self, item: T) -> None:
+        """Hand over one item; only ``WAIT`` ever waits."""
+        async with self._changed:
+            if self._overflow is Overflow.WAIT:
+                await self._changed.wait_for(
+                    lambda: len(self._items) < self._capacity or self._closed
+                )
+            if self._closed or not self._make_room(item):
+                self.stats.dropped += 1
+                return
+            self._items.append(item)
+            self.stats.accepted += 1
+            self.stats.depth_peak = max(self.stats.depth_peak, len(self._items))
+            self._changed.notify_all()
+
+    async def close(self) -> None:
+        """No more puts; the reader still gets what is queued."""
+        async with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._items or self._closed)
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+
+    def _make_room(self, item: T) -> bool:
+        """Whether ``item`` may enter, after the overflow rule has been applied."""
+        if self._overflow is Overflow.SKIP_TO_KEYFRAME:
+            return self._skip_or_enter(item)
+        if len(self._items) >= self._capacity:
+            self._items.popleft()
+            self.stats.dropped += 1
+        return True
+
+    def _skip_or_enter(self, item: T) -> bool:
+        assert self._is_keyframe is not None
+        is_full = len(self._items) >= self._capacity
+        if not is_full and not self._skipping:
+            return True
+        if self._is_keyframe(item):
+            self.stats.dropped += len(self._items)
+            self._items.clear()
+            self._skipping = False
+            return True
+        if not self._skipping and self._on_overflow is not None:
+            self._on_overflow()
+        self._skipping = True
+        return False

@@ -1,0 +1,111 @@
+"""The manifest that travels with every exported network, and where to find them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streamer.errors import EngineError
+
+MODELS = Path(__file__).parent / "models"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output: letters in ``shape`` are free, numbers are fixed."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelManifest:
+    """What a caller must know to feed the network; ``export`` writes it beside the model.
+
+    Super-resolution takes ``packed`` (1, 6, H/2, W/2): four phases of luma in the order
+    (row 0 column 0), (0, 1), (1, 0), (1, 1), then U, then V, as ``(code - offset) / gain``
+    with offset and gain 16 and 219 for luma, 128 and 224 for chroma. It gives ``residual``
+    (1, 6*scale*scale, H/2, W/2) in 8-bit code values, to be added to the plain upscale:
+    ``(2*scale)**2`` phases of luma, row by row, then ``scale**2`` of U, then of V.
+    """
+
+    name: str
+    task: str
+    variant: str
+    training: str
+    scale: int
+    file: str
+    sha256: str
+    opset: int
+    precision: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    multiple_of: int = 2
+    """Height and width of the picture must be multiples of this."""
+    parameters: int = 0
+    macs_per_pixel: int = 0
+    """Multiply-accumulates per pixel of the input picture."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    data: tuple[Mapping[str, Any], ...] = ()
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = MODELS
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.file
+
+    def verified_bytes(self) -> bytes:
+        """The model file's bytes; raises ``EngineError`` when they are not the manifest's."""
+        try:
+            blob = self.path.read_bytes()
+        except OSError as error:
+            raise EngineError(
+                f"{self.path.name} cannot be read ({error.strerror}); it belongs beside "
+                f"{self.name}.json: install streamer again or export the model anew"
+            ) from error
+        seen = hashlib.sha256(blob).hexdigest()
+        if seen != self.sha256:
+            raise EngineError(
+                f"{self.path.name} has sha256 {seen[:12]}…, its manifest says {self.sha256[:12]}…; "
+                "the file is damaged or foreign: install streamer again or export the model anew"
+            )
+        return blob
+
+
+def read_manifest(path: Path) -> ModelManifest:
+    """The manifest at ``path``; raises ``EngineError`` naming the file when it is not one."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return ModelManifest(
+            **{
+                **raw,
+                "inputs": _specs(raw["inputs"]),
+                "outputs": _specs(raw["outputs"]),
+                "data": tuple(raw.get("data", ())),
+                "folder": path.parent,
+            }
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise EngineError(
+            f"{path.name} is not a model manifest ({type(error).__name__}: {error}); "
+            "install streamer again or export the model anew"
+        ) from error
+
+
+def find_models(folder: Path = MODELS, *, task: str, scale: int) -> tuple[ModelManifest, ...]:
+    """Shipped models for a task and scale, costliest first."""
+    manifests = (read_manifest(path) for path in sorted(folder.glob("*.json")))
+    fitting = (m for m in manifests if m.task == task and m.scale == scale)
+    return tuple(sorted(fitting, key=lambda m: -m.macs_per_pixel))
+
+
+def _specs(raw: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=s["name"], shape=tuple(s["shape"]), dtype=s.get("dtype", "float32"))
+        for s in raw
+    )

@@ -1,0 +1,1 @@
+"""What is done to pictures outside of networks."""

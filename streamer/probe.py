@@ -1,0 +1,131 @@
+"""Looks at a source, and measures what this machine could do with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import islice
+from typing import Any
+
+from streamer import report
+from streamer.clock import Clock, MonotonicClock
+from streamer.decode import Decoder
+from streamer.enhance.super_resolution import SuperResolution
+from streamer.errors import SourceError
+from streamer.frame import Frame
+from streamer.infer.backends import choose_super_resolution
+from streamer.metrics import Metrics, Samples
+from streamer.sources.base import FrameSource, PacketSource, Source
+from streamer.sources.opening import open_source
+
+FRAMES = 24
+"""Real frames on which each tier is timed."""
+
+SHARE = 0.75
+"""Of an interval: what the enhancing may take so that decode and encode still fit."""
+
+
+async def probe_source(source_text: str) -> dict[str, Any]:
+    """What the source gives, and per scale and tier the measured p95 and whether it holds."""
+    clock = MonotonicClock()
+    source = await open_source(source_text, clock=clock, paced=False)
+    try:
+        frames = [frame async for frame in _first_frames(source, clock)]
+        if not frames:
+            raise SourceError(f"{source_text} gives no picture; check it with another player")
+        tiers = await asyncio.to_thread(_time_tiers, frames, source, clock)
+    finally:
+        await source.close()
+    audio = source.audio
+    return {
+        "source": {**report.describe_source(source.video), "live": source.video.is_live},
+        "duration_s": source.video.duration_s,
+        "audio": None
+        if audio is None
+        else {"codec": audio.codec, "rate_hz": audio.rate_hz, "channels": audio.channels},
+        "tiers": tiers,
+        "machine": report.machine(),
+    }
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """The same for a person."""
+    source, audio = found["source"], found["audio"]
+    rate = f"{source['fps']:g} fps" if source["fps"] else "unknown rate"
+    lines = [
+        (
+            f"video   {source['codec']} {source['width']}x{source['height']} {rate} "
+            f"{source['pix_fmt']}, {source['color']['matrix']} {source['color']['range']}"
+        ),
+        "audio   "
+        + (f"{audio['codec']} {audio['rate_hz']} Hz x{audio['channels']}" if audio else "none"),
+        *(f"note    {note}" for note in source["notes"]),
+    ]
+    lines += [
+        f"x{tier['scale']} {tier['tier']:6} {tier['model']} on {tier['backend']}: "
+        f"p95 {tier['p95_ms']:.1f} ms, {'holds' if tier['holds'] else 'too slow'}"
+        for tier in found["tiers"]
+    ]
+    return "\n".join(lines)
+
+
+async def _first_frames(source: Source, clock: Clock) -> AsyncIterator[Frame]:
+    if isinstance(source, FrameSource):
+        number = 0
+        async for frame in source.frames():
+            yield frame
+            number += 1
+            if number == FRAMES:
+                return
+    elif isinstance(source, PacketSource):
+        async for frame in _decoded(source, clock):
+            yield frame
+
+
+async def _decoded(source: PacketSource, clock: Clock) -> AsyncIterator[Frame]:
+    decoder = Decoder(source.video, low_delay=False, clock=clock, metrics=Metrics())
+    given = 0
+    async for packet in source.packets():
+        if packet.stream != "video":
+            continue
+        for frame in await asyncio.to_thread(decoder.decode, packet):
+            yield frame
+            given += 1
+        if given >= FRAMES:
+            return
+    for frame in islice(decoder.flush(), FRAMES - given):
+        yield frame
+
+
+def _time_tiers(frames: list[Frame], source: Source, clock: Clock) -> list[dict[str, Any]]:
+    fps = float(source.video.fps or 30)
+    results = []
+    for scale in (1, 2, 3, 4):
+        choice = choose_super_resolution(scale=scale, backend="auto")
+        stage = SuperResolution(choice.engine)
+        stage.warm_up(frames[0].width, frames[0].height)
+        for tier in stage.tiers:
+            p95_ms = _p95_ms(stage, tier, frames, clock)
+            results.append(
+                {
+                    "scale": scale,
+                    "tier": tier,
+                    "model": choice.engine.manifest.name if tier != "plain" else "bicubic",
+                    "backend": choice.engine.backend,
+                    "p95_ms": round(p95_ms, 2),
+                    "holds": p95_ms <= SHARE * 1000 / fps,
+                }
+            )
+        stage.close()
+    return results
+
+
+def _p95_ms(stage: SuperResolution, tier: str, frames: list[Frame], clock: Clock) -> float:
+    costs = Samples()
+    for frame in frames:
+        began_ns = clock.now_ns()
+        stage.process(frame, tier=tier, with_comparison=False)
+        costs.add((clock.now_ns() - began_ns) / 1e6)
+    summary = costs.summary()
+    assert summary is not None
+    return summary.p95

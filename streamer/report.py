@@ -1,0 +1,148 @@
+"""The numbers of a stream as JSON values: for ``--report``, the page and the status line."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from streamer.frame import Frame, Origin
+from streamer.infer.engine import Engine
+from streamer.infer.ort import usable_cores
+from streamer.media import VideoInfo
+from streamer.metrics import Metrics
+
+RECENT = 150
+"""Samples behind the numbers of now: five seconds at 30 fps."""
+
+PACKAGES = ("streamer", "av", "aiortc", "numpy", "onnxruntime", "opencv-python-headless")
+
+
+def statistics(
+    metrics: Metrics,
+    *,
+    dropped: Mapping[str, int],
+    source: VideoInfo,
+    engine: Engine,
+    last_frame: Frame | None,
+) -> dict[str, Any]:
+    """What is true now; percentiles over the last few seconds."""
+    return {
+        "source": describe_source(source),
+        "output": _output(last_frame, source.fps),
+        "frames": _frames(metrics, dropped),
+        "latency_ms": {k: v.as_dict() for k, v in metrics.timings(RECENT).items()},
+        "tier": last_frame.tier if last_frame is not None else "",
+        "tiers": metrics.counts("tier."),
+        "engines": [_engine(engine)],
+    }
+
+
+def final(
+    metrics: Metrics,
+    *,
+    dropped: Mapping[str, int],
+    source: VideoInfo,
+    engine: Engine,
+    media_s: tuple[Fraction, Fraction],
+) -> dict[str, Any]:
+    """The whole run; ``media_s`` are the times of the first and the last frame sent."""
+    sent = metrics.counted("sent")
+    span_s = media_s[1] - media_s[0]
+    out_fps = round(float((sent - 1) / span_s), 3) if span_s else None
+    timings = {name: summary.as_dict() for name, summary in metrics.timings().items()}
+    return {
+        "frames": _frames(metrics, dropped),
+        "fps": {"in": _rate(source.fps), "out": out_fps},
+        "latency_ms": timings,
+        "tiers": metrics.counts("tier."),
+        "engines": [_engine(engine)],
+        "source": {**describe_source(source), "loss_ratio": 0.0},
+        "machine": machine(),
+    }
+
+
+@cache
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": usable_cores(),
+        "gpu": None,
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+
+
+def _frames(metrics: Metrics, dropped: Mapping[str, int]) -> dict[str, Any]:
+    made = (Origin.INTERPOLATED, Origin.PREDICTED, Origin.REPEATED)
+    return {
+        "decoded": metrics.counted("decoded"),
+        **{origin.value: metrics.counted(f"sent.{origin.value}") for origin in made},
+        "sent": metrics.counted("sent"),
+        "dropped": dict(dropped),
+    }
+
+
+def describe_source(video: VideoInfo) -> dict[str, Any]:
+    """What came in, as reports and the page say it."""
+    return {
+        "codec": video.codec,
+        "width": video.width,
+        "height": video.height,
+        "fps": _rate(video.fps),
+        "pix_fmt": video.pix_fmt,
+        "color": {
+            "matrix": video.color.matrix,
+            "range": video.color.range,
+            "primaries": video.color.primaries,
+            "transfer": video.color.transfer,
+        },
+        "notes": list(video.notes),
+    }
+
+
+def _output(frame: Frame | None, fps: Fraction | None) -> dict[str, Any]:
+    if frame is None:
+        return {}
+    return {
+        "width": frame.width,
+        "height": frame.height,
+        "fps": _rate(fps),
+        "sample_aspect": float(frame.sample_aspect),
+    }
+
+
+def _engine(engine: Engine) -> dict[str, str]:
+    return {
+        "model": engine.manifest.name,
+        "backend": engine.backend,
+        "precision": engine.manifest.precision,
+        "device": "cpu",
+    }
+
+
+def _rate(fps: Fraction | None) -> float | None:
+    return round(float(fps), 3) if fps else None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,127 @@
+"""One stream from the command line: the page, the signals, the terminal and the report."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import av
+
+from streamer.build import open_stream
+from streamer.clock import MonotonicClock
+from streamer.config import StreamSettings
+from streamer.console import err, show_progress
+from streamer.errors import ConfigError
+from streamer.pipeline import Stream
+from streamer.server.app import build_app
+from streamer.server.run import Server
+
+DEMO_PORT = 8080
+INTERRUPTED = 130
+
+
+async def run_stream(
+    settings: StreamSettings, *, host: str, port: int | None, report: Path | None
+) -> int:
+    """Run until the source ends, the time is over or Ctrl-C; gives the exit code.
+
+    The report is written in every case in which the stream began.
+    """
+    # What goes wrong in libav is said by our own errors, once.
+    av.logging.set_level(av.logging.PANIC)
+    _check_report(report)
+    stream = await open_stream(settings, clock=MonotonicClock())
+    interrupted = asyncio.Event()
+    try:
+        with _signals(stream, interrupted):
+            async with _page(stream, host, port):
+                await _run_visibly(stream)
+    finally:
+        if report is not None:
+            await asyncio.to_thread(_write_report, report, stream.report())
+    _say_result(stream)
+    return INTERRUPTED if interrupted.is_set() and settings.is_offline else 0
+
+
+async def _run_visibly(stream: Stream) -> None:
+    shown = asyncio.create_task(show_progress(stream))
+    try:
+        await stream.run()
+    finally:
+        shown.cancel()
+        with suppress(asyncio.CancelledError):
+            await shown
+        if err.is_terminal:
+            err.print(" " * (err.width - 1), end="\r")
+
+
+@asynccontextmanager
+async def _page(stream: Stream, host: str, port: int | None) -> AsyncIterator[None]:
+    """Serve the page while the block runs, where the stream has an output that needs it."""
+    if not any(sink.kind == "webrtc" for sink in stream.settings.sinks):
+        yield
+        return
+    app = build_app({stream.name: stream})
+    async with await _listening(app, host, port) as server:
+        err.print(f"streamer: open {server.url} (Ctrl-C ends it)")
+        yield
+
+
+async def _listening(app: Any, host: str, port: int | None) -> Server:
+    """A server on ``port``; without one on the usual port, or on any where that is taken."""
+    if port is not None:
+        return Server(app, host=host, port=port)
+    try:
+        async with Server(app, host=host, port=DEMO_PORT):
+            pass
+    except ConfigError:
+        return Server(app, host=host, port=0)
+    return Server(app, host=host, port=DEMO_PORT)
+
+
+@contextmanager
+def _signals(stream: Stream, interrupted: asyncio.Event) -> Iterator[None]:
+    """Ctrl-C ends the stream and finishes its files; a second one ends at once."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def interrupt() -> None:
+        if interrupted.is_set() and task is not None:
+            task.cancel()
+        interrupted.set()
+        stream.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _check_report(path: Path | None) -> None:
+    if path is not None and not path.parent.is_dir():
+        raise ConfigError(
+            f"the folder of {path} does not exist; make it, or write --report somewhere else"
+        )
+
+
+def _write_report(path: Path, numbers: dict[str, Any]) -> None:
+    path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+
+
+def _say_result(stream: Stream) -> None:
+    """One line on what was done; the details are in the report."""
+    numbers = stream.report()
+    latency = numbers["latency_ms"].get("arrived_to_sent", {})
+    lost = sum(numbers["frames"]["dropped"].values())
+    text = f"streamer: {numbers['frames']['sent']} frames sent, {lost} dropped"
+    if not stream.settings.is_offline:
+        text += f", latency p50 {latency.get('p50', 0):.1f} ms, p95 {latency.get('p95', 0):.1f} ms"
+    err.print(text)

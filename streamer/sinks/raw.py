@@ -1,0 +1,69 @@
+"""Uncompressed pictures as Y4M, to a file or to standard output."""
+
+from __future__ import annotations
+
+import sys
+from fractions import Fraction
+from typing import BinaryIO
+
+from streamer.errors import SinkError
+from streamer.frame import Frame
+
+
+class Y4mSink:
+    """Writes frames; called from one thread, and it may block there (a pipe does).
+
+    Y4M has one rate and no time stamps: a stream whose intervals vary loses them here.
+    """
+
+    def __init__(self, target: str, *, fps: Fraction | None) -> None:
+        """``target`` is a path, or ``-`` for standard output; nothing is opened yet."""
+        self._target = target
+        self._fps = fps or Fraction(30)
+        self._file: BinaryIO | None = None
+        self._size = (0, 0)
+        self.frames = 0
+
+    def write(self, frame: Frame) -> None:
+        """Append one picture. Raises ``SinkError`` when the target takes no more."""
+        try:
+            if self._file is None:
+                self._begin(frame)
+            assert self._file is not None
+            if (frame.width, frame.height) != self._size:
+                raise SinkError(
+                    f"the picture changed from {self._size[0]}x{self._size[1]} to "
+                    f"{frame.width}x{frame.height}, which Y4M cannot hold; write .mkv instead"
+                )
+            self._file.write(b"FRAME\n")
+            for plane in frame.planes:
+                self._file.write(plane.data if plane.flags.c_contiguous else plane.tobytes())
+            self.frames += 1
+        except OSError as error:
+            raise SinkError(
+                f"y4m:{self._target} takes no more ({error.strerror}) after {self.frames} frames"
+            ) from error
+
+    def close(self) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.flush()
+            if self._target != "-":
+                self._file.close()
+        except OSError as error:
+            raise SinkError(
+                f"y4m:{self._target} could not be finished ({error.strerror})"
+            ) from error
+
+    def _begin(self, frame: Frame) -> None:
+        self._file = sys.stdout.buffer if self._target == "-" else open(self._target, "wb")
+        self._size = (frame.width, frame.height)
+        aspect = frame.sample_aspect
+        header = (
+            f"YUV4MPEG2 W{frame.width} H{frame.height} "
+            f"F{self._fps.numerator}:{self._fps.denominator} Ip "
+            f"A{aspect.numerator}:{aspect.denominator} C420jpeg "
+            f"XCOLORRANGE={frame.color.range.upper()}\n"
+        )
+        self._file.write(header.encode())

@@ -1,0 +1,1 @@
+"""Where packets and frames enter."""

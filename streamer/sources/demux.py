@@ -1,0 +1,178 @@
+"""Reads packets with libav, on a thread of its own; shared by files and devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+from streamer.clock import Clock
+from streamer.color import is_rgb, stated_color
+from streamer.errors import SourceError, SourceLost
+from streamer.frame import Packet
+from streamer.media import AudioInfo, VideoInfo
+
+READ_TIMEOUT_S = 5.0
+
+
+class Demuxer:
+    """One opened container: its first picture and its first sound. Used from one thread."""
+
+    def __init__(
+        self, url: str, *, name: str, clock: Clock, format: str | None, options: dict[str, str]
+    ) -> None:
+        """Open ``url``; ``name`` is what messages call it. Raises ``SourceError``."""
+        self.name = name
+        self._clock = clock
+        self._container = _open(url, name=name, format=format, options=options)
+        try:
+            self.video = _video_info(self._container, name)
+        except BaseException:
+            self._container.close()
+            raise
+        self.audio = _audio_info(self._container)
+        self.packets_read = 0
+        self._packets = self._demux()
+
+    def next_packet(self) -> Packet | None:
+        """The next packet of either stream, ``None`` at the end. Raises ``SourceLost``."""
+        try:
+            return next(self._packets, None)
+        except (av.error.FFmpegError, OSError) as error:
+            raise SourceLost(
+                f"{self.name} could not be read further after {self.packets_read} video packets "
+                f"({_reason(error)}); what was read before is in the output"
+            ) from error
+
+    def missing_packets(self) -> int:
+        """Pictures that the container announced and that never came."""
+        return max(0, self.video.frames - self.packets_read) if self.packets_read else 0
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _demux(self) -> Iterator[Packet]:
+        video = self._container.streams.video[0]
+        streams = [video, *self._container.streams.audio[:1]]
+        for packet in self._container.demux(streams):
+            if packet.size == 0:
+                continue
+            is_video = packet.stream_index == video.index
+            self.packets_read += is_video
+            yield self._as_packet(packet, is_video=is_video)
+
+    def _as_packet(self, packet: av.Packet[Any], *, is_video: bool) -> Packet:
+        dts = packet.dts if packet.dts is not None else packet.pts or 0
+        return Packet(
+            payload=packet,
+            pts=packet.pts if packet.pts is not None else dts,
+            dts=dts,
+            time_base=packet.time_base or Fraction(1, 1000),
+            duration=packet.duration or 0,
+            arrived_ns=self._clock.now_ns(),
+            is_keyframe=packet.is_keyframe,
+            stream="video" if is_video else "audio",
+        )
+
+
+def _open(url: str, *, name: str, format: str | None, options: dict[str, str]) -> Any:
+    try:
+        # Metadata in any encoding must not stop a picture from being read.
+        return av.open(
+            url,
+            format=format,
+            options=options,
+            timeout=READ_TIMEOUT_S,
+            metadata_errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise SourceError(f"{name} does not exist; check the path") from error
+    except PermissionError as error:
+        raise SourceError(f"{name} may not be read by this user; check its permissions") from error
+    except (av.error.FFmpegError, OSError) as error:
+        raise SourceError(
+            f"{name} cannot be opened as video ({_reason(error)}); "
+            "use a file or device that ffmpeg can read"
+        ) from error
+
+
+def _video_info(container: Any, name: str) -> VideoInfo:
+    if not container.streams.video:
+        kinds = ", ".join(s.type for s in container.streams) or "nothing"
+        raise SourceError(f"{name} holds no video (it has: {kinds}); use a file with a picture")
+    stream = container.streams.video[0]
+    codec = stream.codec_context
+    if codec is None or not codec.width or not codec.height or codec.pix_fmt is None:
+        kind = codec.name if codec is not None else "unknown"
+        raise SourceError(
+            f"{name} has a video stream of codec {kind!r} whose size cannot be found; "
+            "the file is damaged or the codec is unknown: convert it with ffmpeg first"
+        )
+    color = stated_color(
+        matrix=codec.colorspace,
+        color_range=codec.color_range,
+        primaries=codec.color_primaries,
+        transfer=codec.color_trc,
+        pix_fmt=codec.pix_fmt,
+        height=codec.height,
+    )
+    rate = stream.guessed_rate or stream.average_rate
+    return VideoInfo(
+        codec=codec.name,
+        width=codec.width,
+        height=codec.height,
+        fps=Fraction(rate) if rate else None,
+        time_base=Fraction(stream.time_base),
+        color=color,
+        sample_aspect=Fraction(stream.sample_aspect_ratio or 1) or Fraction(1),
+        pix_fmt=codec.pix_fmt,
+        frames=stream.frames or 0,
+        duration_s=container.duration / 1_000_000 if container.duration else None,
+        notes=_notes(codec, color.matrix),
+        codec_parameters=stream,
+    )
+
+
+def _notes(codec: Any, matrix: str) -> tuple[str, ...]:
+    notes = []
+    if codec.pix_fmt not in ("yuv420p", "yuvj420p"):
+        how = f" with the {matrix} matrix, limited range" if is_rgb(codec.pix_fmt) else ""
+        notes.append(f"{codec.pix_fmt} is converted to 8-bit 4:2:0{how}")
+    if codec.colorspace in (0, 2) and not is_rgb(codec.pix_fmt):
+        notes.append(f"the input states no colour matrix; {matrix} is taken for its height")
+    if codec.width % 2 or codec.height % 2:
+        notes.append(
+            f"{codec.width}x{codec.height} is cut to even sizes, as 4:2:0 video needs them"
+        )
+    return tuple(notes)
+
+
+def _audio_info(container: Any) -> AudioInfo | None:
+    if not container.streams.audio:
+        return None
+    stream = container.streams.audio[0]
+    codec = stream.codec_context
+    if codec is None:
+        return None
+    return AudioInfo(
+        codec=codec.name,
+        rate_hz=codec.sample_rate,
+        channels=codec.channels,
+        time_base=Fraction(stream.time_base),
+        codec_parameters=stream,
+    )
+
+
+def _reason(error: Exception) -> str:
+    """libav's own word for it, without the file's name in it."""
+    text = getattr(error, "strerror", None) or str(error)
+    return str(text).split(": '")[0]
+
+
+def file_url(path: str) -> str:
+    """A path that libav takes as a path, whatever colons it holds."""
+    return f"file:{Path(path)}"

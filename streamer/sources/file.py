@@ -1,0 +1,92 @@
+"""A file as a source: as fast as it can be taken, or paced as if it were live."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from fractions import Fraction
+
+from streamer.clock import Clock
+from streamer.errors import SourceLost
+from streamer.frame import Packet
+from streamer.media import AudioInfo, VideoInfo
+from streamer.sources.demux import Demuxer, file_url
+from streamer.worker import Worker
+
+
+class FileSource:
+    """Anything libav opens from disk, image sequences (``%04d``) included."""
+
+    def __init__(self, demuxer: Demuxer, worker: Worker, clock: Clock, *, paced: bool) -> None:
+        self._demuxer = demuxer
+        self._worker = worker
+        self._clock = clock
+        self._paced = paced
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: str, *, clock: Clock, paced: bool) -> FileSource:
+        """Open ``path``; raises ``SourceError`` with the reason when it is no video."""
+        worker = Worker("read")
+        try:
+            demuxer = await worker.call(
+                lambda: Demuxer(
+                    file_url(path),
+                    name=path,
+                    clock=clock,
+                    format=None,
+                    # A playlist inside a file must not reach the network.
+                    options={"protocol_whitelist": "file,crypto,data"},
+                )
+            )
+        except BaseException:
+            await worker.__aexit__(None, None, None)
+            raise
+        return cls(demuxer, worker, clock, paced=paced)
+
+    @property
+    def video(self) -> VideoInfo:
+        return self._demuxer.video
+
+    @property
+    def audio(self) -> AudioInfo | None:
+        return self._demuxer.audio
+
+    async def packets(self) -> AsyncIterator[Packet]:
+        """All packets in file order; raises ``SourceLost`` at the end of a file cut short."""
+        began: tuple[int, Fraction] | None = None
+        while not self._closed:
+            packet = await self._worker.call(self._demuxer.next_packet)
+            if packet is None:
+                self._refuse_short_file()
+                return
+            if self._paced:
+                at_s = packet.dts * packet.time_base
+                began = began or (self._clock.now_ns(), at_s)
+                await self._wait_until(began[0] + round((at_s - began[1]) * 1_000_000_000))
+                packet = replace(packet, arrived_ns=self._clock.now_ns())
+            yield packet
+
+    async def request_keyframe(self) -> None:
+        """A file's keyframes are where they are."""
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self._worker.call(self._demuxer.close)
+        await self._worker.__aexit__(None, None, None)
+
+    async def _wait_until(self, due_ns: int) -> None:
+        left_s = (due_ns - self._clock.now_ns()) / 1e9
+        if left_s > 0:
+            await asyncio.sleep(left_s)
+
+    def _refuse_short_file(self) -> None:
+        missing = self._demuxer.missing_packets()
+        if missing:
+            raise SourceLost(
+                f"{self._demuxer.name} ends early: {missing} of its {self.video.frames} frames "
+                "are not in the file; the output has the others, copy the file again for the rest"
+            )

@@ -1,0 +1,39 @@
+"""The table of sources: what SOURCE says, and what opens it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from streamer.clock import Clock
+from streamer.config import SourceKind, source_kind
+from streamer.sources.base import Source
+from streamer.sources.device import DeviceSource
+from streamer.sources.file import FileSource
+from streamer.sources.synthetic import SyntheticSource, parse
+
+
+async def _file(source: str, clock: Clock, *, paced: bool) -> Source:
+    return await FileSource.open(source, clock=clock, paced=paced)
+
+
+async def _device(source: str, clock: Clock, *, paced: bool) -> Source:
+    return await DeviceSource.open(source, clock=clock)
+
+
+async def _synthetic(source: str, clock: Clock, *, paced: bool) -> Source:
+    return SyntheticSource(parse(source), clock=clock)
+
+
+OPENERS: dict[SourceKind, Callable[..., Awaitable[Source]]] = {
+    "file": _file,
+    "device": _device,
+    "synthetic": _synthetic,
+}
+
+
+async def open_source(source: str, *, clock: Clock, paced: bool) -> Source:
+    """The opened source; ``paced`` files come at their own rate, as if they were live.
+
+    Raises ``ConfigError`` for what is no source and ``SourceError`` for one that does not open.
+    """
+    return await OPENERS[source_kind(source)](source, clock, paced=paced)
