@@ -9,7 +9,7 @@ from streamer.config import SourceKind, source_kind
 from streamer.sources.base import Source
 from streamer.sources.device import DeviceSource
 from streamer.sources.file import FileSource
-from streamer.sources.synthetic import SyntheticSource, parse
+from streamer.sources.synthetic import SyntheticSource
 
 
 async def _file(source: str, clock: Clock, *, paced: bool) -> Source:
@@ -21,7 +21,7 @@ async def _device(source: str, clock: Clock, *, paced: bool) -> Source:
 
 
 async def _synthetic(source: str, clock: Clock, *, paced: bool) -> Source:
-    return SyntheticSource(parse(source), clock=clock)
+    return await SyntheticSource.open(source, clock=clock)
 
 
 OPENERS: dict[SourceKind, Callable[..., Awaitable[Source]]] = {
