@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from streamer.clock import Clock
 from streamer.config import SinkSpec, StreamSettings
-from streamer.encode import Encoder
+from streamer.encode import Encoder, live_bitrate_bps
 from streamer.enhance.chain import Chain
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.infer.backends import Choice, choose_super_resolution
@@ -101,11 +101,16 @@ def _rendition(
     sinks: list[tuple[str, Sink]] = [(spec.label, _sink(spec, source)) for spec in specs]
     webrtc = None
     if is_watchable:
+        video, scale = source.video, settings.scale
+        height = video.height * scale * (1 if name == "enhanced" else 2)
         webrtc = WebRtcSink(
             name,
             request_keyframe=encoder.request_keyframe,
             set_target_bitrate=encoder.set_target_bitrate,
             clock=clock,
+            max_bitrate_bps=live_bitrate_bps(
+                settings.encode, video.width * scale, height, video.fps
+            ),
         )
         sinks.append(("webrtc", webrtc))
     fanout = FanOut(

@@ -109,6 +109,11 @@ class StreamSettings:
         targets = [s.target for s in self.sinks if s.target]
         if len(targets) != len(set(targets)):
             raise ConfigError("two outputs have the same name; give each --to its own file")
+        for target in targets:
+            if not Path(target).parent.is_dir():
+                raise ConfigError(
+                    f"the folder of {target} does not exist; make it, or write somewhere else"
+                )
         if source_kind(self.source) != "file":
             return
         for target in targets:

@@ -149,11 +149,10 @@ class Encoder:
         ).stamped("encoded", self._clock.now_ns())
 
     def _ceiling_bps(self) -> int:
-        if self._settings.bitrate_kbps is not None:
-            return self._settings.bitrate_kbps * 1000
         assert self._context is not None
-        pixels = self._context.width * self._context.height
-        return max(500_000, round(BITS_PER_PIXEL * pixels * float(self._fps)))
+        return live_bitrate_bps(
+            self._settings, self._context.width, self._context.height, self._fps
+        )
 
     def _open(self, frame: Frame, planes: Planes) -> None:
         context = av.VideoCodecContext.create("libx264", "w")
@@ -196,6 +195,15 @@ class Encoder:
             return {**options, "crf": str(self._settings.crf)}
         bps = self._settings.bitrate_kbps * 1000
         return {**options, "b": str(bps), "maxrate": str(bps), "bufsize": str(bps)}
+
+
+def live_bitrate_bps(
+    settings: EncodeSettings, width: int, height: int, fps: Fraction | None
+) -> int:
+    """The bitrate of a live encode: as set, else in proportion to what is to be shown."""
+    if settings.bitrate_kbps is not None:
+        return settings.bitrate_kbps * 1000
+    return max(500_000, round(BITS_PER_PIXEL * width * height * float(fps or 30)))
 
 
 def _encoder_time_base(of_input: Fraction) -> Fraction:

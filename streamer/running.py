@@ -34,7 +34,7 @@ async def run_stream(
     """
     # What goes wrong in libav is said by our own errors, once.
     av.logging.set_level(av.logging.PANIC)
-    _check_report(report)
+    await asyncio.to_thread(_check_report, report)
     stream = await open_stream(settings, clock=MonotonicClock())
     interrupted = asyncio.Event()
     try:
@@ -42,9 +42,10 @@ async def run_stream(
             async with _page(stream, host, port):
                 await _run_visibly(stream)
     finally:
+        numbers = await asyncio.to_thread(stream.report)
         if report is not None:
-            await asyncio.to_thread(_write_report, report, stream.report())
-    _say_result(stream)
+            await asyncio.to_thread(_write_report, report, numbers)
+    _say_result(numbers, is_live=not settings.is_offline)
     return INTERRUPTED if interrupted.is_set() and settings.is_offline else 0
 
 
@@ -116,12 +117,11 @@ def _write_report(path: Path, numbers: dict[str, Any]) -> None:
     path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
 
 
-def _say_result(stream: Stream) -> None:
+def _say_result(numbers: dict[str, Any], *, is_live: bool) -> None:
     """One line on what was done; the details are in the report."""
-    numbers = stream.report()
     latency = numbers["latency_ms"].get("arrived_to_sent", {})
     lost = sum(numbers["frames"]["dropped"].values())
     text = f"streamer: {numbers['frames']['sent']} frames sent, {lost} dropped"
-    if not stream.settings.is_offline:
+    if is_live:
         text += f", latency p50 {latency.get('p50', 0):.1f} ms, p95 {latency.get('p95', 0):.1f} ms"
     err.print(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,22 @@ from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.worker import Worker
 
-_log = logging.getLogger(__name__)
+TS_AUDIO = frozenset(
+    {"aac", "aac_latm", "ac3", "dts", "eac3", "mp1", "mp2", "mp3", "opus", "s302m", "truehd"}
+)
+"""What MPEG-TS has a stream type for; libav writes anything else as data that nothing plays."""
 
 
 class FileSink:
     """Opens its file at the first keyframe, so that a failing input overwrites nothing."""
 
     def __init__(self, path: str, *, audio: AudioInfo | None) -> None:
+        """``audio`` is what the input has beside the picture. Raises ``SinkError``."""
         self._path = Path(path)
+        if audio is not None and _format(self._path) == "mpegts" and audio.codec not in TS_AUDIO:
+            raise _cannot_hold(self._path, audio)
         self._worker = Worker("mux")
         self._muxer = _Muxer(self._path, audio)
-        if not self._path.parent.is_dir():
-            raise SinkError(
-                f"the folder of {self._path} does not exist; make it, or write somewhere else"
-            )
 
     async def send(self, packet: Packet) -> None:
         """Write one packet. Raises ``SinkError`` when the disk or the container refuses it."""
@@ -52,6 +53,7 @@ class _Muxer:
         self._container: Any = None
         self._video_stream: Any = None
         self._audio_stream: Any = None
+        self._audio_filter: av.BitStreamFilterContext | None = None
         self._early_audio: list[Packet] = []
 
     def write(self, packet: Packet) -> None:
@@ -90,11 +92,16 @@ class _Muxer:
         return True
 
     def _open(self, keyframe: Packet) -> None:
-        format = FILE_SUFFIXES[self._path.suffix.lower()]
+        format = _format(self._path)
         # Written in fragments and completed at the end: even a killed run leaves a file that plays.
         # Without delay_moov the fragments lose the edit lists, and audio that starts before zero
-        # (AAC priming) moves every later picture by 23 ms.
-        options = {"movflags": "+hybrid_fragmented+delay_moov"} if format == "mp4" else {}
+        # (AAC priming) moves every later picture by 23 ms. Edit lists count in the movie's time
+        # scale, whose usual 1000 would move a start of 1.4667 s by 0.7 ms.
+        options = (
+            {"movflags": "+hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
+            if format == "mp4"
+            else {}
+        )
         self._container = av.open(str(self._path), "w", format=format, options=options)
         self._video_stream = self._container.add_stream_from_template(_template(keyframe))
         self._video_stream.time_base = keyframe.time_base
@@ -106,25 +113,48 @@ class _Muxer:
         try:
             self._audio_stream = self._container.add_stream_from_template(audio.codec_parameters)
         except (ValueError, av.error.FFmpegError) as error:
-            raise SinkError(
-                f"{self._path.suffix} files cannot hold {audio.codec} audio; write .mkv, "
-                "which takes it as it is"
-            ) from error
+            raise _cannot_hold(self._path, audio) from error
+        if _format(self._path) == "mp4" and audio.codec == "aac" and not _has_extradata(audio):
+            # MP4 says once what ADTS says before every packet.
+            self._audio_filter = av.BitStreamFilterContext("aac_adtstoasc", audio.codec_parameters)
 
     def _mux(self, packet: Packet) -> None:
         stream = self._video_stream if packet.stream == "video" else self._audio_stream
         if stream is None:
             return
-        if isinstance(packet.payload, av.Packet):
-            native = packet.payload
-        else:
-            native = av.Packet(packet.payload)
-            native.pts, native.dts = packet.pts, packet.dts
-            native.duration = packet.duration
-            native.is_keyframe = packet.is_keyframe
-            native.time_base = packet.time_base
-        native.stream = stream
-        self._container.mux(native)
+        natives = [_own(packet)]
+        if packet.stream == "audio" and self._audio_filter is not None:
+            natives = self._audio_filter.filter(natives[0])
+        for native in natives:
+            native.stream = stream
+            self._container.mux(native)
+
+
+def _own(packet: Packet) -> av.Packet[Any]:
+    """A copy: muxing rewrites a packet's times, and other sinks have the same one."""
+    native = av.Packet(bytes(packet.payload))
+    native.pts, native.dts = packet.pts, packet.dts
+    native.duration = packet.duration
+    native.is_keyframe = packet.is_keyframe
+    native.time_base = packet.time_base
+    if isinstance(packet.payload, av.Packet):
+        for side in packet.payload.iter_sidedata():
+            native.set_sidedata(side)
+    return native
+
+
+def _format(path: Path) -> str:
+    return FILE_SUFFIXES[path.suffix.lower()]
+
+
+def _has_extradata(audio: AudioInfo) -> bool:
+    return bool(audio.codec_parameters.codec_context.extradata)
+
+
+def _cannot_hold(path: Path, audio: AudioInfo) -> SinkError:
+    return SinkError(
+        f"{path.suffix} files cannot hold {audio.codec} audio; write .mkv, which takes it as it is"
+    )
 
 
 def _template(keyframe: Packet) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from fractions import Fraction
+from pathlib import Path
 from typing import BinaryIO
 
 from streamer.errors import SinkError
@@ -57,7 +58,9 @@ class Y4mSink:
             ) from error
 
     def _begin(self, frame: Frame) -> None:
-        self._file = sys.stdout.buffer if self._target == "-" else open(self._target, "wb")
+        is_piped = self._target == "-"
+        # Stays open from frame to frame; close() ends it.
+        self._file = sys.stdout.buffer if is_piped else Path(self._target).open("wb")  # noqa: SIM115
         self._size = (frame.width, frame.height)
         aspect = frame.sample_aspect
         header = (

@@ -1,0 +1,1 @@
+"""Measurements with their baselines; ``python -m benchmarks NAME``."""
