@@ -10,7 +10,6 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from streamer.config import (
@@ -159,11 +158,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="streamer: %(message)s", stream=sys.stderr)
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:
+    except typer.TyperException as error:
         _fail(f"{_sentence(error.format_message())}; run: streamer --help")
-    except click.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except (StreamerError, BaseExceptionGroup) as error:
         found = list(deliberate(error))

@@ -84,7 +84,7 @@ def status_text(stream: Stream) -> str:
     """The state of a live stream in one line."""
     now = stream.statistics()
     latency = now["latency_ms"].get("arrived_to_sent", {})
-    size = "{width}x{height}".format(**now["output"]) if now["output"] else "no picture yet"
+    size = "{width}x{height}".format(**now["output"]) if "width" in now["output"] else "no picture"
     return (
         f"{now['fps']['in']:5.1f} fps in, {now['fps']['out']:5.1f} out, {size}, "
         f"latency p95 {latency.get('p95', 0):.1f} ms, tier {now['tier'] or '-'}, "

@@ -39,7 +39,7 @@ class Decoder:
         self._arrived_ns = 0
         self._next_pts = 0
         self.refused = 0
-        """Packets that could not be decoded, or gave a picture that libav calls damaged."""
+        """Packets that came damaged, could not be decoded, or gave a damaged picture."""
 
     def decode(self, packet: Packet) -> list[Frame]:
         """The frames that are ready after ``packet``; a damaged packet gives none and is counted."""
@@ -47,6 +47,8 @@ class Decoder:
         native = (
             packet.payload if isinstance(packet.payload, av.Packet) else av.Packet(packet.payload)
         )
+        if native.is_corrupt:
+            self.refused += 1
         native.opaque = _Arrival(packet.arrived_ns)
         self._arrived_ns = packet.arrived_ns
         frames = self._take(native)
@@ -66,18 +68,14 @@ class Decoder:
         except av.error.EOFError:
             return []
         except av.error.FFmpegError:
-            self._refuse()
+            self.refused += 1
+            self._metrics.count("dropped.decode.refused")
             return []
         ready: list[av.VideoFrame] = []
         for picture in decoded:
-            if picture.is_corrupt:
-                self._refuse()
+            self.refused += picture.is_corrupt
             ready += self._progressive(picture)
         return [self._as_frame(picture) for picture in ready]
-
-    def _refuse(self) -> None:
-        self.refused += 1
-        self._metrics.count("dropped.decode.refused")
 
     def _progressive(self, picture: av.VideoFrame) -> list[av.VideoFrame]:
         if self._deinterlacer is None and picture.interlaced_frame:

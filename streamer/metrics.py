@@ -72,27 +72,29 @@ class Samples:
 
 
 class Rate:
-    """Events per second over the last two seconds of a clock."""
+    """An amount per second over the last two seconds of a clock: of frames, or of bits."""
 
     def __init__(self, window_ns: int = 2_000_000_000) -> None:
         self._window_ns = window_ns
-        self._instants_ns: deque[int] = deque()
+        self._ticks: deque[tuple[int, int]] = deque()
 
-    def tick(self, now_ns: int) -> None:
-        self._instants_ns.append(now_ns)
+    def tick(self, now_ns: int, amount: int = 1) -> None:
+        self._ticks.append((now_ns, amount))
         self._forget(now_ns)
 
     def per_second(self, now_ns: int) -> float:
-        """0 when fewer than two events lie in the window."""
+        """0 when fewer than two ticks lie in the window."""
         self._forget(now_ns)
-        if len(self._instants_ns) < 2:
+        if len(self._ticks) < 2:
             return 0.0
-        span_ns = self._instants_ns[-1] - self._instants_ns[0]
-        return (len(self._instants_ns) - 1) * 1e9 / span_ns if span_ns else 0.0
+        span_ns = self._ticks[-1][0] - self._ticks[0][0]
+        # The first tick opens the span; what it brought belongs to the time before.
+        amount = sum(amount for _, amount in islice(self._ticks, 1, None))
+        return amount * 1e9 / span_ns if span_ns else 0.0
 
     def _forget(self, now_ns: int) -> None:
-        while self._instants_ns and now_ns - self._instants_ns[0] > self._window_ns:
-            self._instants_ns.popleft()
+        while self._ticks and now_ns - self._ticks[0][0] > self._window_ns:
+            self._ticks.popleft()
 
 
 class Metrics:

@@ -83,9 +83,12 @@ class Stream:
         """The latest enhanced frame, for statistics."""
         self.media_s = (Fraction(0), Fraction(0))
         """Times of the first and of the last frame sent."""
+        self._end_s: Fraction | None = None
+        """Time of the first frame that ``--duration`` leaves out; known from the first on."""
         self._began_ns = clock.now_ns()
         self._rate_in = Rate()
         self._rate_out = Rate()
+        self._bits_out = Rate()
         self._raw_sinks = raw_sinks
         self._clock = clock
         self._failure: SourceError | None = None
@@ -165,6 +168,10 @@ class Stream:
         return {
             **numbers,
             "name": self.name,
+            "output": {
+                **numbers["output"],
+                "bitrate_kbps": round(self._bits_out.per_second(now_ns) / 1000),
+            },
             "fps": {
                 "in": round(self._rate_in.per_second(now_ns), 2),
                 "out": round(self._rate_out.per_second(now_ns), 2),
@@ -224,15 +231,15 @@ class Stream:
                 await self._put_decoded([frame])
 
     async def _read_packets(self, source: PacketSource) -> None:
-        end_s = self.settings.duration_s
-        first_s = None
         async for packet in source.packets():
             if packet.stream == "audio":
-                if self.enhanced is not None:
+                if self.enhanced is not None and not self._is_over(packet.time_s):
                     await self.enhanced.fanout.send(packet)
                 continue
-            first_s = packet.time_s if first_s is None else first_s
-            if end_s is not None and packet.time_s - first_s >= end_s:
+            if self._end_s is None and self.settings.duration_s is not None:
+                self._end_s = packet.time_s + Fraction(self.settings.duration_s)
+            # By dts: B-frames before the end are coded after a frame that lies behind it.
+            if self._is_over(packet.dts * packet.time_base):
                 return
             await self._packets.put(packet)
 
@@ -245,14 +252,22 @@ class Stream:
         async with Worker("decode") as worker:
             async for packet in self._packets:
                 await self._put_decoded(await worker.call(decoder.decode, packet))
-            await self._put_decoded(await worker.call(decoder.flush))
+            if not self._stopping.is_set():
+                # Cut in the middle, what it still holds has holes: B-frames that were not read.
+                await self._put_decoded(await worker.call(decoder.flush))
         await self._decoded.close()
 
     async def _put_decoded(self, frames: list[Frame]) -> None:
         for frame in frames:
+            if self._is_over(frame.time_s):
+                continue
             self.metrics.count("decoded")
             self._rate_in.tick(self._clock.now_ns())
             await self._decoded.put(frame)
+
+    def _is_over(self, time_s: Fraction) -> bool:
+        """Whether ``--duration`` has ended by then."""
+        return self._end_s is not None and time_s >= self._end_s
 
     async def _enhance(self) -> None:
         async with Worker("enhance") as worker:
@@ -316,6 +331,7 @@ class Stream:
     async def _send(self, rendition: Rendition, packets: list[Packet], *, counts: bool) -> None:
         for packet in packets:
             await rendition.fanout.send(packet)
+            self._bits_out.tick(self._clock.now_ns(), 8 * len(packet.payload))
             if counts:
                 self._count_sent(packet)
 

@@ -34,6 +34,7 @@ async def probe_source(source_text: str) -> dict[str, Any]:
         if not frames:
             raise SourceError(f"{source_text} gives no picture; check it with another player")
         tiers = await asyncio.to_thread(_time_tiers, frames, source, clock)
+        machine = await asyncio.to_thread(report.machine)
     finally:
         await source.close()
     audio = source.audio
@@ -44,7 +45,7 @@ async def probe_source(source_text: str) -> dict[str, Any]:
         if audio is None
         else {"codec": audio.codec, "rate_hz": audio.rate_hz, "channels": audio.channels},
         "tiers": tiers,
-        "machine": report.machine(),
+        "machine": machine,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -89,11 +90,12 @@ async def _listening(app: Any, host: str, port: int | None) -> Server:
 def _signals(stream: Stream, interrupted: asyncio.Event) -> Iterator[None]:
     """Ctrl-C ends the stream and finishes its files; a second one ends at once."""
     loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
 
     def interrupt() -> None:
-        if interrupted.is_set() and task is not None:
-            task.cancel()
+        if interrupted.is_set():
+            # A worker may wait for a pipe that nobody reads, so unwinding could take for ever.
+            err.show_cursor()
+            os._exit(INTERRUPTED)
         interrupted.set()
         stream.stop()
 

@@ -11,10 +11,13 @@ light (186) for 1 and dark (36) for 0, stand in the top left corner, row by row,
     bits 68-91  low 24 bits of CRC-32 over the eight bytes above
     bits 92-95  reference 0110
 
-Pictures at least 320 wide use the wide layout: 3 rows of 32 blocks, each width / 40 a side (16 pixels
-at 640, so one value is one row). Narrower ones use 5 rows of 20 blocks, each width / 20 a side, with
-four dark blocks at the end. Block edges are rounded to even pixels, so that chroma covers whole
-blocks too; it is neutral there. No block has a side under 8 pixels.
+No block may have a side under 8 pixels, an encoder's transform, so the layout follows the width:
+
+    from 640   2 rows of 48 blocks, each width / 80 a side
+    from 320   3 rows of 32 blocks, each width / 40 a side
+    from 160   5 rows of 20 blocks, each width / 20 a side, with four dark blocks at the end
+
+Block edges are rounded to even pixels, so that chroma covers whole blocks too; it is neutral there.
 
 A reader looks at the middle of each block only. Every block must be clearly light or clearly dark,
 and even; one that is neither, because it was damaged or blended with another frame, spoils the
@@ -74,6 +77,7 @@ class _Layout:
         return 2 * np.rint(np.arange(count + 1) * width / (2 * self.per_width)).astype(np.intp)
 
 
+_SLIM = _Layout(48, 2, 80)
 _WIDE = _Layout(32, 3, 40)
 _NARROW = _Layout(20, 5, 20)
 
@@ -102,8 +106,8 @@ def burn(planes: tuple[Plane, Plane, Plane], *, milliseconds: int, frame_number:
 
 def read(luma: Plane) -> Reading | None:
     """The values burnt into this picture, or ``None`` where they are absent or damaged."""
-    # A wide layout stays wide when enlarged; a narrow one may by now be any width.
-    return _read_as(_WIDE, luma) or _read_as(_NARROW, luma)
+    # Enlarged pictures keep the layout that they were burnt with.
+    return _read_as(_SLIM, luma) or _read_as(_WIDE, luma) or _read_as(_NARROW, luma)
 
 
 def _read_as(layout: _Layout, luma: Plane) -> Reading | None:
@@ -155,7 +159,7 @@ def _decode(bits: NDArray[np.bool_]) -> Reading | None:
 @lru_cache(maxsize=8)
 def _painted(width: int) -> tuple[_Layout, Indices, Indices]:
     """The layout of a picture this wide, and the block of each of its rows and columns."""
-    layout = _WIDE if width >= 2 * MIN_WIDTH else _NARROW
+    layout = _SLIM if width >= 4 * MIN_WIDTH else _WIDE if width >= 2 * MIN_WIDTH else _NARROW
     down = np.diff(layout.edges(layout.rows, width))
     across = np.diff(layout.edges(layout.columns, width))
     return layout, np.arange(layout.rows).repeat(down), np.arange(layout.columns).repeat(across)

@@ -101,6 +101,9 @@ def _open(url: str, *, name: str, format: str | None, options: dict[str, str]) -
 
 
 def _video_info(container: Any, name: str) -> VideoInfo:
+    if container.format.name == "tty":
+        # libav draws any text as an animation; nobody who names a text file wants that.
+        raise SourceError(f"{name} is a text file; use a file with a picture")
     if not container.streams.video:
         kinds = ", ".join(s.type for s in container.streams) or "nothing"
         raise SourceError(f"{name} holds no video (it has: {kinds}); use a file with a picture")
