@@ -37,6 +37,7 @@ class FanOut:
             _Outlet(label, sink, may_drop=may_drop, request_keyframe=request_keyframe)
             for label, sink in sinks
         ]
+        self._may_drop = may_drop
         self._metrics = metrics
         self.failures: list[SinkError] = []
 
@@ -67,11 +68,13 @@ class FanOut:
                 # Also when cancelled: what was written must stay readable.
                 await asyncio.shield(outlet.sink.close())
         except SinkError as error:
-            _log.error("%s: %s", outlet.label, error)
             self.failures.append(error)
             await outlet.link.close()
             if len(self.failures) == len(self._outlets):
                 raise
+            if self._may_drop:
+                # Live, the others may go on for hours; offline the end of the run says it.
+                _log.error("%s: %s", outlet.label, error)
         finally:
             lost = outlet.link.stats.dropped
             if lost:

@@ -48,10 +48,13 @@ class Y4mSink:
     def close(self) -> None:
         if self._file is None:
             return
+        file, self._file = self._file, None
         try:
-            self._file.flush()
-            if self._target != "-":
-                self._file.close()
+            # Closing flushes, and closes also where that fails; standard output is not ours.
+            if self._target == "-":
+                file.flush()
+            else:
+                file.close()
         except OSError as error:
             raise SinkError(
                 f"y4m:{self._target} could not be finished ({error.strerror})"

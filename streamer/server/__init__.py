@@ -1,0 +1,1 @@
+"""HTTP: the page, the streams' numbers and WHEP signalling."""

@@ -1,0 +1,101 @@
+// Shows the numbers of the stream and of this browser; every field may be missing.
+
+const HISTORY = 60;
+const TIER_COLOURS = ["#6fd6c4", "#5aa9d6", "#8f8fe0", "#f0b35f", "#7d8a99"];
+const CODECS = { h264: "H.264", hevc: "H.265", h265: "H.265", av1: "AV1", vp8: "VP8", vp9: "VP9", mjpeg: "MJPEG" };
+
+const fields = Object.fromEntries(
+  [...document.querySelectorAll("[data-field]")].map((element) => [element.dataset.field, element]),
+);
+const history = [];
+let before = null;
+
+export function showStream(numbers) {
+  const { source = {}, output = {}, fps = {}, frames = {}, latency_ms: latency = {} } = numbers;
+  put("output-size", size(output));
+  put("input-size", size(source));
+  put("fps", `${rate(fps.in ?? source.fps)} → ${rate(fps.out ?? output.fps)} fps`);
+  const codec = CODECS[source.codec] ?? source.codec;
+  put("codec", codec ? `${codec} source` : "");
+  const whole = latency.arrived_to_sent ?? {};
+  put("latency-p50", milliseconds(whole.p50));
+  put("latency-p95", milliseconds(whole.p95));
+  plot(whole.p95);
+  put("tier", numbers.tier || "–");
+  showTiers(numbers.tiers ?? {});
+  showEngines(numbers.engines ?? []);
+  const shown = numbers.webrtc?.find((one) => one.name === "compare");
+  put("bitrate", grouped(output.bitrate_kbps ?? shown?.bitrate_kbps));
+  const drops = Object.values(frames.dropped ?? {}).reduce((sum, count) => sum + count, 0);
+  put("drops", grouped(drops));
+  fields.drops.title = Object.entries(frames.dropped ?? {}).map(([why, count]) => `${why}: ${count}`).join("\n");
+  fields.drops.classList.toggle("is-warned", drops > 0);
+  put("viewers", numbers.viewers === undefined ? "" : plural(numbers.viewers, "viewer"));
+}
+
+export function showBrowser(inbound) {
+  if (!inbound) {
+    before = null;
+    for (const name of ["browser-fps", "browser-health"]) put(name, "–");
+    put("browser-buffer", "");
+    return;
+  }
+  const last = before?.id === inbound.id ? before : null;
+  before = inbound;
+  const seconds = last ? (inbound.timestamp - last.timestamp) / 1000 : 0;
+  if (seconds > 0) put("browser-fps", rate((inbound.framesDecoded - last.framesDecoded) / seconds));
+  const dropped = inbound.framesDropped ?? 0;
+  const freezes = inbound.freezeCount ?? 0;
+  put("browser-health", `${grouped(dropped)} dropped · ${plural(freezes, "freeze")}`);
+  const emitted = inbound.jitterBufferEmittedCount - (last?.jitterBufferEmittedCount ?? 0);
+  const held = inbound.jitterBufferDelay - (last?.jitterBufferDelay ?? 0);
+  put("browser-buffer", emitted > 0 ? `buffer ${milliseconds((held / emitted) * 1000)} ms` : "");
+}
+
+function showTiers(tiers) {
+  const total = Object.values(tiers).reduce((sum, count) => sum + count, 0);
+  const shares = Object.entries(tiers).filter(([, count]) => count > 0);
+  const text = shares.map(([name, count]) => `${percent(count / total)} ${name}`).join(" · ");
+  put("tier-share", text);
+  fields["tier-share"].title = text;
+  const bar = document.getElementById("share");
+  bar.replaceChildren(
+    ...shares.map(([, count], index) => {
+      const part = document.createElement("i");
+      part.style.width = `${(100 * count) / total}%`;
+      part.style.background = TIER_COLOURS[index % TIER_COLOURS.length];
+      return part;
+    }),
+  );
+}
+
+function showEngines(engines) {
+  const [engine] = engines;
+  put("engine", engine?.model ?? "–");
+  put("engine-detail", engine ? [engine.backend, engine.precision, engine.device].filter(Boolean).join(" · ") : "");
+  fields.engine.title = engines.map((one) => `${one.model} (${one.backend}, ${one.precision}, ${one.device})`).join("\n");
+}
+
+function plot(value) {
+  if (!Number.isFinite(value)) return;
+  history.push(value);
+  if (history.length > HISTORY) history.shift();
+  if (history.length < 2) return;
+  const top = Math.max(...history) * 1.15 || 1;
+  const points = history.map((one, index) => {
+    const x = (index / (history.length - 1)) * 120;
+    return `${x.toFixed(1)},${(27 - (one / top) * 26).toFixed(1)}`;
+  });
+  document.querySelector("#spark path").setAttribute("d", `M${points.join("L")}`);
+}
+
+function put(name, text) {
+  if (fields[name].textContent !== text) fields[name].textContent = text;
+}
+
+const size = ({ width, height }) => (width && height ? `${width}×${height}` : "–");
+const rate = (value) => (Number.isFinite(value) ? String(Number(value.toFixed(value < 10 ? 1 : 0))) : "–");
+const milliseconds = (value) => (Number.isFinite(value) ? value.toFixed(value < 10 ? 1 : 0) : "–");
+const grouped = (value) => (Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "–");
+const percent = (share) => `${share > 0 && share < 0.001 ? "<0.1" : Math.round(share * 1000) / 10} %`;
+const plural = (count, word) => `${grouped(count)} ${word}${count === 1 ? "" : "s"}`;

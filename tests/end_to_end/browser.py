@@ -1,0 +1,116 @@
+"""A headless Chromium for the tests, and what to say where there is none."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+REQUIRE = "STREAMER_REQUIRE_PROGRAMS"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--autoplay-policy=no-user-gesture-required",
+)
+SHOW_ADDRESSES = "--disable-features=WebRtcHideLocalIpsWithMdns"
+"""Without it Chromium hides its addresses behind multicast names, as it does for users."""
+
+
+def needs_chromium() -> str:
+    """The path of Chromium; skips the test where it or playwright is missing.
+
+    With STREAMER_REQUIRE_PROGRAMS=1 a missing program is a failure instead.
+    """
+    found = next((path for name in NAMES if (path := shutil.which(name))), None)
+    has_playwright = importlib.util.find_spec("playwright") is not None
+    if found is not None and has_playwright:
+        return found
+    wanted = "Chromium (apt-get install chromium)" if found is None else "playwright (pip install)"
+    if os.environ.get(REQUIRE) == "1":
+        pytest.fail(f"this test needs {wanted}, and {REQUIRE}=1 says that it must run")
+    pytest.skip(f"this test needs {wanted}")
+
+
+@asynccontextmanager
+async def chromium(*, hides_addresses: bool = False) -> AsyncIterator[Any]:
+    """A running browser."""
+    path = needs_chromium()
+    from playwright.async_api import async_playwright
+
+    flags = [*FLAGS] if hides_addresses else [*FLAGS, SHOW_ADDRESSES]
+    async with async_playwright() as playwright:
+        # Ours are all the flags that matter; playwright's own headless flag is for another shell.
+        browser = await playwright.chromium.launch(
+            executable_path=path, args=flags, ignore_default_args=["--headless"], headless=True
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def opened(browser: Any, url: str, **context: Any) -> AsyncIterator[Any]:
+    """A page at ``url`` in a fresh profile; what its console complains about fails the test."""
+    profile = await browser.new_context(**context)
+    page = await profile.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type == "error" else None,
+    )
+    page.complaints = complaints
+    try:
+        await page.goto(url)
+        yield page
+    finally:
+        await profile.close()
+
+
+async def page_value(page: Any, name: str) -> Any:
+    """One value of ``window.streamerPage``."""
+    return await page.evaluate("name => window.streamerPage?.[name]", name)
+
+
+async def wait_for_page(page: Any, condition: str, *, within_s: float = 20.0) -> None:
+    """Wait until the JavaScript ``condition`` over ``streamerPage`` holds."""
+    await page.wait_for_function(
+        f"() => {{ const page = window.streamerPage; return page && ({condition}); }}",
+        timeout=within_s * 1000,
+        polling=50,
+    )
+
+
+PixelReader = Callable[[float, float], Awaitable[tuple[int, int, int]]]
+
+
+def pixel_reader(page: Any) -> PixelReader:
+    """Reads the canvas: the mean colour of a few pixels at ``x, y``, as parts of its size."""
+
+    async def read(x: float, y: float) -> tuple[int, int, int]:
+        rgb = await page.evaluate(
+            """([x, y]) => {
+                const canvas = document.getElementById("picture");
+                const at = [Math.round(x * canvas.width) - 2, Math.round(y * canvas.height) - 2];
+                const { data } = canvas.getContext("2d").getImageData(...at, 4, 4);
+                const mean = (c) => data.filter((_, i) => i % 4 === c).reduce((a, b) => a + b) / 16;
+                return [mean(0), mean(1), mean(2)].map(Math.round);
+            }""",
+            [x, y],
+        )
+        return (rgb[0], rgb[1], rgb[2])
+
+    return read

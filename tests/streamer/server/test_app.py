@@ -1,0 +1,128 @@
+"""The page's files, the streams' numbers, and the server around them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from streamer.errors import ConfigError
+from streamer.server.app import ASSETS, PAGE, STATIC, build_app
+from streamer.server.handle import StreamHandle
+from streamer.server.run import Server
+from tests.streamer.server.moving_picture import DeafStream, LiveStream
+from tests.streamer.server.watcher import run
+
+
+def test_streams_are_listed_and_shown() -> None:
+    async def scenario() -> None:
+        stream = LiveStream("the gate")
+        streams: dict[str, StreamHandle] = {"the gate": stream}
+        async with (
+            Server(build_app(streams), port=0) as server,
+            httpx.AsyncClient(base_url=server.url) as http,
+        ):
+            listed = (await http.get("/api/streams")).json()["streams"]
+            assert [one["name"] for one in listed] == ["the gate"]
+            shown = (await http.get(listed[0]["statistics"])).json()
+            assert shown["latency_ms"]["arrived_to_sent"]["p50"] == 21.4
+            assert (await http.get("/api/streams/nowhere")).status_code == 404
+            assert (await http.get("/healthz")).json() == {"status": "ok", "streams": 1}
+
+            streams["later"] = DeafStream()
+            assert len((await http.get("/api/streams")).json()["streams"]) == 2
+        await stream.close()
+
+    run(scenario())
+
+
+def test_the_page_and_all_it_asks_for_come_from_here() -> None:
+    async def scenario() -> None:
+        async with (
+            Server(build_app({}), port=0) as server,
+            httpx.AsyncClient(base_url=server.url) as http,
+        ):
+            page = await http.get("/")
+            assert page.headers["content-type"].startswith("text/html")
+            assert "default-src 'self'" in page.headers["content-security-policy"]
+            names = set(re.findall(r"/static/[\w.]+", page.text))
+            names |= {f"/static/{name}" for name in ASSETS}
+            for name in names:
+                assert (await http.get(name)).status_code == 200, name
+            assert (await http.get("/static/../app.py")).status_code == 404
+
+    run(scenario())
+
+
+def test_every_file_of_the_page_is_served() -> None:
+    assert {path.name for path in STATIC.iterdir()} == {PAGE, *ASSETS}
+
+
+def test_the_page_names_no_outside_address() -> None:
+    for path in STATIC.iterdir():
+        addresses = re.findall(r"(?:https?:)?//[\w.-]+\.\w+", path.read_text(encoding="utf-8"))
+        assert set(addresses) <= {"http://www.w3.org"}, path.name
+
+
+def test_a_port_in_use_is_told_in_one_sentence() -> None:
+    async def scenario() -> None:
+        async with Server(FastAPI(), port=0) as first:
+            with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{first.port}: "):
+                async with Server(FastAPI(), port=first.port):
+                    pass
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 0), ("127.0.0.1", 70_000)])
+def test_an_address_that_does_not_exist_is_told(host: str, port: int) -> None:
+    async def scenario() -> None:
+        with pytest.raises(ConfigError, match="cannot listen on"):
+            async with Server(FastAPI(), host=host, port=port):
+                pass
+
+    run(scenario())
+
+
+def test_the_server_leaves_the_signals_alone() -> None:
+    async def scenario() -> None:
+        before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        async with Server(FastAPI(), port=0) as server, httpx.AsyncClient() as http:
+            assert (await http.get(server.url)).status_code == 404
+            assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+    run(scenario())
+
+
+def test_the_server_stops_quickly_with_a_request_in_progress() -> None:
+    async def scenario() -> None:
+        app = FastAPI()
+        begun = asyncio.Event()
+
+        @app.get("/slow")
+        async def slow() -> None:
+            begun.set()
+            await asyncio.sleep(60)
+
+        loop = asyncio.get_running_loop()
+        async with httpx.AsyncClient() as http:
+            async with Server(app, port=0) as server:
+                request = asyncio.create_task(http.get(f"{server.url}slow"))
+                await begun.wait()
+                stop = loop.time()
+            assert loop.time() - stop < 3
+            await asyncio.gather(request, return_exceptions=True)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("0.0.0.0", "http://127.0.0.1:"), ("::1", "http://[::1]:"), ("127.0.0.1", "http://127.")],
+)
+def test_the_url_can_be_opened_on_this_machine(host: str, url: str) -> None:
+    assert Server(FastAPI(), host=host, port=80).url.startswith(url)

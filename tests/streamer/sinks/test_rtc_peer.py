@@ -1,0 +1,157 @@
+"""The door to aiortc: which offers are answered, and that feedback and pacing take hold."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiortc import RTCPeerConnection, RTCRtpSender
+from aiortc.rtcdtlstransport import RTCDtlsTransport
+
+from streamer.frame import RTP_TIME_BASE, Packet
+from streamer.sinks import rtc_peer
+from streamer.sinks.rtc_session import OfferInvalid, OfferUnsupported
+from tests.streamer.server.moving_picture import WIDTH, LiveStream, Rendition, running
+from tests.streamer.server.watcher import Watcher, run, until, watching
+
+
+async def answer(rendition: Rendition, offer_sdp: str) -> str:
+    return (await rendition.sink.answer(offer_sdp)).answer_sdp
+
+
+def test_a_packet_in_another_time_base_is_rescaled_once() -> None:
+    packet = Packet(
+        payload=b"\0\0\0\1\x65", pts=1001, dts=1001, time_base=RTP_TIME_BASE * 3, arrived_ns=0
+    )
+    out = rtc_peer.ready(packet)
+    assert (out.pts, out.time_base) == (3003, RTP_TIME_BASE)
+
+
+def test_a_large_keyframe_arrives_whole_at_the_first_attempt() -> None:
+    """In one burst it would be more than the receiving socket holds; see ``space_bursts``."""
+    payload = b"\0\0\0\1\x65" + bytes(range(1, 256)) * 1_500  # about 300 RTP packets
+
+    async def scenario() -> None:
+        rendition = Rendition("enhanced")
+        async with watching(lambda offer: answer(rendition, offer)) as watcher:
+            await until(lambda: rendition.keyframe_requests, "no keyframe was asked for")
+            await rendition.sink.send(
+                Packet(
+                    payload=payload,
+                    pts=0,
+                    dts=0,
+                    time_base=RTP_TIME_BASE,
+                    arrived_ns=0,
+                    is_keyframe=True,
+                )
+            )
+            wanted = -(-len(payload) // 1_300)
+            await until(
+                lambda: sum(watcher.rtp_packets.values()) >= wanted, "RTP packets were lost"
+            )
+        await rendition.sink.close()
+
+    run(scenario())
+
+
+def test_an_offer_with_sound_before_the_picture_is_answered() -> None:
+    async def scenario() -> None:
+        async with running(LiveStream()) as stream:
+            rendition = stream.renditions["enhanced"]
+            watcher = Watcher()
+            both = RTCPeerConnection(watcher.connection._RTCPeerConnection__configuration)  # type: ignore[attr-defined]
+            await watcher.connection.close()
+            watcher.connection = both
+            both.addTransceiver("audio", direction="recvonly")
+            both.addTransceiver("video", direction="recvonly")
+            both.on("track", watcher._on_track)
+            await both.setLocalDescription()
+            answer_sdp = await answer(rendition, both.localDescription.sdp)
+            await watcher.accept(answer_sdp)
+            await until(lambda: watcher.is_connected, "never connected")
+            await until(
+                lambda: any(getattr(frame, "width", 0) == WIDTH for frame in watcher.frames),
+                "no picture",
+            )
+            await watcher.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("offer", "error", "reason"),
+    [
+        ("hello", OfferInvalid, "does not begin with v=0"),
+        ("v=0\r\nm=video nine UDP/TLS/RTP/SAVPF 96\r\n", OfferInvalid, "cannot be parsed"),
+        ("v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", OfferUnsupported, "no video"),
+    ],
+)
+def test_a_bad_offer_is_refused(offer: str, error: type[Exception], reason: str) -> None:
+    async def scenario() -> None:
+        rendition = Rendition("enhanced")
+        with pytest.raises(error, match=reason):
+            await rendition.sink.answer(offer)
+        assert rendition.sink.viewers == 0
+        await rendition.sink.close()
+
+    run(scenario())
+
+
+def test_an_offer_without_h264_is_refused() -> None:
+    async def scenario() -> None:
+        rendition = Rendition("enhanced")
+        watcher = Watcher(codecs=("video/VP8", "video/rtx"))
+        with pytest.raises(OfferUnsupported, match=r"no H\.264, only VP8"):
+            await rendition.sink.answer(await watcher.offer())
+        await watcher.close()
+        await rendition.sink.close()
+
+    run(scenario())
+
+
+def test_an_offer_that_sends_instead_of_receiving_is_refused() -> None:
+    async def scenario() -> None:
+        rendition = Rendition("enhanced")
+        watcher = Watcher()
+        offer = (await watcher.offer()).replace("a=recvonly", "a=sendonly")
+        with pytest.raises(OfferUnsupported, match="sendonly"):
+            await rendition.sink.answer(offer)
+        await watcher.close()
+        await rendition.sink.close()
+
+    run(scenario())
+
+
+def test_answers_name_no_outside_server_and_hidden_addresses_are_not_looked_up() -> None:
+    async def scenario() -> None:
+        rendition = Rendition("enhanced")
+        watcher = Watcher()
+        lines = (await watcher.offer()).splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith("a=candidate:"))
+        lines[at] = "a=candidate:1 1 udp 2113937151 0b1c.local 51234 typ host"
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        answer_sdp = await answer(rendition, "\r\n".join(lines) + "\r\n")
+        assert loop.time() - begun < 0.9, "a lookup that fails takes a second"
+        assert "typ host" in answer_sdp
+        assert "typ srflx" not in answer_sdp
+        await watcher.close()
+        await rendition.sink.close()
+
+    run(scenario())
+
+
+def test_aiortc_still_has_what_the_hooks_take_hold_of() -> None:
+    """See ``listen_to_feedback`` and ``space_bursts``: an upgrade must not break them in silence."""
+    assert "self._send_keyframe()" in _source_of(RTCRtpSender._handle_rtcp_packet)
+    assert "% RTP_HISTORY_SIZE" in _source_of(RTCRtpSender._retransmit)
+    assert "self.__encoder.pack(data)" in _source_of(RTCRtpSender._next_encoded_frame)
+    assert "await self.transport._send_rtp(" in _source_of(RTCRtpSender._run_rtp)
+    assert "recipient._handle_rtcp_packet(" in _source_of(RTCDtlsTransport._handle_rtcp_data)
+
+
+def _source_of(function: Callable[..., Any]) -> str:
+    return inspect.getsource(function)
