@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from importlib import import_module
 
 from streamer.clock import Clock
 from streamer.config import SinkSpec, StreamSettings
@@ -35,6 +36,9 @@ async def open_stream(settings: StreamSettings, *, clock: Clock) -> Stream:
     """
     source = await open_source(settings.source, clock=clock, paced=not settings.is_offline)
     try:
+        if any(spec.kind == "webrtc" for spec in settings.sinks):
+            # Loading aiortc takes a second; the sink would do it on the event loop.
+            await asyncio.to_thread(import_module, "streamer.sinks.rtc_peer")
         choice = await asyncio.to_thread(_choose, settings)
         stage = SuperResolution(choice.engine)
         await asyncio.to_thread(stage.warm_up, source.video.width & ~1, source.video.height & ~1)

@@ -124,13 +124,6 @@ class Metrics:
             samples = self._samples.setdefault(name, Samples())
         samples.add(milliseconds)
 
-    def recent_p95_ms(self, name: str, last: int = 90) -> float:
-        """The p95 of the ``last`` values; 0 before there is one."""
-        with self._lock:
-            samples = self._samples.get(name)
-        summary = samples.summary(last) if samples is not None else None
-        return summary.p95 if summary is not None else 0.0
-
     def timings(self, last: int | None = None) -> dict[str, Summary]:
         """The summary of every measurement that has a value."""
         with self._lock:
