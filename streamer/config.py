@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,8 +91,10 @@ class StreamSettings:
             raise ConfigError(
                 f"--budget-ms {self.budget_ms:g} is out of range; use 1 to 60000 (80 is usual)"
             )
-        if self.duration_s is not None and not self.duration_s > 0:
-            raise ConfigError(f"--duration {self.duration_s:g} must be more than 0 seconds")
+        if self.duration_s is not None and not 0 < self.duration_s < math.inf:
+            raise ConfigError(
+                f"--duration {self.duration_s:g} is out of range; use more than 0 seconds"
+            )
         if not self.sinks:
             raise ConfigError(f"there is no output; add --to with {SINK_HELP}")
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", self.name):
@@ -107,7 +110,7 @@ class StreamSettings:
 
     def _check_targets(self) -> None:
         targets = [s.target for s in self.sinks if s.target]
-        if len(targets) != len(set(targets)):
+        if len(targets) != len({Path(target).resolve() for target in targets}):
             raise ConfigError("two outputs have the same name; give each --to its own file")
         for target in targets:
             if not Path(target).parent.is_dir():

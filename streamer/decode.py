@@ -37,6 +37,7 @@ class Decoder:
             self._context.flags |= av.codec.context.Flags.low_delay
         self._deinterlacer: _Deinterlacer | None = None
         self._arrived_ns = 0
+        self._last_pts: int | None = None
         self._next_pts = 0
         self.refused = 0
         """Packets that came damaged, could not be decoded, or gave a damaged picture."""
@@ -44,9 +45,7 @@ class Decoder:
     def decode(self, packet: Packet) -> list[Frame]:
         """The frames that are ready after ``packet``; a damaged packet gives none and is counted."""
         began_ns = self._clock.now_ns()
-        native = (
-            packet.payload if isinstance(packet.payload, av.Packet) else av.Packet(packet.payload)
-        )
+        native = _native(packet)
         if native.is_corrupt:
             self.refused += 1
         native.opaque = _Arrival(packet.arrived_ns)
@@ -82,7 +81,11 @@ class Decoder:
             self._deinterlacer = _Deinterlacer(picture, self._video.time_base)
         if self._deinterlacer is None:
             return [picture]
-        return self._deinterlacer.push(picture)
+        ready = []
+        if self._deinterlacer.shape != _shape(picture):
+            ready = self._deinterlacer.push(None)
+            self._deinterlacer = _Deinterlacer(picture, self._video.time_base)
+        return ready + self._deinterlacer.push(picture)
 
     def _as_frame(self, picture: av.VideoFrame) -> Frame:
         color = stated_color(
@@ -93,9 +96,8 @@ class Decoder:
             pix_fmt=picture.format.name,
             height=picture.height,
         )
-        pts = picture.pts if picture.pts is not None else self._next_pts
         duration = picture.duration or self._nominal_duration()
-        self._next_pts = pts + duration
+        pts = self._time_of(picture, duration)
         turned = picture.rotation % 360 in (90, 270)
         arrival = picture.opaque
         aspect = self._video.sample_aspect
@@ -111,10 +113,33 @@ class Decoder:
             sample_aspect=1 / aspect if turned else aspect,
         ).stamped("decoded", self._clock.now_ns())
 
+    def _time_of(self, picture: av.VideoFrame, duration: int) -> int:
+        """Its pts; where the input states none (raw H.264) or one that does not lie after the last
+        (B-frames in AVI, damage), the end of the last frame."""
+        pts = picture.pts
+        if pts is None or (self._last_pts is not None and pts <= self._last_pts):
+            pts = self._next_pts
+        self._last_pts = pts
+        self._next_pts = pts + max(1, duration)
+        return pts
+
     def _nominal_duration(self) -> int:
         if not self._video.fps:
             return 0
         return round(1 / self._video.fps / self._video.time_base)
+
+
+def _native(packet: Packet) -> av.Packet[Any]:
+    if isinstance(packet.payload, av.Packet):
+        return packet.payload
+    native = av.Packet(packet.payload)
+    native.pts, native.dts, native.duration = packet.pts, packet.dts, packet.duration
+    native.time_base = packet.time_base
+    return native
+
+
+def _shape(picture: av.VideoFrame) -> tuple[int, int, str]:
+    return picture.width, picture.height, picture.format.name
 
 
 class _Arrival:
@@ -130,6 +155,8 @@ class _Deinterlacer:
     """bwdif, one frame out per frame in, so that every pts survives; holds one frame back."""
 
     def __init__(self, first: av.VideoFrame, time_base: Fraction) -> None:
+        self._time_base = time_base
+        self.shape = _shape(first)
         self._graph = av.filter.Graph()
         source = self._graph.add_buffer(
             width=first.width, height=first.height, format=first.format, time_base=time_base
@@ -143,12 +170,23 @@ class _Deinterlacer:
 
     def push(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
         self._graph.push(picture)
-        ready = []
+        ready: list[av.VideoFrame] = []
         while True:
             try:
-                ready.append(self._graph.pull())
+                pulled = self._graph.pull()
             except (av.error.BlockingIOError, av.error.EOFError):
-                return [picture for picture in ready if isinstance(picture, av.VideoFrame)]
+                return ready
+            assert isinstance(pulled, av.VideoFrame)
+            ready.append(self._timed(pulled))
+
+    def _timed(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """In ticks of the input: bwdif halves the time base to have room for two fields."""
+        assert picture.time_base is not None
+        ticks = picture.time_base / self._time_base
+        if picture.pts is not None:
+            picture.pts = round(picture.pts * ticks)
+        picture.duration = round(picture.duration * ticks)
+        return picture
 
 
 def _converted(picture: av.VideoFrame, *, matrix: str, full: bool) -> av.VideoFrame:

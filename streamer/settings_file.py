@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -10,7 +12,17 @@ import yaml
 from streamer.config import StreamSettings, parse_sink
 from streamer.errors import ConfigError
 
-KEYS = ("source", "to", "scale", "budget_ms", "backend", "variant")
+KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        "source": (str,),
+        "to": (list,),
+        "scale": (int,),
+        "budget_ms": (int, float),
+        "backend": (str,),
+        "variant": (str,),
+    }
+)
+"""What a stream may say, and of which kind each value is."""
 
 EXAMPLE = "streams: {door: {source: clip.mp4, to: ['webrtc:'], scale: 2}}"
 
@@ -33,17 +45,20 @@ def read_settings(path: Path) -> tuple[StreamSettings, ...]:
 def _stream(path: Path, name: str, fields: Any) -> StreamSettings:
     if not isinstance(fields, dict) or not isinstance(fields.get("source"), str):
         raise ConfigError(f"{path}: the stream {name!r} has no source; it looks like: {EXAMPLE}")
-    unknown = [str(key) for key in fields if key not in KEYS]
-    if unknown:
-        raise ConfigError(
-            f"{path}: the stream {name!r} has an unknown key {unknown[0]!r}; "
-            f"the keys are: {', '.join(KEYS)}"
-        )
-    outputs = fields.get("to", [])
-    if not isinstance(outputs, list):
-        raise ConfigError(f"{path}: 'to' of the stream {name!r} is a list, like ['webrtc:']")
+    for key, value in fields.items():
+        if key not in KINDS:
+            raise ConfigError(
+                f"{path}: the stream {name!r} has an unknown key {str(key)!r}; "
+                f"the keys are: {', '.join(KINDS)}"
+            )
+        if type(value) not in KINDS[key]:
+            raise ConfigError(
+                f"{path}: the stream {name!r} has {value!r} as its {key!r}; "
+                f"it looks like: {EXAMPLE}"
+            )
     others = {key: value for key, value in fields.items() if key != "to"}
     try:
-        return StreamSettings(name=name, sinks=tuple(parse_sink(str(o)) for o in outputs), **others)
-    except TypeError as error:
-        raise ConfigError(f"{path}: the stream {name!r} has a value of the wrong kind") from error
+        sinks = tuple(parse_sink(str(output)) for output in fields.get("to", []))
+        return StreamSettings(name=name, sinks=sinks, **others)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: the stream {name!r}: {error}") from error

@@ -54,6 +54,11 @@ def choose_super_resolution(*, scale: int, backend: str, variant: str | None = N
             )
     if backend == "reference":
         return Choice(ReferenceEngine(scale), "asked for with --backend reference")
+    if not models and backend != "auto":
+        raise EngineError(
+            f"there is no trained network for x{scale} that {backend} could run; "
+            f"there are: {_listed()}; use --backend auto for the plain upscale"
+        )
     if not models:
         return Choice(
             ReferenceEngine(scale),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class _Muxer:
         except (av.error.FFmpegError, OSError) as error:
             raise SinkError(
                 f"{self._path} could not be written further ({_reason(error)}); what is in it "
-                "plays, free some space or choose another file for the rest"
+                f"plays, {_way_out(error)} for the rest"
             ) from error
 
     def close(self) -> None:
@@ -161,6 +162,12 @@ def _template(keyframe: Packet) -> Any:
     """A stream described by the parameter sets inside a keyframe of ours."""
     elementary = av.open(io.BytesIO(bytes(keyframe.payload)), format="h264")
     return elementary.streams.video[0]
+
+
+def _way_out(error: Exception) -> str:
+    if getattr(error, "errno", None) == errno.EINVAL:
+        return "the input's times run backwards, convert it with ffmpeg"
+    return "free some space or choose another file"
 
 
 def _reason(error: Exception) -> str:

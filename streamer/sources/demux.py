@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import av.error
+import av.stream
 
 from streamer.clock import Clock
 from streamer.color import is_rgb, stated_color
@@ -56,7 +57,7 @@ class Demuxer:
         self._container.close()
 
     def _demux(self) -> Iterator[Packet]:
-        video = self._container.streams.video[0]
+        video = _films(self._container)[0]
         streams = [video, *self._container.streams.audio[:1]]
         for packet in self._container.demux(streams):
             if packet.size == 0:
@@ -104,10 +105,12 @@ def _video_info(container: Any, name: str) -> VideoInfo:
     if container.format.name == "tty":
         # libav draws any text as an animation; nobody who names a text file wants that.
         raise SourceError(f"{name} is a text file; use a file with a picture")
-    if not container.streams.video:
-        kinds = ", ".join(s.type for s in container.streams) or "nothing"
+    films = _films(container)
+    if not films:
+        kinds = ", ".join(s.type if s.type != "video" else "cover" for s in container.streams)
+        kinds = kinds or "nothing"
         raise SourceError(f"{name} holds no video (it has: {kinds}); use a file with a picture")
-    stream = container.streams.video[0]
+    stream = films[0]
     codec = stream.codec_context
     if codec is None or not codec.width or not codec.height or codec.pix_fmt is None:
         kind = codec.name if codec is not None else "unknown"
@@ -138,6 +141,12 @@ def _video_info(container: Any, name: str) -> VideoInfo:
         notes=_notes(codec, color.matrix),
         codec_parameters=stream,
     )
+
+
+def _films(container: Any) -> list[Any]:
+    """Its video streams; the cover of a song is none."""
+    cover = av.stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & cover]
 
 
 def _notes(codec: Any, matrix: str) -> tuple[str, ...]:

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamer.enhance.super_resolution import SuperResolution
+from streamer.frame import Planes
+from streamer.infer.ort import OrtCpuEngine
+from streamer.infer.reference import ReferenceEngine
+from streamer.ops import host
+from tests.streamer.models import tiny
+from tests.streamer.pictures import empty, frame_of, noise
+
+
+def same(ours: Planes, theirs: Planes) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def plain(planes: Planes, scale: int) -> Planes:
+    height, width = planes[0].shape
+    out = empty(width=width * scale, height=height * scale)
+    host.upscale(planes, out)
+    return out
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> SuperResolution:
+    return SuperResolution(OrtCpuEngine(tiny(tmp_path), threads=1))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_without_a_network_the_picture_is_the_plain_upscale_bit_for_bit(scale: int) -> None:
+    stage = SuperResolution(ReferenceEngine(scale))
+    planes = noise(width=32, height=18, padding=6)
+    assert stage.tiers == ("plain",)
+    enhanced = stage.process(frame_of(planes), tier="plain", with_comparison=False)
+    assert same(enhanced.planes, plain(planes, scale))
+    assert enhanced.comparison is None
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_a_residual_of_zero_leaves_the_plain_upscale(scale: int) -> None:
+    stage = SuperResolution(ReferenceEngine(scale))
+    planes = noise(width=32, height=18)
+    enhanced = stage.process(frame_of(planes), tier="some network", with_comparison=False)
+    assert same(enhanced.planes, plain(planes, scale))
+
+
+def test_a_networks_residual_is_added_to_the_plain_upscale(network: SuperResolution) -> None:
+    planes = noise(width=32, height=18)
+    packed = np.empty((1, 6, 9, 16), np.float32)
+    residual = np.empty((1, 24, 9, 16), np.float32)
+    host.pack(planes, packed)
+    network.engine.run({"packed": packed}, {"residual": residual})
+    expected = plain(planes, 2)
+    host.add_residual(expected, residual, expected)
+    assert network.tiers == ("tiny", "plain")
+    enhanced = network.process(frame_of(planes), tier="tiny", with_comparison=False)
+    assert same(enhanced.planes, expected)
+    assert not same(enhanced.planes, plain(planes, 2))
+
+
+def test_only_the_picture_and_its_tier_change(network: SuperResolution) -> None:
+    before = frame_of(noise(width=32, height=18), pts=41).stamped("decoded", 6)
+    after = network.process(before, tier="tiny", with_comparison=False)
+    assert after.tier == "tiny"
+    assert replace(after, planes=before.planes, tier="") == replace(before, planes=before.planes)
+
+
+@pytest.mark.parametrize("tier", ["tiny", "plain"])
+def test_the_comparison_is_the_picture_above_its_plain_upscale(
+    tier: str, network: SuperResolution
+) -> None:
+    planes = noise(width=32, height=18)
+    enhanced = network.process(frame_of(planes), tier=tier, with_comparison=True)
+    alone = network.process(frame_of(planes), tier=tier, with_comparison=False)
+    assert enhanced.comparison is not None
+    upper = tuple(plane[: len(plane) // 2] for plane in enhanced.comparison)
+    lower = tuple(plane[len(plane) // 2 :] for plane in enhanced.comparison)
+    assert enhanced.comparison[0].shape == (72, 64)
+    assert same(upper, alone.planes)  # type: ignore[arg-type]
+    assert same(lower, plain(planes, 2))  # type: ignore[arg-type]
+    assert same(enhanced.planes, alone.planes)
+    # One picture in memory, not two.
+    assert all(np.shares_memory(a, b) for a, b in zip(enhanced.planes, upper, strict=True))
+
+
+def test_a_new_size_in_the_middle_of_a_stream_is_taken_up(network: SuperResolution) -> None:
+    for width, height in ((32, 18), (20, 30), (20, 30), (32, 18)):
+        planes = noise(width=width, height=height)
+        for with_comparison in (False, True):
+            enhanced = network.process(
+                frame_of(planes), tier="plain", with_comparison=with_comparison
+            )
+            assert (enhanced.width, enhanced.height) == (2 * width, 2 * height)
+            assert same(enhanced.planes, plain(planes, 2))
+        network.process(frame_of(planes), tier="tiny", with_comparison=False)
+
+
+def test_a_picture_that_is_kept_is_not_written_over(network: SuperResolution) -> None:
+    first = network.process(
+        frame_of(noise(width=32, height=18)), tier="tiny", with_comparison=False
+    )
+    copies = [plane.copy() for plane in first.planes]
+    for seed in range(2, 8):
+        picture = frame_of(noise(width=32, height=18, seed=seed))
+        network.process(picture, tier="tiny", with_comparison=False)
+    assert same(first.planes, (copies[0], copies[1], copies[2]))
+
+
+def test_warming_up_changes_no_picture(network: SuperResolution) -> None:
+    planes = noise(width=32, height=18)
+    cold = network.process(frame_of(planes), tier="tiny", with_comparison=False)
+    network.warm_up(32, 18)
+    warm = network.process(frame_of(planes), tier="tiny", with_comparison=False)
+    assert same(cold.planes, warm.planes)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamer.errors import EngineError
+from streamer.infer import backends
+from streamer.infer.backends import BACKENDS, NAMES, Backend, choose_super_resolution
+from streamer.infer.ort import OrtCpuEngine
+from streamer.infer.reference import ReferenceEngine
+from streamer.model import ModelManifest, find_models
+from tests.streamer.models import write_model
+
+SCALES = (1, 2, 3, 4)
+
+
+@pytest.fixture
+def one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a tiny network for x2 were all that is shipped."""
+    write_model(tmp_path)
+
+    def found(*, task: str, scale: int) -> tuple[ModelManifest, ...]:
+        return find_models(tmp_path, task=task, scale=scale)
+
+    monkeypatch.setattr(backends, "find_models", found)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_reference_engine_is_always_there_and_adds_nothing(scale: int) -> None:
+    choice = choose_super_resolution(scale=scale, backend="reference")
+    assert isinstance(choice.engine, ReferenceEngine)
+    assert choice.reason == "asked for with --backend reference"
+    residual = np.ones((1, 6 * scale**2, 2, 2), np.float32)
+    choice.engine.run({"packed": np.ones((1, 6, 2, 2), np.float32)}, {"residual": residual})
+    assert not residual.any()
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_auto_takes_a_shipped_network_and_says_so(scale: int) -> None:
+    choice = choose_super_resolution(scale=scale, backend="auto")
+    shipped = find_models(task="super_resolution", scale=scale)
+    if shipped:
+        assert choice.engine.manifest == shipped[0]
+        assert choice.reason == "ort-cpu is the fastest installed backend"
+    else:
+        assert choice.engine.backend == "reference"
+        assert f"no trained network for x{scale} is shipped yet" in choice.reason
+    choice.engine.close()
+
+
+@pytest.mark.usefixtures("one_model")
+def test_a_network_is_found_by_its_variant() -> None:
+    choice = choose_super_resolution(scale=2, backend="ort-cpu", variant="tiny")
+    assert isinstance(choice.engine, OrtCpuEngine)
+    assert choice.reason == "asked for with --backend ort-cpu"
+    choice.engine.close()
+    with pytest.raises(EngineError, match=r"there is no 'full' network for x2; there are: tiny x2"):
+        choose_super_resolution(scale=2, backend="auto", variant="full")
+    with pytest.raises(EngineError, match=r"there is no 'tiny' network for x3; there are: tiny x2"):
+        choose_super_resolution(scale=3, backend="auto", variant="tiny")
+
+
+@pytest.mark.usefixtures("one_model")
+def test_a_named_backend_without_a_network_is_refused() -> None:
+    with pytest.raises(EngineError, match="no trained network for x4"):
+        choose_super_resolution(scale=4, backend="ort-cpu")
+
+
+@pytest.mark.usefixtures("one_model")
+def test_without_any_runtime_auto_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = Backend(lambda: False, OrtCpuEngine)
+    monkeypatch.setitem(BACKENDS, "ort-cpu", absent)
+    choice = choose_super_resolution(scale=2, backend="auto")
+    assert choice.engine.backend == "reference"
+    assert choice.reason.endswith("run: pip install 'streamer[cpu]'")
+
+
+def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
+    with pytest.raises(EngineError) as refusal:
+        choose_super_resolution(scale=2, backend="magic")
+    assert str(refusal.value) == (f"there is no backend 'magic'; use one of: {', '.join(NAMES)}")

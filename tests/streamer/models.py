@@ -1,0 +1,64 @@
+"""A network small enough to make in a test: each output is a fixed sum of the inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from streamer.model import ModelManifest, read_manifest
+
+
+def weights(scale: int) -> NDArray[np.float32]:
+    """(6 * scale**2, 6, 1, 1): what each phase of the residual takes from each packed plane."""
+    numbers = np.random.default_rng(scale).normal(0, 5, (6 * scale**2, 6, 1, 1))
+    return numbers.astype(np.float32)
+
+
+def write_model(folder: Path, *, scale: int = 2, **changes: Any) -> Path:
+    """Writes ``tiny.onnx`` and its manifest ``tiny.json``; ``changes`` go into the manifest."""
+    blob = _graph(scale).SerializeToString()
+    (folder / "tiny.onnx").write_bytes(blob)
+    manifest = {
+        "name": f"sr-tiny-x{scale}",
+        "task": "super_resolution",
+        "variant": "tiny",
+        "training": "none",
+        "scale": scale,
+        "file": "tiny.onnx",
+        "sha256": hashlib.sha256(blob).hexdigest(),
+        "opset": 18,
+        "precision": "fp32",
+        "inputs": [{"name": "packed", "shape": [1, 6, "h", "w"]}],
+        "outputs": [{"name": "residual", "shape": [1, 6 * scale**2, "h", "w"]}],
+        **changes,
+    }
+    path = folder / "tiny.json"
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    return path
+
+
+def tiny(folder: Path, *, scale: int = 2) -> ModelManifest:
+    return read_manifest(write_model(folder, scale=scale))
+
+
+def _graph(scale: int) -> Any:
+    def tensor(name: str, channels: int) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "h", "w"])
+
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["packed", "weights"], ["residual"])],
+        "tiny",
+        [tensor("packed", 6)],
+        [tensor("residual", 6 * scale**2)],
+        [numpy_helper.from_array(weights(scale), "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    return model

@@ -1,0 +1,122 @@
+"""Picture arithmetic, against twins that are written as ``ModelManifest`` describes them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from streamer.frame import Planes
+from streamer.ops import host
+from tests.streamer.pictures import empty, noise
+
+Tensor = NDArray[np.float32]
+
+
+def packed_twin(planes: Planes) -> Tensor:
+    """Pixel by pixel, in exact arithmetic."""
+    y, u, v = (plane.astype(np.float64) for plane in planes)
+    rows, columns = u.shape
+    out = np.zeros((1, 6, rows, columns))
+    for row in range(rows):
+        for column in range(columns):
+            for phase, (i, j) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+                out[0, phase, row, column] = (y[2 * row + i, 2 * column + j] - 16) / 219
+            out[0, 4, row, column] = (u[row, column] - 128) / 224
+            out[0, 5, row, column] = (v[row, column] - 128) / 224
+    return out.astype(np.float32)
+
+
+def added_twin(base: Planes, residual: Tensor, *, scale: int) -> list[NDArray[np.float64]]:
+    """The sums before rounding and clipping."""
+    sums = [plane.astype(np.float64) for plane in base]
+    rows, columns = residual.shape[2:]
+    luma = 2 * scale
+    for row in range(rows):
+        for column in range(columns):
+            at = residual[0, :, row, column]
+            for i in range(luma):
+                for j in range(luma):
+                    sums[0][luma * row + i, luma * column + j] += at[luma * i + j]
+            for number in (0, 1):
+                of_plane = at[(4 + number) * scale**2 : (5 + number) * scale**2]
+                for i in range(scale):
+                    for j in range(scale):
+                        sums[1 + number][scale * row + i, scale * column + j] += of_plane[
+                            scale * i + j
+                        ]
+    return sums
+
+
+@pytest.mark.parametrize("padding", [0, 5, 32])
+@pytest.mark.parametrize(("width", "height"), [(2, 2), (22, 14), (46, 18)])
+def test_packing_is_its_twin(width: int, height: int, padding: int) -> None:
+    planes = noise(width=width, height=height, padding=padding)
+    out = np.full((1, 6, height // 2, width // 2), np.nan, np.float32)
+    host.pack(planes, out)
+    np.testing.assert_allclose(out, packed_twin(planes), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", [0, 7])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_adding_a_residual_is_its_twin(scale: int, padding: int) -> None:
+    base = noise(width=10 * scale, height=6 * scale, padding=padding)
+    numbers = np.random.default_rng(scale)
+    residual = numbers.normal(0, 60, (1, 6 * scale**2, 3, 5)).astype(np.float32)
+    out = empty(width=10 * scale, height=6 * scale)
+    host.add_residual(base, residual, out)
+    for plane, exact in zip(out, added_twin(base, residual, scale=scale), strict=True):
+        clipped = np.clip(exact, 0, 255)
+        assert np.abs(plane - clipped).max() <= 0.5 + 1e-4
+        assert {0, 255} <= set(plane.ravel().tolist())
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_adding_in_place_is_the_same(scale: int) -> None:
+    base = noise(width=12 * scale, height=8 * scale)
+    numbers = np.random.default_rng(8)
+    residual = numbers.normal(0, 20, (1, 6 * scale**2, 4, 6)).astype(np.float32)
+    out = empty(width=12 * scale, height=8 * scale)
+    host.add_residual(base, residual, out)
+    host.add_residual(base, residual, base)
+    assert all(np.array_equal(a, b) for a, b in zip(base, out, strict=True))
+
+
+def test_a_residual_of_zero_changes_nothing() -> None:
+    base = noise(width=12, height=8)
+    out = empty(width=12, height=8)
+    host.add_residual(base, np.zeros((1, 6, 4, 6), np.float32), out)
+    assert all(np.array_equal(a, b) for a, b in zip(base, out, strict=True))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_plain_upscale_is_bicubic_for_each_plane_by_itself(scale: int) -> None:
+    planes = noise(width=22, height=14, padding=10)
+    out = empty(width=22 * scale, height=14 * scale)
+    host.upscale(planes, out)
+    for plane, target in zip(planes, out, strict=True):
+        size = (plane.shape[1] * scale, plane.shape[0] * scale)
+        theirs = cv2.resize(plane.copy(), size, interpolation=cv2.INTER_CUBIC)
+        assert np.array_equal(target, theirs)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_plain_upscale_keeps_a_slope_where_it_is(scale: int) -> None:
+    slope = np.arange(0, 240, 4, dtype=np.uint8)
+    planes = tuple(np.tile(slope[: 60 // n], (20 // n, 1)) for n in (1, 2, 2))
+    out = empty(width=60 * scale, height=20 * scale)
+    host.upscale(planes, out)  # type: ignore[arg-type]
+    inner = np.arange(4 * scale, 56 * scale)
+    # The centre of output pixel x lies at (x + 0.5) / scale - 0.5 of the input.
+    expected = 4 * ((inner + 0.5) / scale - 0.5)
+    assert np.abs(out[0][10 * scale][inner] - expected).max() <= 0.75
+
+
+def test_at_the_same_size_the_plain_upscale_is_a_copy() -> None:
+    planes = noise(width=22, height=14, padding=3)
+    out = empty(width=22, height=14)
+    host.upscale(planes, out)
+    assert all(np.array_equal(a, b) for a, b in zip(planes, out, strict=True))
+    host.copy(empty(width=22, height=14), out)
+    assert np.array_equal(out[0], empty(width=22, height=14)[0])

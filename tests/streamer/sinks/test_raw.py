@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from streamer.errors import SinkError
+from streamer.frame import Color
+from streamer.sinks.raw import Y4mSink
+from tests.streamer.pictures import frame_of, noise
+
+
+def test_every_plane_is_written_row_by_row(tmp_path: Path) -> None:
+    path = tmp_path / "out.y4m"
+    sink = Y4mSink(str(path), fps=Fraction(24_000, 1001))
+    pictures = [noise(width=32, height=18, seed=seed, padding=9 * seed) for seed in (0, 1)]
+    for planes in pictures:
+        sink.write(frame_of(planes))
+    sink.close()
+    header = b"YUV4MPEG2 W32 H18 F24000:1001 Ip A16:11 C420jpeg XCOLORRANGE=LIMITED\n"
+    bodies = [b"FRAME\n" + b"".join(p.tobytes() for p in planes) for planes in pictures]
+    assert path.read_bytes() == header + b"".join(bodies)
+    assert sink.frames == 2
+
+
+def test_full_range_and_an_unknown_rate_are_stated(tmp_path: Path) -> None:
+    path = tmp_path / "out.y4m"
+    sink = Y4mSink(str(path), fps=None)
+    frame = frame_of(noise(width=2, height=2))
+    sink.write(replace(frame, color=Color(matrix="bt709", range="full")))
+    sink.close()
+    assert path.read_bytes().startswith(b"YUV4MPEG2 W2 H2 F30:1 ")
+    assert b" XCOLORRANGE=FULL\n" in path.read_bytes()
+
+
+def test_a_new_size_is_refused(tmp_path: Path) -> None:
+    sink = Y4mSink(str(tmp_path / "out.y4m"), fps=None)
+    sink.write(frame_of(noise(width=32, height=18)))
+    with pytest.raises(SinkError, match=r"from 32x18 to 16x18, which Y4M cannot hold; write \.mkv"):
+        sink.write(frame_of(noise(width=16, height=18)))
+    sink.close()
+
+
+def test_a_target_that_takes_no_more_is_said_and_closed() -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    sink = Y4mSink("/dev/full", fps=None)
+    with pytest.raises(SinkError, match=r"y4m:/dev/full takes no more \(No space left on device\)"):
+        sink.write(frame_of(noise(width=256, height=256)))
+    with pytest.raises(SinkError, match="could not be finished"):
+        sink.close()
+    sink.close()
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_nothing_is_opened_before_the_first_frame(tmp_path: Path) -> None:
+    path = tmp_path / "out.y4m"
+    Y4mSink(str(path), fps=None).close()
+    assert not path.exists()

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from streamer.errors import SourceError
+from streamer.frame import Color
+from tests.clips import Clips, h264, moving
+from tests.programs import needs
+from tests.streamer.decoding import opened
+
+pytestmark = needs("ffmpeg")
+
+
+def notes(path: Path) -> tuple[str, ...]:
+    demuxer = opened(path)
+    demuxer.close()
+    return demuxer.video.notes
+
+
+def test_what_is_changed_on_the_way_in_is_noted(clips: Clips) -> None:
+    stated = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")
+    assert notes(clips.made("stated.mp4", *moving(frames=2), *h264(), *stated)) == ()
+    assert notes(clips.plain()) == (
+        "the input states no colour matrix; bt601 is taken for its height",
+    )
+    ten_bit = ("-vf", "format=yuv444p10le,crop=161:91:7:7", "-c:v", "ffv1")
+    assert notes(clips.made("ten.mkv", *moving(frames=2), *ten_bit)) == (
+        "yuv444p10le is converted to 8-bit 4:2:0",
+        "the input states no colour matrix; bt601 is taken for its height",
+        "161x91 is cut to even sizes, as 4:2:0 video needs them",
+    )
+
+
+def test_what_is_known_before_the_first_frame(clips: Clips) -> None:
+    film = clips.made("film.mkv", *moving(rate="24000/1001", frames=24), *h264())
+    demuxer = opened(film)
+    video = demuxer.video
+    demuxer.close()
+    assert video.fps == Fraction(24_000, 1001)
+    assert video.time_base == Fraction(1, 1000)
+    assert video.color == Color(matrix="bt601")
+    assert video.duration_s == pytest.approx(1.0, abs=0.05)
+    assert demuxer.audio is None
+
+
+def test_a_cover_picture_is_not_taken_for_the_film(clips: Clips, tmp_path: Path) -> None:
+    cover = clips.made("cover.png", *moving(size="64x64", frames=1))
+    both = clips.made(
+        "covered.mp4",
+        *("-i", str(cover), "-i", str(clips.plain()), "-map", "0", "-map", "1", "-c", "copy"),
+        *("-disposition:v:0", "attached_pic"),
+    )
+    demuxer = opened(both)
+    demuxer.close()
+    assert (demuxer.video.codec, demuxer.video.width) == ("h264", 320)
+
+
+def test_sound_without_a_picture_but_with_a_cover_is_no_video(clips: Clips) -> None:
+    cover = clips.made("cover.png", *moving(size="64x64", frames=1))
+    song = clips.made(
+        "song.mp3",
+        *("-f", "lavfi", "-i", "sine=duration=1", "-i", str(cover), "-map", "0", "-map", "1"),
+        *("-c:v", "copy", "-disposition:v:0", "attached_pic"),
+    )
+    with pytest.raises(SourceError, match=r"holds no video \(it has: audio, cover\)"):
+        opened(song)
+
+
+def test_a_text_is_not_drawn_as_a_video(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("Dear diary.\n" * 200)
+    with pytest.raises(SourceError, match=r"notes\.txt is a text file; use a file with a picture"):
+        opened(text)
+
+
+def test_a_file_that_may_not_be_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="does not exist; check the path"):
+        opened(tmp_path / "none.mp4")
+    with pytest.raises(SourceError, match=r"cannot be opened as video \(Is a directory\)"):
+        opened(tmp_path)

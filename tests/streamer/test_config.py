@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamer.config import (
+    EncodeSettings,
+    SinkSpec,
+    StreamSettings,
+    parse_sink,
+    redacted,
+    source_kind,
+)
+from streamer.errors import ConfigError
+
+NULL = SinkSpec(kind="null")
+
+
+def settings(**fields: Any) -> StreamSettings:
+    return StreamSettings(**{"source": "clip.mp4", "sinks": (NULL,), **fields})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("webrtc:", SinkSpec(kind="webrtc")),
+        ("null:", NULL),
+        ("y4m:-", SinkSpec(kind="y4m", target="-")),
+        ("y4m:raw/out", SinkSpec(kind="y4m", target="raw/out")),
+        ("out.y4m", SinkSpec(kind="y4m", target="out.y4m")),
+        ("a b/out.mp4", SinkSpec(kind="file", target="a b/out.mp4")),
+        ("OUT.MKV", SinkSpec(kind="file", target="OUT.MKV")),
+        ("out.ts", SinkSpec(kind="file", target="out.ts")),
+    ],
+)
+def test_every_kind_of_output_is_understood(text: str, expected: SinkSpec) -> None:
+    assert parse_sink(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "out",
+        "out.avi",
+        ".mp4x",
+        "y4m:",
+        "webrtc",
+        "rtsp://h/x",
+        "http://h/x.mp4",
+        "x://h/o.y4m",
+    ],
+)
+def test_what_is_no_output_is_refused_with_what_is_one(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no output; use webrtc:, out\.mp4, out\.mkv"):
+        parse_sink(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("clip.mp4", "file"),
+        ("/videos/a:b.mkv", "file"),
+        ("frames/%04d.png", "file"),
+        ("device:/dev/video0", "device"),
+        ("synthetic:", "synthetic"),
+        ("synthetic:640x360@30", "synthetic"),
+    ],
+)
+def test_every_kind_of_source_is_understood(source: str, kind: str) -> None:
+    assert source_kind(source) == kind
+
+
+@pytest.mark.parametrize("source", ["rtsp://h/x", "https://h/x.m3u8", "", "x-y+z://"])
+def test_what_is_no_source_is_refused_with_what_is_one(source: str) -> None:
+    with pytest.raises(ConfigError, match="use a file, an image sequence"):
+        source_kind(source)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"scale": 0}, "--scale 0 is not possible; use 1, 2, 3 or 4"),
+        ({"budget_ms": 0.5}, "--budget-ms 0.5 is out of range; use 1 to 60000"),
+        ({"budget_ms": float("nan")}, "--budget-ms nan is out of range"),
+        ({"duration_s": -1.0}, "--duration -1 is out of range; use more than 0 seconds"),
+        ({"duration_s": float("nan")}, "--duration nan is out of range"),
+        ({"duration_s": float("inf")}, "--duration inf is out of range"),
+        ({"sinks": ()}, "there is no output; add --to with webrtc:"),
+        ({"name": "front door"}, "use 1 to 64 letters, digits, - _ ."),
+        ({"name": "x" * 65}, "is no name for a stream"),
+        ({"sinks": 2 * (SinkSpec(kind="file", target="o.ts"),)}, "two outputs have the same name"),
+        ({"sinks": (SinkSpec(kind="file", target="./clip.mp4"),)}, "is the input as well"),
+        ({"sinks": (SinkSpec(kind="y4m", target="no/such/o.y4m"),)}, "does not exist; make it"),
+    ],
+)
+def test_a_setting_that_is_wrong_is_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        settings(**fields)
+    assert said in str(refusal.value)
+
+
+def test_two_ways_to_write_one_output_are_still_one_output(tmp_path: Path) -> None:
+    same = (str(tmp_path / "out.ts"), f"{tmp_path}/./out.ts")
+    with pytest.raises(ConfigError, match="two outputs have the same name"):
+        settings(sinks=tuple(SinkSpec(kind="file", target=target) for target in same))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"crf": 52}, "crf 52 is out of range; use 0 (lossless) to 51 (worst)"),
+        ({"bitrate_kbps": 99}, "use 100 to 200000"),
+        ({"preset": "placebo"}, "use one of: ultrafast, superfast"),
+    ],
+)
+def test_an_encode_setting_that_is_wrong_is_refused(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        EncodeSettings(**fields)
+    assert said in str(refusal.value)
+
+
+def test_only_files_into_files_are_offline() -> None:
+    assert settings().is_offline
+    assert not settings(sinks=(NULL, SinkSpec(kind="webrtc"))).is_offline
+    assert not settings(source="device:/dev/video0").is_offline
+    assert not settings(source="synthetic:").is_offline
+
+
+def test_users_and_passwords_are_never_repeated() -> None:
+    assert redacted("see rtsp://me:pa@ss@host/live") == "see rtsp://***@host/live"
+    assert redacted("rtsp://host/live") == "rtsp://host/live"
+    with pytest.raises(ConfigError) as refusal:
+        parse_sink("rtmp://me:secret@host/live")
+    assert "secret" not in str(refusal.value)
+
+
+def test_outputs_are_called_by_kind_and_name() -> None:
+    assert parse_sink("/some/where/out.mp4").label == "file:out.mp4"
+    assert parse_sink("webrtc:").label == "webrtc"
