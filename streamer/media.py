@@ -22,8 +22,6 @@ class VideoInfo:
     color: Color
     sample_aspect: Fraction = Fraction(1)
     pix_fmt: str = "yuv420p"
-    rotation: int = 0
-    """Degrees clockwise by which the decoded picture must be turned to stand upright."""
     frames: int = 0
     """0 where unknown."""
     duration_s: float | None = None

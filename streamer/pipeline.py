@@ -23,8 +23,8 @@ from streamer.enhance.chain import Chain
 from streamer.errors import SinkError, SourceError, SourceLost
 from streamer.frame import Frame, Origin, Packet, Planes
 from streamer.link import Link, Overflow
-from streamer.metrics import Metrics, Rate, Samples
-from streamer.schedule import COST_WINDOW
+from streamer.metrics import Metrics, Rate
+from streamer.schedule import Costs
 from streamer.sinks.fanout import FanOut
 from streamer.sinks.raw import Y4mSink
 from streamer.sinks.rtc_session import Session
@@ -90,7 +90,7 @@ class Stream:
         self._rate_in = Rate()
         self._rate_out = Rate()
         self._bits_out = Rate()
-        self._encode_costs_ms = Samples(COST_WINDOW)
+        self._encode_costs = Costs(clock)
         self._raw_sinks = raw_sinks
         self._clock = clock
         self._failure: SourceError | None = None
@@ -289,8 +289,10 @@ class Stream:
         """When enhancing must be done so that the encoded frame leaves within the budget."""
         if self.settings.is_offline:
             return None
-        encode = self._encode_costs_ms.summary()
-        left_ms = self.settings.budget_ms - (encode.p95 if encode is not None else 0.0)
+        if self._decoded.depth:
+            # The next one waits already: catch up before the link is full and drops it.
+            return self._clock.now_ns()
+        left_ms = self.settings.budget_ms - self._encode_costs.p95_ms()
         return frame.arrived_ns + round(left_ms * 1_000_000)
 
     async def _encode(self) -> None:
@@ -300,7 +302,7 @@ class Stream:
                     self.last_frame = frame
                     began_ns = self._clock.now_ns()
                     await self._encode_frame(worker, frame)
-                    self._encode_costs_ms.add((self._clock.now_ns() - began_ns) / 1e6)
+                    self._encode_costs.add((self._clock.now_ns() - began_ns) / 1e6)
             finally:
                 for sink in self._raw_sinks:
                     await worker.call(sink.close)

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from streamer.clock import Clock
-from streamer.metrics import Samples
+from streamer.metrics import percentile
 
-COST_WINDOW = 90
-"""Frames over which a tier's cost is learnt: three seconds at 30 fps."""
+COST_WINDOW_NS = 3_000_000_000
+"""What a tier cost longer ago proves nothing: one that was too slow is tried again after it."""
 
-RETRY_NS = 2_000_000_000
-"""A tier that has not run for this long is tried again: its old cost proves nothing."""
+COST_SAMPLES = 200
+"""As many costs are kept at most; the newest ones count."""
 
 
-@dataclass(slots=True)
+class Costs:
+    """What something has cost lately, in milliseconds."""
+
+    def __init__(self, clock: Clock, window_ns: int = COST_WINDOW_NS) -> None:
+        self._clock = clock
+        self._window_ns = window_ns
+        self._costs: deque[tuple[int, float]] = deque(maxlen=COST_SAMPLES)
+
+    def add(self, cost_ms: float) -> None:
+        self._costs.append((self._clock.now_ns(), cost_ms))
+
+    def p95_ms(self) -> float:
+        """The p95 of the window; 0 when nothing is known."""
+        oldest_ns = self._clock.now_ns() - self._window_ns
+        while self._costs and self._costs[0][0] < oldest_ns:
+            self._costs.popleft()
+        return percentile(sorted(cost for _, cost in self._costs), 0.95) if self._costs else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Tier:
     """One step of the ladder and what it has cost lately."""
 
     name: str
-    costs_ms: Samples = field(default_factory=lambda: Samples(COST_WINDOW))
-    ran_ns: int | None = None
-
-    def cost_ms(self) -> float:
-        """The p95 of its measured costs; 0 before it has run."""
-        summary = self.costs_ms.summary()
-        return summary.p95 if summary else 0.0
+    costs: Costs
 
 
 class TierLadder:
@@ -34,27 +48,14 @@ class TierLadder:
 
     def __init__(self, names: Sequence[str], clock: Clock) -> None:
         """``names`` run from best to cheapest; the last one always fits."""
-        self.tiers = tuple(Tier(name) for name in names)
+        self.tiers = tuple(Tier(name, Costs(clock)) for name in names)
         self._clock = clock
 
     def choose(self, deadline_ns: int | None) -> Tier:
         """The tier for a frame that must be enhanced by ``deadline_ns``; the best without one."""
         if deadline_ns is None:
             return self.tiers[0]
-        now_ns = self._clock.now_ns()
-        left_ms = (deadline_ns - now_ns) / 1e6
-        return next(
-            (tier for tier in self.tiers if self._fits(tier, left_ms, now_ns)), self.tiers[-1]
-        )
-
-    def learn(self, tier: Tier, cost_ms: float) -> None:
-        """Remember what a frame in ``tier`` has just cost."""
-        tier.costs_ms.add(cost_ms)
-        tier.ran_ns = self._clock.now_ns()
-
-    def _fits(self, tier: Tier, left_ms: float, now_ns: int) -> bool:
+        left_ms = (deadline_ns - self._clock.now_ns()) / 1e6
         if left_ms <= 0:
-            return False
-        if tier.ran_ns is not None and now_ns - tier.ran_ns > RETRY_NS:
-            return True
-        return tier.cost_ms() <= left_ms
+            return self.tiers[-1]
+        return next((tier for tier in self.tiers if tier.costs.p95_ms() <= left_ms), self.tiers[-1])

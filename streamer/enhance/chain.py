@@ -39,7 +39,7 @@ class Chain:
         )
         ended_ns = self._clock.now_ns()
         cost_ms = (ended_ns - began_ns) / 1e6
-        self._ladder.learn(tier, cost_ms)
+        tier.costs.add(cost_ms)
         self._metrics.time("super_resolve", cost_ms)
         self._metrics.count(f"tier.{tier.name}")
         return [enhanced.stamped("enhanced", ended_ns)]
