@@ -12,6 +12,9 @@ from streamer.metrics import percentile
 COST_WINDOW_NS = 3_000_000_000
 """What a tier cost longer ago proves nothing: one that was too slow is tried again after it."""
 
+ENOUGH = 4
+"""Samples from which on the largest one is left out."""
+
 COST_SAMPLES = 200
 """As many costs are kept at most; the newest ones count."""
 
@@ -28,11 +31,15 @@ class Costs:
         self._costs.append((self._clock.now_ns(), cost_ms))
 
     def p95_ms(self) -> float:
-        """The p95 of the window; 0 when nothing is known."""
+        """The p95 of the window, where one outlier alone never decides; 0 when nothing is known."""
         oldest_ns = self._clock.now_ns() - self._window_ns
         while self._costs and self._costs[0][0] < oldest_ns:
             self._costs.popleft()
-        return percentile(sorted(cost for _, cost in self._costs), 0.95) if self._costs else 0.0
+        if not self._costs:
+            return 0.0
+        ordered = sorted(cost for _, cost in self._costs)
+        # Below twenty samples the p95 is the maximum: a thread that lost its core once.
+        return percentile(ordered[:-1] if len(ordered) >= ENOUGH else ordered, 0.95)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,16 @@ def test_old_costs_are_forgotten() -> None:
     assert tiers.choose(clock.now_ns() + 20 * MS).name == "lite"
 
 
+def test_one_outlier_among_few_does_not_cost_the_tier_but_two_do() -> None:
+    clock = ManualClock()
+    tiers = ladder(clock, lite=10.0, plain=2.0)
+    for cost_ms in (10.0, 200.0, 10.0):
+        tiers.tiers[0].costs.add(cost_ms)
+    assert tiers.choose(clock.now_ns() + 20 * MS).name == "lite"
+    tiers.tiers[0].costs.add(150.0)
+    assert tiers.choose(clock.now_ns() + 20 * MS).name == "plain"
+
+
 def test_one_slow_frame_in_a_hundred_does_not_cost_the_tier() -> None:
     clock = ManualClock()
     tiers = ladder(clock, lite=10.0, plain=2.0)

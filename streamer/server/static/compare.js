@@ -74,7 +74,8 @@ export class Compare {
     requestAnimationFrame((next) => this.#tick(next));
     if (!this.hasPicture) return;
     if (!("requestVideoFrameCallback" in HTMLVideoElement.prototype)) this.isNewFrame = true;
-    if (this.isSweeping) this.#sweep(now);
+    // The divider sweeps with the frames: in between there would be nothing new beside it.
+    if (this.isSweeping && this.isNewFrame) this.#sweep(now);
     if (!this.isNewFrame && !this.isStale) return;
     this.#draw();
     this.framesDrawn += this.isNewFrame;
@@ -103,27 +104,23 @@ export class Compare {
       this.#layout();
     }
     const split = Math.round(clamp((this.dividerX - this.picture.left) / this.picture.width, 0, 1) * width);
-    const moment = this.#moment();
-    if (split > 0) this.context.drawImage(moment, 0, height, split, height, 0, 0, split, height);
+    const still = this.#still();
+    if (split > 0) this.context.drawImage(still, 0, height, split, height, 0, 0, split, height);
     if (split < width) {
-      this.context.drawImage(moment, split, 0, width - split, height, split, 0, width - split, height);
+      this.context.drawImage(still, split, 0, width - split, height, split, 0, width - split, height);
     }
-    moment.close?.();
   }
 
-  // One frame, held still: the video element might move on between two draws.
-  #moment() {
-    if ("VideoFrame" in window) {
-      try {
-        return new VideoFrame(this.video);
-      } catch {
-        // Some browsers have no frame to give right after a change of source.
-      }
+  // The latest frame as pixels. Both halves are cut from it, so they show one moment however far the
+  // video element has moved on, and the costly part, turning video into pixels, is done once a frame.
+  #still() {
+    const { videoWidth: width, videoHeight: height } = this.video;
+    this.still ??= new OffscreenCanvas(width, height);
+    const isResized = this.still.width !== width || this.still.height !== height;
+    if (isResized) Object.assign(this.still, { width, height });
+    if (this.isNewFrame || isResized) {
+      this.still.getContext("2d", { alpha: false }).drawImage(this.video, 0, 0);
     }
-    this.still ??= new OffscreenCanvas(1, 1);
-    if (this.still.width !== this.video.videoWidth) this.still.width = this.video.videoWidth;
-    if (this.still.height !== this.video.videoHeight) this.still.height = this.video.videoHeight;
-    this.still.getContext("2d", { alpha: false }).drawImage(this.video, 0, 0);
     return this.still;
   }
 
