@@ -1,0 +1,1 @@
+"""Offline side of Streamer: trains the networks and exports them as models."""

@@ -1,0 +1,76 @@
+"""Checkpoints of a training run: written whole or not at all, refused when they do not fit."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from export.recipe import Recipe
+from streamer.errors import ConfigError
+
+State = dict[str, Any]
+
+UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+"""What torch raises on foreign bytes, depending on where they stop making sense."""
+
+
+def checkpoint_path(work: Path, recipe: Recipe) -> Path:
+    """Where a run of ``recipe`` keeps its state."""
+    return work / f"{recipe.name}.ckpt"
+
+
+def write_checkpoint(path: Path, state: State) -> None:
+    """Replaces the file in one step, so that a killed run leaves the previous one intact."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def read_checkpoint(path: Path, recipe: Recipe) -> State:
+    """The state at ``path``; raises ``ConfigError`` unless it is of this very recipe.
+
+    Only ``train.iterations`` may differ, which stretches or shortens the schedule.
+    """
+    state = _read(path)
+    _compare(path, state, recipe, sections=("name", "network", "data", "train"))
+    return state
+
+
+def read_start(path: Path, recipe: Recipe) -> State:
+    """The state at ``path`` as a start for other training of the same network."""
+    state = _read(path)
+    _compare(path, state, recipe, sections=("network",))
+    return state
+
+
+def _read(path: Path) -> State:
+    try:
+        state: State = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"recipe", "iteration", "network", "average"} <= state.keys():
+            raise KeyError("recipe")
+    except (*UNREADABLE, pickle.UnpicklingError) as error:
+        raise ConfigError(f"{path.name} is not a checkpoint of this program") from error
+    return state
+
+
+def _compare(path: Path, state: State, recipe: Recipe, *, sections: Sequence[str]) -> None:
+    theirs, ours = state["recipe"], recipe.as_dict()
+    for section in sections:
+        if _without_iterations(theirs.get(section)) != _without_iterations(ours[section]):
+            raise ConfigError(
+                f"{path.name} belongs to another network or recipe ([{section}] is "
+                f"{theirs.get(section)!r} there, {ours[section]!r} here); "
+                "choose another --work folder or remove the file"
+            )
+
+
+def _without_iterations(section: object) -> object:
+    if isinstance(section, dict):
+        return {key: value for key, value in section.items() if key != "iterations"}
+    return section

@@ -1,0 +1,152 @@
+"""The command line of the offline side: ``python -m export train|onnx|verify|evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from export.recipe import Recipe, read_recipe
+from streamer.clock import MonotonicClock
+from streamer.errors import ConfigError, StreamerError
+from streamer.model import MODELS, ModelManifest, read_manifest
+
+HERE = Path(__file__).parent
+CACHE = HERE.parent / ".cache"
+WEIGHTS = HERE / "weights"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0, or 2 with one sentence on stderr."""
+    options = _parser().parse_args(arguments)
+    try:
+        COMMANDS[options.command](options)
+    except StreamerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the last checkpoint is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser(
+        "train", help="train the network of a recipe; continues its checkpoint if there is one"
+    )
+    _add_recipe(train)
+    train.add_argument("--data", type=Path, required=True, help="holds train_video, train_images")
+    train.add_argument("--cache", type=Path, default=CACHE, help="where patches are kept")
+    train.add_argument("--start-from", type=Path, help="a checkpoint of the same network")
+    train.add_argument("--threads", type=int, default=2)
+
+    onnx = commands.add_parser("onnx", help="export a checkpoint as a model with its manifest")
+    _add_recipe(onnx)
+    onnx.add_argument("--data", type=Path, required=True, help="to name the training files")
+    _add_places(onnx)
+
+    check = commands.add_parser("verify", help="compare a shipped model with torch")
+    check.add_argument("model", help="a model's name, such as sr-lite-x2-live")
+    _add_places(check)
+
+    measure = commands.add_parser("evaluate", help="measure a shipped model, fill its manifest")
+    measure.add_argument("model", help="a model's name, such as sr-lite-x2-live")
+    measure.add_argument("--data", type=Path, required=True, help="holds train_video, tests")
+    measure.add_argument("--pictures", type=Path, help="write before/after/original PNGs here")
+    _add_places(measure)
+    return parser
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="a name such as sr_lite_x2_live, or a TOML file")
+    parser.add_argument("--work", type=Path, default=CACHE / "runs", help="holds the checkpoint")
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+
+
+def _recipe(name: str) -> Recipe:
+    path = Path(name)
+    return read_recipe(path if path.suffix == ".toml" else HERE / "recipes" / f"{name}.toml")
+
+
+def _manifest(options: argparse.Namespace) -> ModelManifest:
+    return read_manifest(options.models / f"{options.model}.json")
+
+
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ConfigError(f"{path} is not a folder; --data names one with train_video in it")
+    return path
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+# torch takes seconds to import; a wrong argument should not wait for it.
+def _train(options: argparse.Namespace) -> None:
+    recipe, data = _recipe(options.recipe), _folder(options.data)
+    import torch
+
+    from export.train import Place, train
+
+    torch.set_num_threads(options.threads)
+    place = Place(data=data, cache=options.cache, work=options.work, start_from=options.start_from)
+    train(recipe, place, clock=MonotonicClock(), report=_print)
+
+
+def _onnx(options: argparse.Namespace) -> None:
+    recipe, data = _recipe(options.recipe), _folder(options.data)
+    from export.to_onnx import load_averaged, training_files, write_model
+
+    network, history = load_averaged(options.work, recipe)
+    manifest = write_model(
+        network,
+        recipe,
+        folder=options.models,
+        weights=options.weights,
+        data=training_files(data, recipe),
+        history=history,
+    )
+    _print(
+        f"wrote {manifest.path}: {history['iterations']} iterations, {manifest.parameters} parameters, "
+        f"{manifest.macs_per_pixel} MAC per input pixel"
+    )
+
+
+def _verify(options: argparse.Namespace) -> None:
+    manifest = _manifest(options)
+    from export.verify import verify
+
+    verdict = verify(manifest, options.weights / f"{manifest.name}.safetensors")
+    _print(
+        f"{manifest.file} matches its hash and torch within {verdict.largest:.5f} code values "
+        f"at {len(verdict.sizes)} sizes"
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    manifest, data = _manifest(options), _folder(options.data)
+    from export.evaluate import evaluate
+    from export.pictures import write_comparisons
+
+    path = evaluate(manifest, data, report=_print)
+    _print(f"wrote {path}")
+    if options.pictures:
+        for picture in write_comparisons(manifest, data, options.pictures):
+            _print(f"wrote {picture}")
+
+
+COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
+    "train": _train,
+    "onnx": _onnx,
+    "verify": _verify,
+    "evaluate": _evaluate,
+}

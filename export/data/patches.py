@@ -1,0 +1,196 @@
+"""The cache of training pairs: damaged and original patches as memory-mapped arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from export.data.clips import Split, read_clip, read_image
+from export.data.degrade import damage, draw_treatment
+from export.data.planes import Planes, crop
+from export.recipe import DataRecipe
+from streamer.errors import ConfigError
+
+Bytes = NDArray[np.uint8]
+Pair = tuple[Bytes, Bytes, Bytes, Bytes]
+"""Small luma (P, P) and chroma (2, P/2, P/2), large luma (sP, sP) and chroma (2, sP/2, sP/2)."""
+
+NAMES = ("small_y", "small_uv", "large_y", "large_uv")
+VERSION = 1
+"""Raise it when the making of patches changes, so that old caches are not read."""
+
+CANDIDATES = 4
+"""Places looked at for each patch; four times of five the most detailed one is taken."""
+
+
+class PatchCache:
+    """Read side: ``sample`` gives a batch as four stacked arrays."""
+
+    def __init__(self, folder: Path) -> None:
+        self._arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in NAMES]
+        self.folder = folder
+
+    def __len__(self) -> int:
+        return int(self._arrays[0].shape[0])
+
+    def sample(self, rng: np.random.Generator, count: int) -> Pair:
+        """``count`` random pairs, all turned or mirrored alike by one of eight ways."""
+        chosen = np.sort(rng.integers(0, len(self), count))
+        turns, is_mirrored = int(rng.integers(4)), bool(rng.integers(2))
+
+        def turn(stack: Bytes) -> Bytes:
+            turned = np.rot90(stack, turns, axes=(-2, -1))
+            return np.ascontiguousarray(turned[..., ::-1] if is_mirrored else turned)
+
+        small_y, small_uv, large_y, large_uv = (turn(array[chosen]) for array in self._arrays)
+        return small_y, small_uv, large_y, large_uv
+
+
+def open_cache(
+    split: Split, recipe: DataRecipe, *, scale: int, folder: Path, report: Callable[[str], None]
+) -> PatchCache:
+    """The cache for these clips and settings, made first when it is not there yet."""
+    files = [*split.training, *split.images]
+    contents = {
+        "version": VERSION,
+        "scale": scale,
+        "recipe": asdict(recipe),
+        "files": [[path.name, path.stat().st_size] for path in files],
+    }
+    text = json.dumps(contents, sort_keys=True)
+    home = folder / f"patches-x{scale}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    if not (home / "contents.json").is_file():
+        _build(split, recipe, scale=scale, home=home, report=report)
+        (home / "contents.json").write_text(text, encoding="utf-8")
+    return PatchCache(home)
+
+
+def _build(
+    split: Split, recipe: DataRecipe, *, scale: int, home: Path, report: Callable[[str], None]
+) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    cv2.setNumThreads(1)
+    raw = [home / f"{name}.raw" for name in NAMES]
+    count = 0
+    handles = [path.open("wb") for path in raw]
+    try:
+        for name, pairs in _all_pairs(split, recipe, scale=scale):
+            for pair in pairs:
+                for handle, part in zip(handles, pair, strict=True):
+                    handle.write(part.tobytes())
+                count += 1
+            report(f"patches {count}: {name}")
+    finally:
+        for handle in handles:
+            handle.close()
+    if not count:
+        raise ConfigError(
+            f"no clip is large enough for patches of {recipe.patch * scale} pixels: "
+            "lower data.patch or add larger clips"
+        )
+    p, q = recipe.patch, recipe.patch * scale
+    shapes = ((p, p), (2, p // 2, p // 2), (q, q), (2, q // 2, q // 2))
+    for path, shape in zip(raw, shapes, strict=True):
+        flat = np.memmap(path, dtype=np.uint8, mode="r", shape=(count, *shape))
+        np.save(path.with_suffix(".npy"), flat)
+        del flat
+        path.unlink()
+
+
+def _all_pairs(
+    split: Split, recipe: DataRecipe, *, scale: int
+) -> Iterator[tuple[str, Iterator[Pair]]]:
+    for number in range(recipe.passes):
+        for path in split.training:
+            frames = list(read_clip(path, multiple=2))
+            segments = _segments(frames, recipe, shift=number)
+            yield path.name, _pairs(path, segments, recipe, scale=scale, number=number)
+    for path in split.images if recipe.image_segments else ():
+        rng = _rng(recipe, path, 100)
+        image = read_image(path, multiple=2)
+        moving = [_pan(image, recipe.segment_frames, rng) for _ in range(recipe.image_segments)]
+        yield path.name, _pairs(path, moving, recipe, scale=scale, number=100)
+
+
+def _rng(recipe: DataRecipe, path: Path, number: int) -> np.random.Generator:
+    return np.random.default_rng([recipe.seed, number, zlib.crc32(path.name.encode())])
+
+
+def _segments(frames: list[Planes], recipe: DataRecipe, *, shift: int) -> list[list[Planes]]:
+    """Runs of neighbouring frames, evenly spread; each pass starts half a run later."""
+    length = min(recipe.segment_frames, len(frames))
+    last = len(frames) - length
+    count = min(recipe.segments_per_clip, max(1, len(frames) // length))
+    starts = np.linspace(0, last, count).astype(int) + shift * length // 2
+    return [frames[start : start + length] for start in starts.clip(0, last)]
+
+
+def _pan(image: Planes, length: int, rng: np.random.Generator) -> list[Planes]:
+    """A still as a short clip: a window that moves evenly, or stands in one case of four."""
+    height, width = image.height * 3 // 4 // 2 * 2, image.width * 3 // 4 // 2 * 2
+    room = (image.height - height, image.width - width)
+    start = [int(rng.integers(0, space + 1)) for space in room]
+    speed = [0.0, 0.0] if rng.random() < 0.25 else list(rng.uniform(-8.0, 8.0, 2))
+    frames = []
+    for index in range(length):
+        top, left = (
+            int(min(max(begin + rate * index, 0), space)) // 2 * 2
+            for begin, rate, space in zip(start, speed, room, strict=True)
+        )
+        frames.append(crop(image, top=top, left=left, height=height, width=width))
+    return frames
+
+
+def _pairs(
+    path: Path, segments: Sequence[list[Planes]], recipe: DataRecipe, *, scale: int, number: int
+) -> Iterator[Pair]:
+    rng = _rng(recipe, path, 1000 + number)
+    for segment in segments:
+        treatment = draw_treatment(recipe, rng)
+        small, large = damage(segment, treatment, scale=scale, rng=rng)
+        wanted = min(recipe.sampled_frames, len(segment))
+        for index in sorted(rng.choice(len(segment), wanted, replace=False)):
+            for _ in range(recipe.patches_per_frame):
+                pair = _cut(small[index], large[index], recipe.patch, scale=scale, rng=rng)
+                if pair is not None:
+                    yield pair
+
+
+def _cut(
+    small: Planes, large: Planes, patch: int, *, scale: int, rng: np.random.Generator
+) -> Pair | None:
+    """One pair, mostly from where the large picture has detail; None if the frame is too small."""
+    rows, columns = (small.height - patch) // 2, (small.width - patch) // 2
+    if rows < 0 or columns < 0:
+        return None
+    edge = patch * scale
+    places = [
+        (2 * int(rng.integers(rows + 1)), 2 * int(rng.integers(columns + 1)))
+        for _ in range(CANDIDATES)
+    ]
+    top, left = places[0]
+    if rng.random() < 0.8:
+        top, left = max(
+            places,
+            key=lambda place: _detail(
+                large.y[place[0] * scale :, place[1] * scale :][:edge:2, :edge:2]
+            ),
+        )
+    near = crop(small, top=top, left=left, height=patch, width=patch)
+    far = crop(large, top=top * scale, left=left * scale, height=edge, width=edge)
+    return near.y, np.stack([near.u, near.v]), far.y, np.stack([far.u, far.v])
+
+
+def _detail(luma: Bytes) -> float:
+    values = luma.astype(np.int16)
+    return float(np.abs(np.diff(values, axis=0)).mean() + np.abs(np.diff(values, axis=1)).mean())

@@ -1,0 +1,76 @@
+"""Held-out frames with known originals, and how much better than plain upscales a network is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export.data.clips import read_clip
+from export.data.codec import Coding, x264
+from export.data.degrade import Treatment, damage
+from export.data.planes import Plane, Planes, upscale
+from streamer.errors import ConfigError
+
+Upscaler = Callable[[Planes], Planes]
+
+CONDITIONS: Mapping[str, Coding | None] = {
+    "clean": None,
+    "x264_crf23": x264(23),
+    "x264_crf28": x264(28),
+    "x264_crf33": x264(33),
+}
+"""Encodings of the held-out clips; the small picture is always made by the area kernel."""
+
+RUN_FRAMES = 12
+"""Frames encoded in one go, so that the judged ones carry the damage of predicted frames."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One judged frame: what arrives, and what it was before it was shrunk and coded."""
+
+    clip: str
+    small: Planes
+    large: Planes
+
+
+def psnr_y(result: Plane, original: Plane, *, border: int) -> float:
+    """Luma PSNR in dB over 8-bit code values (peak 255), ``border`` pixels cut on each side."""
+    inner = (slice(border, -border or None), slice(border, -border or None))
+    error = result[inner].astype(np.float64) - original[inner].astype(np.float64)
+    mean = float(np.mean(error * error))
+    return 99.0 if mean == 0.0 else float(10.0 * np.log10(255.0**2 / mean))
+
+
+def held_out_samples(
+    clips: Sequence[Path], *, scale: int, conditions: Iterable[str], frames: Sequence[int]
+) -> dict[str, list[Sample]]:
+    """Per condition the frames with these indices of each clip's first dozen."""
+    if not clips:
+        raise ConfigError("no clip is held out: name some under data.validation in the recipe")
+    samples: dict[str, list[Sample]] = {condition: [] for condition in conditions}
+    for clip in clips:
+        run = list(read_clip(clip, multiple=2 * scale, limit=RUN_FRAMES))
+        for condition, kept in samples.items():
+            treatment = Treatment(kernel="area", coding=CONDITIONS[condition])
+            small, large = damage(run, treatment, scale=scale, rng=np.random.default_rng(0))
+            kept.extend(
+                Sample(clip=clip.stem, small=small[index], large=large[index])
+                for index in frames
+                if index < len(run)
+            )
+    return samples
+
+
+def mean_psnr(samples: Sequence[Sample], upscaler: Upscaler, *, scale: int) -> float:
+    """Mean over frames of the luma PSNR of an upscaler; a border of ``scale`` pixels is cut."""
+    values = [psnr_y(upscaler(sample.small).y, sample.large.y, border=scale) for sample in samples]
+    return float(np.mean(values))
+
+
+def bicubic(scale: int) -> Upscaler:
+    """The plain upscale that the network corrects."""
+    return lambda planes: upscale(planes, scale)

@@ -1,0 +1,55 @@
+"""Clips, recipes and places small enough to train on within a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from export.recipe import Recipe
+from export.train import Place
+from tests.export.tiny import tiny_recipe, write_clip
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    clips = folder / "train_video"
+    clips.mkdir()
+    for seed, name in enumerate(("alpha_1", "alpha_2", "beta_1")):
+        write_clip(clips / f"{name}.mp4", width=160, height=128, frames=6, seed=seed)
+    (clips / "MANIFEST.tsv").write_text(
+        "file\tsource_repo\tsource_path\tlicence\nalpha_1.mp4\tsomeone/clips\ta.mp4\tCC0-1.0\n",
+        encoding="utf-8",
+    )
+    return folder
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return tiny_recipe()
+
+
+@pytest.fixture
+def make_place(tmp_path: Path, data_folder: Path) -> Callable[[str, int | None], Place]:
+    torch.set_num_threads(1)
+
+    def make(name: str, stop_after: int | None = None) -> Place:
+        return Place(
+            data=data_folder,
+            cache=tmp_path / "cache",
+            work=tmp_path / name,
+            log_every=10,
+            stop_after=stop_after,
+        )
+
+    return make
+
+
+@pytest.fixture
+def noise() -> NDArray[np.uint8]:
+    return np.random.default_rng(3).integers(0, 256, (36, 48), dtype=np.uint8)

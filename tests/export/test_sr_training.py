@@ -1,0 +1,129 @@
+"""The training loop: it learns, it can be killed, it refuses foreign checkpoints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.checkpoint import checkpoint_path
+from export.recipe import Recipe, recipe_from
+from export.to_onnx import load_averaged
+from export.train import Place, learning_rate, train
+from streamer.clock import ManualClock
+from streamer.errors import ConfigError
+from tests.export.tiny import tiny_recipe
+
+MakePlace = Callable[..., Place]
+
+
+def test_thirty_steps_lower_the_loss(make_place: MakePlace, recipe: Recipe) -> None:
+    spoken: list[str] = []
+    train(recipe, make_place("run"), clock=ManualClock(), report=spoken.append)
+    losses = [float(m[1]) for line in spoken if (m := re.search(r"loss ([0-9.]+)", line))]
+    assert len(losses) == 3
+    assert losses[2] < 0.95 * losses[0]
+
+
+def test_a_killed_run_ends_at_the_weights_of_an_unbroken_one(
+    make_place: MakePlace, recipe: Recipe
+) -> None:
+    def run(place: Place) -> dict[str, torch.Tensor]:
+        spoken: list[str] = []
+        network = train(recipe, place, clock=ManualClock(), report=spoken.append)
+        return {key: value.clone() for key, value in network.state_dict().items()}
+
+    whole = run(make_place("whole"))
+    half = run(make_place("broken", stop_after=13))
+    continued = run(make_place("broken"))
+    assert not all(torch.equal(whole[key], half[key]) for key in whole)
+    assert all(torch.equal(whole[key], continued[key]) for key in whole)
+
+
+@pytest.mark.parametrize("scale", [1, 3, 4])
+def test_every_scale_can_be_trained(make_place: MakePlace, scale: int) -> None:
+    spoken: list[str] = []
+    recipe = tiny_recipe(scale=scale)
+    network = train(recipe, make_place("run", 2), clock=ManualClock(), report=spoken.append)
+    assert all(bool(torch.isfinite(value).all()) for value in network.state_dict().values())
+    assert any("clean" in line for line in spoken)
+
+
+def test_a_checkpoint_of_another_network_is_refused(make_place: MakePlace) -> None:
+    train(tiny_recipe(), make_place("run", 2), clock=ManualClock(), report=lambda _: None)
+    with pytest.raises(ConfigError, match="another network"):
+        train(
+            tiny_recipe(channels=12), make_place("run"), clock=ManualClock(), report=lambda _: None
+        )
+
+
+def test_a_new_run_can_start_from_the_weights_of_another(make_place: MakePlace) -> None:
+    spoken: list[str] = []
+    first = train(tiny_recipe(), make_place("first", 5), clock=ManualClock(), report=spoken.append)
+    start = checkpoint_path(make_place("first").work, tiny_recipe())
+    place = replace(make_place("second", 1), start_from=start)
+    second = train(tiny_recipe(), place, clock=ManualClock(), report=spoken.append)
+    assert "starts from the weights of sr-tiny-x2-test.ckpt" in spoken
+    assert (second.tail.wide - first.tail.wide).abs().max() < 0.01
+    _, history = load_averaged(place.work, tiny_recipe())
+    assert [run["iterations"] for run in history["earlier"]] == [5]
+    with pytest.raises(ConfigError, match="another network"):
+        train(
+            tiny_recipe(depth=2),
+            replace(make_place("third"), start_from=start),
+            clock=ManualClock(),
+            report=spoken.append,
+        )
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(make_place: MakePlace, recipe: Recipe) -> None:
+    place = make_place("run")
+    path = checkpoint_path(place.work, recipe)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"something else")
+    with pytest.raises(ConfigError, match="not a checkpoint"):
+        train(recipe, place, clock=ManualClock(), report=lambda _: None)
+
+
+def test_patches_larger_than_every_clip_are_an_error(make_place: MakePlace, recipe: Recipe) -> None:
+    raw = recipe.as_dict()
+    raw["data"]["patch"] = 200
+    with pytest.raises(ConfigError, match="no clip is large enough"):
+        train(recipe_from(raw), make_place("run"), clock=ManualClock(), report=lambda _: None)
+
+
+def test_the_learning_rate_warms_up_and_ends_near_zero(recipe: Recipe) -> None:
+    rates = [learning_rate(recipe.train, iteration) for iteration in range(30)]
+    assert rates[0] == pytest.approx(2e-3)
+    assert max(rates) == pytest.approx(1e-2, rel=0.1)
+    assert rates[-1] < 0.01 * max(rates)
+
+
+def test_unknown_recipe_keys_are_named() -> None:
+    raw = tiny_recipe().as_dict()
+    raw["train"]["momentum"] = 0.9
+    with pytest.raises(ConfigError, match=r"train\.momentum"):
+        recipe_from(raw)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [("network", "scale", 5), ("network", "channels", "many"), ("data", "patch", 33)],
+)
+def test_impossible_recipe_values_are_named(section: str, key: str, value: object) -> None:
+    raw = tiny_recipe().as_dict()
+    raw[section][key] = value
+    with pytest.raises(ConfigError, match=rf"{section}\.{key}"):
+        recipe_from(raw)
+
+
+def test_the_shipped_recipes_can_be_read() -> None:
+    from export.recipe import read_recipe
+
+    folder = Path(__file__).parents[2] / "export" / "recipes"
+    names = [read_recipe(path).name for path in sorted(folder.glob("*.toml"))]
+    assert "sr-lite-x2-live" in names
