@@ -75,7 +75,9 @@ def _round(clip: str, options: Any) -> dict[str, Any]:
     clock = MonotonicClock()
     packets, decoder, fps = _opened(clip, clock)
     decoded, decode_s = _timed(clock, lambda: _decode(decoder, packets))
-    stage = SuperResolution(choose_super_resolution(scale=options.scale, backend="auto").engine)
+    stage = SuperResolution(
+        choose_super_resolution(scale=options.scale, backend="auto", clock=clock).engine
+    )
     stage.warm_up(decoded[0].width, decoded[0].height)
     tier = stage.tiers[0]
     encoder = Encoder(

@@ -1,4 +1,4 @@
-"""The command line of the offline side: ``python -m export train|onnx|verify|evaluate``."""
+"""The command line of the offline side: ``python -m export train|onnx|quantise|…``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_recipe(onnx)
     onnx.add_argument("--data", type=Path, required=True, help="to name the training files")
     _add_places(onnx)
+
+    small = commands.add_parser("quantise", help="make the int8 variant of a shipped fp32 model")
+    small.add_argument("model", help="a model's name, such as sr-lite-x2-live")
+    small.add_argument("--data", type=Path, required=True, help="holds train_video")
+    _add_places(small)
 
     check = commands.add_parser("verify", help="compare a shipped model with torch")
     check.add_argument("model", help="a model's name, such as sr-lite-x2-live")
@@ -121,11 +126,18 @@ def _onnx(options: argparse.Namespace) -> None:
     )
 
 
+def _quantise(options: argparse.Namespace) -> None:
+    manifest, data = _manifest(options), _folder(options.data)
+    from export.quantise import quantise
+
+    _print(f"wrote {quantise(manifest, data, report=_print)}")
+
+
 def _verify(options: argparse.Namespace) -> None:
     manifest = _manifest(options)
     from export.verify import verify
 
-    verdict = verify(manifest, options.weights / f"{manifest.name}.safetensors")
+    verdict = verify(manifest, options.weights / f"{manifest.recipe['name']}.safetensors")
     _print(
         f"{manifest.file} matches its hash and torch within {verdict.largest:.5f} code values "
         f"at {len(verdict.sizes)} sizes"
@@ -147,6 +159,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "train": _train,
     "onnx": _onnx,
+    "quantise": _quantise,
     "verify": _verify,
     "evaluate": _evaluate,
 }

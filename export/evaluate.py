@@ -31,6 +31,9 @@ FRAMES = (0, 4, 8, 11)
 STILL_KERNELS = ("area", "bicubic")
 """How the classic sets are shrunk; bicubic is the antialiased one of MATLAB and Pillow."""
 
+KEPT = ("training", "lost_against_fp32_db")
+"""What other commands noted in the manifest and an evaluation leaves alone."""
+
 METHOD = (
     "Mean over frames of luma PSNR in dB on rounded 8-bit code values, peak 255, a border of "
     "`scale` pixels cut. Held-out clips: area kernel, rounded, x264 veryfast zerolatency, frames "
@@ -53,10 +56,8 @@ def evaluate(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
         "model": residual_upscaler(model_residual(manifest), scale=scale),
     }
     held_out = held_out_samples(split.validation, scale=scale, conditions=CONDITIONS, frames=FRAMES)
-    quality: dict[str, Any] = {
-        "training": manifest.quality.get("training", {}),
-        "method": METHOD,
-    }
+    kept = {key: manifest.quality[key] for key in KEPT if key in manifest.quality}
+    quality: dict[str, Any] = {**kept, "method": METHOD}
     quality["held_out_clips"] = _table(held_out, upscalers, scale=scale, report=report)
     quality["held_out_clips_gain_db"] = _gain_per_clip(held_out, upscalers, scale=scale)
     for name in ("set5", "set14"):

@@ -39,7 +39,7 @@ async def open_stream(settings: StreamSettings, *, clock: Clock) -> Stream:
         if any(spec.kind == "webrtc" for spec in settings.sinks):
             # Loading aiortc takes a second; the sink would do it on the event loop.
             await asyncio.to_thread(import_module, "streamer.sinks.rtc_peer")
-        choice = await asyncio.to_thread(_choose, settings)
+        choice = await asyncio.to_thread(_choose, settings, clock)
         stage = SuperResolution(choice.engine)
         await asyncio.to_thread(stage.warm_up, source.video.width & ~1, source.video.height & ~1)
         return _assemble(settings, source, stage, clock)
@@ -48,9 +48,9 @@ async def open_stream(settings: StreamSettings, *, clock: Clock) -> Stream:
         raise
 
 
-def _choose(settings: StreamSettings) -> Choice:
+def _choose(settings: StreamSettings, clock: Clock) -> Choice:
     choice = choose_super_resolution(
-        scale=settings.scale, backend=settings.backend, variant=settings.variant
+        scale=settings.scale, backend=settings.backend, variant=settings.variant, clock=clock
     )
     manifest = choice.engine.manifest
     _log.info("engine: %s on %s, %s", manifest.name, choice.engine.backend, choice.reason)

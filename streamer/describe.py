@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamer.clock import MonotonicClock
 from streamer.config import StreamSettings, redacted
 from streamer.enhance.chain import Chain
 from streamer.enhance.super_resolution import SuperResolution
@@ -11,7 +12,10 @@ from streamer.infer.backends import choose_super_resolution
 def describe_stream(settings: StreamSettings) -> str:
     """The chain, its engine and its latency budget as text. Raises ``EngineError``."""
     choice = choose_super_resolution(
-        scale=settings.scale, backend=settings.backend, variant=settings.variant
+        scale=settings.scale,
+        backend=settings.backend,
+        variant=settings.variant,
+        clock=MonotonicClock(),
     )
     manifest = choice.engine.manifest
     tiers = SuperResolution(choice.engine).tiers

@@ -102,7 +102,7 @@ def _time_tiers(frames: list[Frame], source: Source, clock: Clock) -> list[dict[
     fps = float(source.video.fps or 30)
     results = []
     for scale in (1, 2, 3, 4):
-        choice = choose_super_resolution(scale=scale, backend="auto")
+        choice = choose_super_resolution(scale=scale, backend="auto", clock=clock)
         stage = SuperResolution(choice.engine)
         stage.warm_up(frames[0].width, frames[0].height)
         for tier in stage.tiers:

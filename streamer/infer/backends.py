@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from streamer.clock import Clock
 from streamer.errors import EngineError
 from streamer.infer import ort
 from streamer.infer.engine import Engine
 from streamer.infer.reference import ReferenceEngine
+from streamer.infer.trial import Trial, fastest, try_engines
 from streamer.model import ModelManifest, find_models
 
 
@@ -36,11 +38,14 @@ class Choice:
     reason: str
 
 
-def choose_super_resolution(*, scale: int, backend: str, variant: str | None = None) -> Choice:
+def choose_super_resolution(
+    *, scale: int, backend: str, clock: Clock, variant: str | None = None
+) -> Choice:
     """The engine for upscaling by ``scale``; never silently a lesser one.
 
-    ``variant`` names a network (``nano``, ``lite``, ``full``) or is ``None`` for the default.
-    Raises ``EngineError`` when a named backend or variant cannot be had.
+    ``variant`` names a network (``nano``, ``lite``, ``full``) or is ``None`` for the default. Where
+    a network is shipped in several precisions, each is tried for a moment and the fastest that
+    agrees with fp32 is taken. Raises ``EngineError`` when a named backend or variant cannot be had.
     """
     if backend not in NAMES:
         raise EngineError(f"there is no backend {backend!r}; use one of: {', '.join(NAMES)}")
@@ -65,26 +70,49 @@ def choose_super_resolution(*, scale: int, backend: str, variant: str | None = N
             f"no trained network for x{scale} is shipped yet, so the picture gets the plain "
             "bicubic upscale" + (" (unchanged at x1)" if scale == 1 else ""),
         )
-    return _first_installed(models[0], backend)
+    precisions = tuple(m for m in models if m.variant == models[0].variant)
+    return _on_backend(precisions, backend, clock)
 
 
-def _first_installed(manifest: ModelManifest, backend: str) -> Choice:
-    if backend != "auto":
-        return Choice(BACKENDS[backend].open(manifest), f"asked for with --backend {backend}")
-    for name, candidate in BACKENDS.items():
-        if candidate.is_installed():
-            return Choice(candidate.open(manifest), f"{name} is the fastest installed backend")
+def _on_backend(models: tuple[ModelManifest, ...], backend: str, clock: Clock) -> Choice:
+    names = BACKENDS if backend == "auto" else (backend,)
+    for name in names:
+        if backend != "auto" or BACKENDS[name].is_installed():
+            return _fastest_precision(models, name, clock)
     return Choice(
-        ReferenceEngine(manifest.scale),
-        f"no runtime for {manifest.name} is installed, so the picture gets the plain bicubic "
+        ReferenceEngine(models[0].scale),
+        f"no runtime for {models[0].name} is installed, so the picture gets the plain bicubic "
         "upscale; run: pip install 'streamer[cpu]'",
     )
 
 
+def _fastest_precision(models: tuple[ModelManifest, ...], name: str, clock: Clock) -> Choice:
+    """The same network in its precisions, on one backend; fp32 says what is right."""
+    exact = next((m for m in models if m.precision == "fp32"), models[0])
+    reference = BACKENDS[name].open(exact)
+    others = [BACKENDS[name].open(m) for m in models if m is not exact]
+    if not others:
+        return Choice(reference, f"{exact.name} is there in {exact.precision} only")
+    trials = try_engines(reference, others, clock)
+    best = fastest(trials)
+    for trial in trials:
+        if trial is not best:
+            trial.engine.close()
+    return Choice(best.engine, "tried here at 640x360: " + ", ".join(_said(t) for t in trials))
+
+
+def _said(trial: Trial) -> str:
+    precision = trial.engine.manifest.precision
+    wrong = "" if trial.is_right else ", wrong on this processor"
+    return f"{precision} {trial.cost_ms:.1f} ms{wrong}"
+
+
 def _listed() -> str:
     found = [
-        f"{m.variant} x{scale}"
+        f"{variant} x{scale}"
         for scale in (1, 2, 3, 4)
-        for m in find_models(task="super_resolution", scale=scale)
+        for variant in dict.fromkeys(
+            m.variant for m in find_models(task="super_resolution", scale=scale)
+        )
     ]
     return ", ".join(found) or "none"

@@ -15,6 +15,7 @@ from export.evaluate import evaluate
 from export.networks import build_network
 from export.networks.super_resolution import SuperResolution
 from export.pictures import write_comparisons
+from export.quantise import quantise
 from export.recipe import Recipe
 from export.to_onnx import training_files, write_model
 from export.upscalers import network_upscaler, residual_upscaler
@@ -103,6 +104,24 @@ def test_a_changed_model_file_is_refused(manifest: ModelManifest, tmp_path: Path
     manifest.path.write_bytes(manifest.verified_bytes() + b"\0")
     with pytest.raises(EngineError, match="sha256"):
         verify(manifest, tmp_path / f"{manifest.name}.safetensors")
+
+
+def test_the_int8_variant_computes_nearly_the_same_and_ships_beside_the_fp32_model(
+    manifest: ModelManifest, data_folder: Path, tmp_path: Path
+) -> None:
+    path = quantise(manifest, data_folder, report=lambda line: None)
+    variant = read_manifest(path)
+    assert (variant.name, variant.precision) == (f"{manifest.name}-int8", "int8")
+    operators = {
+        node.op_type for node in onnx.load_from_string(variant.verified_bytes()).graph.node
+    }
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= operators
+    assert 0 < verify(variant, tmp_path / f"{manifest.name}.safetensors").share < 0.25
+    assert max(variant.quality["lost_against_fp32_db"].values()) <= 0.15
+    models = find_models(tmp_path, task="super_resolution", scale=2)
+    assert {model.precision for model in models} == {"fp32", "int8"}
+    with pytest.raises(ConfigError, match="is int8"):
+        quantise(variant, data_folder, report=lambda line: None)
 
 
 def test_evaluation_writes_gains_over_the_plain_upscales(

@@ -21,17 +21,22 @@ def weights(scale: int) -> NDArray[np.float32]:
     return numbers.astype(np.float32)
 
 
-def write_model(folder: Path, *, scale: int = 2, **changes: Any) -> Path:
-    """Writes ``tiny.onnx`` and its manifest ``tiny.json``; ``changes`` go into the manifest."""
-    blob = _graph(scale).SerializeToString()
-    (folder / "tiny.onnx").write_bytes(blob)
+def write_model(
+    folder: Path, *, scale: int = 2, error: float = 0.0, stem: str = "tiny", **changes: Any
+) -> Path:
+    """Writes ``<stem>.onnx`` and its manifest; ``changes`` go into the manifest.
+
+    ``error`` makes the network give that share more than it should.
+    """
+    blob = _graph(scale, 1 + error).SerializeToString()
+    (folder / f"{stem}.onnx").write_bytes(blob)
     manifest = {
         "name": f"sr-tiny-x{scale}",
         "task": "super_resolution",
         "variant": "tiny",
         "training": "none",
         "scale": scale,
-        "file": "tiny.onnx",
+        "file": f"{stem}.onnx",
         "sha256": hashlib.sha256(blob).hexdigest(),
         "opset": 18,
         "precision": "fp32",
@@ -39,7 +44,7 @@ def write_model(folder: Path, *, scale: int = 2, **changes: Any) -> Path:
         "outputs": [{"name": "residual", "shape": [1, 6 * scale**2, "h", "w"]}],
         **changes,
     }
-    path = folder / "tiny.json"
+    path = folder / f"{stem}.json"
     path.write_text(json.dumps(manifest), encoding="utf-8")
     return path
 
@@ -48,7 +53,7 @@ def tiny(folder: Path, *, scale: int = 2) -> ModelManifest:
     return read_manifest(write_model(folder, scale=scale))
 
 
-def _graph(scale: int) -> Any:
+def _graph(scale: int, gain: float) -> Any:
     def tensor(name: str, channels: int) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "h", "w"])
 
@@ -57,7 +62,7 @@ def _graph(scale: int) -> Any:
         "tiny",
         [tensor("packed", 6)],
         [tensor("residual", 6 * scale**2)],
-        [numpy_helper.from_array(weights(scale), "weights")],
+        [numpy_helper.from_array((gain * weights(scale)).astype(np.float32), "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.checker.check_model(model)

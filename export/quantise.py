@@ -1,0 +1,141 @@
+"""From a shipped fp32 model to its int8 variant for CPUs, calibrated on real frames."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from export.data.clips import find_data
+from export.data.planes import Planes
+from export.model_file import with_quality, write_manifest
+from export.recipe import recipe_from
+from export.upscalers import pack_planes, residual_upscaler
+from export.validation import held_out_samples, mean_psnr
+from export.verify import model_residual
+from streamer.errors import ConfigError
+from streamer.model import ModelManifest
+
+ALLOWED_LOSS_DB = 0.15
+"""More than this against fp32, on any condition, and the variant is not written."""
+
+CONDITIONS = ("clean", "x264_crf28")
+EVERY_CLIP = 4
+CALIBRATION_FRAME = 4
+JUDGED_FRAMES = (3, 10)
+
+
+def quantise(manifest: ModelManifest, data: Path, *, report: Callable[[str], None]) -> Path:
+    """Writes ``<name>-int8.onnx`` and ``.json`` beside the model and gives the manifest's path.
+
+    QDQ with one scale per output channel, unsigned activations and signed weights, which is what
+    ONNX Runtime and OpenVINO run fastest on x86 with VNNI. Raises ``ConfigError`` when the variant
+    loses more than ``ALLOWED_LOSS_DB``; nothing is written then.
+    """
+    if manifest.precision != "fp32":
+        raise ConfigError(f"{manifest.name} is {manifest.precision}; quantise its fp32 model")
+    scale = manifest.scale
+    split = find_data(data, validation=recipe_from(manifest.recipe).data.validation)
+    frames = held_out_samples(
+        split.training[::EVERY_CLIP],
+        scale=scale,
+        conditions=CONDITIONS,
+        frames=(CALIBRATION_FRAME,),
+    )
+    pictures = [sample.small for samples in frames.values() for sample in samples]
+    if not pictures:
+        raise ConfigError(f"no training clip in {data} has {CALIBRATION_FRAME + 1} frames")
+    report(f"calibrating on {len(pictures)} frames")
+    name = f"{manifest.name}-int8"
+    with tempfile.TemporaryDirectory() as folder:
+        blob = _quantised(manifest, pictures, Path(folder))
+        variant = replace(
+            manifest,
+            name=name,
+            file=f"{name}.onnx",
+            sha256=hashlib.sha256(blob).hexdigest(),
+            precision="int8",
+            folder=Path(folder),
+        )
+        variant.path.write_bytes(blob)
+        losses = _losses_db(manifest, variant, split.validation)
+    for condition, loss_db in losses.items():
+        report(f"{condition}: {loss_db:+.3f} dB lost against fp32")
+    if max(losses.values()) > ALLOWED_LOSS_DB:
+        raise ConfigError(
+            f"int8 loses {max(losses.values()):.2f} dB against fp32, allowed are "
+            f"{ALLOWED_LOSS_DB}; calibrate on other frames or ship fp32 alone"
+        )
+    return _ship(manifest, variant, blob, losses)
+
+
+class _Frames(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, pictures: Iterable[Planes]) -> None:
+        self._pictures = iter(pictures)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        picture = next(self._pictures, None)
+        return None if picture is None else {"packed": pack_planes(picture)}
+
+
+def _quantised(manifest: ModelManifest, pictures: list[Planes], folder: Path) -> bytes:
+    prepared, quantised = folder / "prepared.onnx", folder / "quantised.onnx"
+    # It advises what is done here already.
+    logging.disable(logging.WARNING)
+    try:
+        quant_pre_process(str(manifest.path), str(prepared))
+        quantize_static(
+            str(prepared),
+            str(quantised),
+            _Frames(pictures),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+    finally:
+        logging.disable(logging.NOTSET)
+    return quantised.read_bytes()
+
+
+def _losses_db(
+    reference: ModelManifest, variant: ModelManifest, clips: Sequence[Path]
+) -> dict[str, float]:
+    scale = reference.scale
+    judged = held_out_samples(clips, scale=scale, conditions=CONDITIONS, frames=JUDGED_FRAMES)
+
+    def quality(manifest: ModelManifest) -> dict[str, float]:
+        upscaler = residual_upscaler(model_residual(manifest), scale=scale)
+        return {name: mean_psnr(group, upscaler, scale=scale) for name, group in judged.items()}
+
+    before, after = quality(reference), quality(variant)
+    return {name: before[name] - after[name] for name in before}
+
+
+def _ship(
+    reference: ModelManifest, variant: ModelManifest, blob: bytes, losses: dict[str, float]
+) -> Path:
+    shipped = replace(variant, folder=reference.folder)
+    partial = shipped.path.with_suffix(".partial")
+    partial.write_bytes(blob)
+    os.replace(partial, shipped.path)
+    quality: dict[str, Any] = {
+        "training": reference.quality.get("training", []),
+        "lost_against_fp32_db": {name: round(loss, 3) for name, loss in losses.items()},
+    }
+    return write_manifest(with_quality(shipped, quality))
