@@ -105,6 +105,7 @@ class SyntheticSource:
         self._clock = clock
         self._scene: Scene | None = None
         self._drawer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="synthetic")
+        self._draw_ns = 0
         self._closed = asyncio.Event()
         self._color = Color.untagged(settings.height)
 
@@ -156,47 +157,37 @@ class SyntheticSource:
     async def frames(self) -> AsyncIterator[Frame]:
         """Pictures in order of pts, which is the frame number. Read it once.
 
-        The next picture is drawn while the reader has this one; the counter is burnt in at the
-        instant of handing over, so that it holds no waiting time.
+        Each is drawn shortly before its time, when the work on the one before is mostly done: a
+        real camera takes no processor time either. The counter is burnt in at the instant of
+        handing over, so that it holds no waiting time.
         """
-        if self._closed.is_set():
-            return
-        number = 0
-        start_ns: int | None = None
+        number, start_ns = 0, 0
         last = self.settings.frames or None
-        drawing = self._begin(number)
-        try:
-            while last is None or number < last:
-                was_waiting = drawing.done()
-                planes = await drawing
-                if self._closed.is_set():
-                    return
-                # The first picture starts the clock: building the scene is not lateness.
-                if start_ns is None:
-                    start_ns = self._clock.now_ns()
-                reached = self._reached(start_ns, number)
-                if was_waiting and reached > number:
-                    # The reader was away and its picture is out of date. One drawn late is not
-                    # thrown away: a slow machine would then show nothing at all.
-                    self.skipped += reached - number
-                    number, drawing = reached, self._begin(reached)
-                    continue
-                await self._wait_until(self._due_ns(start_ns, number))
-                if self._closed.is_set():
-                    return
-                following = max(number + 1, reached)
-                # Burn first: against a busy drawing thread it would wait for the interpreter's lock.
-                frame = self._finish(planes, number)
-                drawing = self._begin(following)
-                yield frame
-                self.skipped += following - number - 1
-                number = following
-        finally:
-            drawing.cancel()
+        while (last is None or number < last) and not self._closed.is_set():
+            planes = await self._drawn(number)
+            # The first picture starts the clock: building the scene is not lateness.
+            start_ns = start_ns or self._clock.now_ns()
+            await self._wait_until(self._due_ns(start_ns, number))
+            if self._closed.is_set():
+                return
+            # One drawn late is shown all the same: a slow machine would else show nothing at all.
+            yield self._finish(planes, number)
+            await self._wait_until(self._due_ns(start_ns, number + 1) - self._lead_ns())
+            following = max(number + 1, self._reached(start_ns, number))
+            self.skipped += following - number - 1
+            number = following
 
-    def _begin(self, number: int) -> asyncio.Future[tuple[Plane, Plane, Plane]]:
+    async def _drawn(self, number: int) -> tuple[Plane, Plane, Plane]:
         loop = asyncio.get_running_loop()
-        return loop.run_in_executor(self._drawer, self._draw, number)
+        began_ns = self._clock.now_ns()
+        planes = await loop.run_in_executor(self._drawer, self._draw, number)
+        self._draw_ns = max(self._clock.now_ns() - began_ns, self._draw_ns * 9 // 10)
+        return planes
+
+    def _lead_ns(self) -> int:
+        """How long before its time a picture is begun: half an interval, or twice what one took."""
+        half_ns = _NS_PER_S * self.settings.fps.denominator // (2 * self.settings.fps.numerator)
+        return max(half_ns, 2 * self._draw_ns)
 
     def _draw(self, number: int) -> tuple[Plane, Plane, Plane]:
         """Runs on the drawing thread, which also builds the scene: that takes a second."""
