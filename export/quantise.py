@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -29,7 +31,7 @@ from export.upscalers import pack_planes, residual_upscaler
 from export.validation import held_out_samples, mean_psnr
 from export.verify import model_residual
 from streamer.errors import ConfigError
-from streamer.model import ModelManifest
+from streamer.model import RESIDUAL_ZERO, ModelManifest
 
 ALLOWED_LOSS_DB = 0.15
 """More than this against fp32, on any condition, and the variant is not written."""
@@ -70,6 +72,7 @@ def quantise(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
             file=f"{name}.onnx",
             sha256=hashlib.sha256(blob).hexdigest(),
             precision="int8",
+            outputs=(replace(manifest.outputs[0], dtype="uint8"),),
             folder=Path(folder),
         )
         variant.path.write_bytes(blob)
@@ -110,7 +113,35 @@ def _quantised(manifest: ModelManifest, pictures: list[Planes], folder: Path) ->
         )
     finally:
         logging.disable(logging.NOTSET)
-    return quantised.read_bytes()
+    return _with_whole_code_values(onnx.load(str(quantised)))
+
+
+def _with_whole_code_values(model: Any) -> bytes:
+    """The model without its last DequantizeLinear: it gives uint8 code values plus 128.
+
+    With a step of one code value nothing is lost, since base and sum are whole numbers too, and
+    the caller moves a quarter of the bytes.
+    """
+    graph = model.graph
+    last = next(node for node in graph.node if list(node.output) == [graph.output[0].name])
+    quantise_last = next(node for node in graph.node if list(node.output) == [last.input[0]])
+    if (last.op_type, quantise_last.op_type) != ("DequantizeLinear", "QuantizeLinear"):
+        raise ConfigError("the quantised graph does not end in QuantizeLinear, DequantizeLinear")
+    step = numpy_helper.from_array(np.array(1, np.float32), "residual_step")
+    zero = numpy_helper.from_array(np.array(RESIDUAL_ZERO, np.uint8), "residual_zero")
+    graph.initializer.extend([step, zero])
+    former = {*quantise_last.input[1:], *last.input[1:]}
+    kept = [tensor for tensor in graph.initializer if tensor.name not in former]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    del quantise_last.input[1:]
+    quantise_last.input.extend([step.name, zero.name])
+    quantise_last.output[0] = last.output[0]
+    graph.node.remove(last)
+    graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.checker.check_model(model)
+    blob: bytes = model.SerializeToString()
+    return blob
 
 
 def _losses_db(

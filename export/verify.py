@@ -17,6 +17,7 @@ from export.networks import build_network
 from export.recipe import recipe_from
 from export.upscalers import Residual
 from streamer.errors import ConfigError
+from streamer.infer.engine import code_values
 from streamer.infer.trial import ALLOWED_ERROR, drawn_input
 from streamer.model import ModelManifest
 
@@ -79,8 +80,7 @@ def model_residual(manifest: ModelManifest, *, threads: int = 2) -> Residual:
     output = manifest.outputs[0].name
 
     def residual(packed: Floats) -> Floats:
-        result: Floats = session.run([output], {wanted[0]: packed})[0]
-        return result
+        return code_values(session.run([output], {wanted[0]: packed})[0])
 
     return residual
 

@@ -11,6 +11,9 @@ from typing import Any
 
 from streamer.errors import EngineError
 
+RESIDUAL_ZERO = 128
+"""What stands for nothing in a residual of type uint8."""
+
 MODELS = Path(__file__).parent / "models"
 
 
@@ -31,7 +34,8 @@ class ModelManifest:
     (row 0 column 0), (0, 1), (1, 0), (1, 1), then U, then V, as ``(code - offset) / gain``
     with offset and gain 16 and 219 for luma, 128 and 224 for chroma. It gives ``residual``
     (1, 6*scale*scale, H/2, W/2) in 8-bit code values, to be added to the plain upscale:
-    ``(2*scale)**2`` phases of luma, row by row, then ``scale**2`` of U, then of V.
+    ``(2*scale)**2`` phases of luma, row by row, then ``scale**2`` of U, then of V. A residual of
+    type uint8 holds the code value plus 128 (``RESIDUAL_ZERO``), which is all that the sum needs.
     """
 
     name: str
@@ -54,6 +58,11 @@ class ModelManifest:
     data: tuple[Mapping[str, Any], ...] = ()
     quality: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = MODELS
+
+    @property
+    def residual_dtype(self) -> str:
+        """``float32``, or ``uint8`` around ``RESIDUAL_ZERO``."""
+        return self.outputs[0].dtype
 
     @property
     def path(self) -> Path:

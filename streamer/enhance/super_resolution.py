@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class SuperResolution:
         self._pool = PicturePool(0, 0)
         self._tall_pool = PicturePool(0, 0)
         self._packed: NDArray[np.float32] = np.empty(0, np.float32)
-        self._residual: NDArray[np.float32] = np.empty(0, np.float32)
+        self._residual: NDArray[Any] = np.empty(0, np.float32)
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -63,7 +64,8 @@ class SuperResolution:
         self._pool = PicturePool(width * self.scale, height * self.scale)
         self._tall_pool = PicturePool(width * self.scale, 2 * height * self.scale)
         self._packed = np.zeros((1, 6, *half), np.float32)
-        self._residual = np.empty((1, 6 * self.scale**2, *half), np.float32)
+        residual = (1, 6 * self.scale**2, *half)
+        self._residual = np.empty(residual, self.engine.manifest.residual_dtype)
 
 
 def _half(tall: Planes, *, upper: bool) -> Planes:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
-from streamer.model import ModelManifest
+from streamer.model import RESIDUAL_ZERO, ModelManifest
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+def code_values(residual: NDArray[Any]) -> NDArray[np.float32]:
+    """A residual in code values, whichever way the model gives it."""
+    if residual.dtype == np.uint8:
+        return residual.astype(np.float32) - RESIDUAL_ZERO
+    return residual.astype(np.float32, copy=False)
 
 
 class Engine(Protocol):

@@ -6,11 +6,14 @@ packed layout.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.frame import Planes
+from streamer.frame import Plane, Planes
+from streamer.model import RESIDUAL_ZERO
 
 _CODES = np.arange(256, dtype=np.float32)
 _LUMA = (_CODES - 16) / 219
@@ -45,10 +48,10 @@ def pack(planes: Planes, out: NDArray[np.float32]) -> None:
     cv2.LUT(planes[2], _CHROMA, out[0, 5])
 
 
-def add_residual(base: Planes, residual: NDArray[np.float32], out: Planes) -> None:
+def add_residual(base: Planes, residual: NDArray[Any], out: Planes) -> None:
     """``base`` + ``residual`` (1, 6 * scale**2, H/2, W/2) in code values, clipped to 0..255.
 
-    ``out`` may be ``base`` itself.
+    ``residual`` is float32, or uint8 around ``RESIDUAL_ZERO``; ``out`` may be ``base`` itself.
     """
     phases = residual[0]
     scale = base[0].shape[0] // (2 * phases.shape[1])
@@ -57,14 +60,17 @@ def add_residual(base: Planes, residual: NDArray[np.float32], out: Planes) -> No
     _add_phases(base[2], phases[5 * scale**2 :], scale, out[2])
 
 
-def _add_phases(
-    base: NDArray[np.uint8], phases: NDArray[np.float32], step: int, out: NDArray[np.uint8]
-) -> None:
+def _add_phases(base: Plane, phases: NDArray[Any], step: int, out: Plane) -> None:
     """Interleave ``phases`` (step * step, rows, columns) and add them, one row phase at a time.
 
-    Merging four planes into one row of pixels is what OpenCV does fastest; the straightforward
-    transpose in NumPy takes twice as long.
+    Merging the planes of one row phase is what OpenCV does fastest; a transpose in NumPy takes
+    twice as long. On uint8 it takes a third of the time that it takes on float32.
     """
     for i in range(step):
         of_row = cv2.merge([phases[i * step + j] for j in range(step)])
-        cv2.add(base[i::step], of_row.reshape(base[i::step].shape), out[i::step], dtype=cv2.CV_8U)
+        under = base[i::step]
+        of_row = of_row.reshape(under.shape)
+        if phases.dtype == np.uint8:
+            cv2.addWeighted(under, 1, of_row, 1, -RESIDUAL_ZERO, dst=out[i::step])
+        else:
+            cv2.add(under, of_row, out[i::step], dtype=cv2.CV_8U)

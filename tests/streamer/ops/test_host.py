@@ -83,6 +83,19 @@ def test_adding_in_place_is_the_same(scale: int) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(base, out, strict=True))
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_a_residual_in_whole_code_values_around_128_is_the_same_sum(scale: int) -> None:
+    size = {"width": 12 * scale, "height": 8 * scale}
+    base = noise(**size)
+    codes = np.random.default_rng(scale).integers(0, 256, (1, 6 * scale**2, 4, 6), np.uint8)
+    expected, seen = empty(**size), empty(**size)
+    host.add_residual(base, codes.astype(np.float32) - 128, expected)
+    host.add_residual(base, codes, seen)
+    for plane, same in zip(seen, expected, strict=True):
+        np.testing.assert_array_equal(plane, same)
+    assert any((plane == 255).any() and (plane == 0).any() for plane in seen)
+
+
 def test_a_residual_of_zero_changes_nothing() -> None:
     base = noise(width=12, height=8)
     out = empty(width=12, height=8)
