@@ -75,9 +75,8 @@ def _round(clip: str, options: Any) -> dict[str, Any]:
     clock = MonotonicClock()
     packets, decoder, fps = _opened(clip, clock)
     decoded, decode_s = _timed(clock, lambda: _decode(decoder, packets))
-    stage = SuperResolution(
-        choose_super_resolution(scale=options.scale, backend="auto", clock=clock).engine
-    )
+    choice = choose_super_resolution(scale=options.scale, backend="auto", clock=clock)
+    stage = SuperResolution(choice.engines)
     stage.warm_up(decoded[0].width, decoded[0].height)
     tier = stage.tiers[0]
     encoder = Encoder(
@@ -95,7 +94,7 @@ def _round(clip: str, options: Any) -> dict[str, Any]:
     alone_fps = number / (decode_s + enhance_s + encode_s)
     pipeline_fps = asyncio.run(_pipeline_fps(clip, options.scale))
     return {
-        "model": stage.engine.manifest.name,
+        "model": choice.engines[0].manifest.name,
         "frames": number,
         "decode_ms": 1000 * decode_s / number,
         "enhance_ms": 1000 * enhance_s / number,

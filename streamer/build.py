@@ -40,7 +40,7 @@ async def open_stream(settings: StreamSettings, *, clock: Clock) -> Stream:
             # Loading aiortc takes a second; the sink would do it on the event loop.
             await asyncio.to_thread(import_module, "streamer.sinks.rtc_peer")
         choice = await asyncio.to_thread(_choose, settings, clock)
-        stage = SuperResolution(choice.engine)
+        stage = SuperResolution(choice.engines)
         await asyncio.to_thread(stage.warm_up, source.video.width & ~1, source.video.height & ~1)
         return _assemble(settings, source, stage, clock)
     except BaseException:
@@ -52,8 +52,8 @@ def _choose(settings: StreamSettings, clock: Clock) -> Choice:
     choice = choose_super_resolution(
         scale=settings.scale, backend=settings.backend, variant=settings.variant, clock=clock
     )
-    manifest = choice.engine.manifest
-    _log.info("engine: %s on %s, %s", manifest.name, choice.engine.backend, choice.reason)
+    names = ", ".join(f"{e.manifest.name} on {e.backend}" for e in choice.engines)
+    _log.info("engines: %s (%s)", names, choice.reason)
     return choice
 
 

@@ -157,7 +157,7 @@ def main() -> None:
     """Run the command; deliberate errors become one sentence and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="streamer: %(message)s", stream=sys.stderr)
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="streamer", standalone_mode=False)
     except typer.TyperException as error:
         _fail(f"{_sentence(error.format_message())}; run: streamer --help")
     except (typer.Abort, KeyboardInterrupt):

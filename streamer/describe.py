@@ -7,6 +7,7 @@ from streamer.config import StreamSettings, redacted
 from streamer.enhance.chain import Chain
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.infer.backends import choose_super_resolution
+from streamer.infer.engine import Engine
 
 
 def describe_stream(settings: StreamSettings) -> str:
@@ -17,9 +18,8 @@ def describe_stream(settings: StreamSettings) -> str:
         variant=settings.variant,
         clock=MonotonicClock(),
     )
-    manifest = choice.engine.manifest
-    tiers = SuperResolution(choice.engine).tiers
-    choice.engine.close()
+    stage = SuperResolution(choice.engines)
+    stage.close()
     outputs = ", ".join(sink.label for sink in settings.sinks)
     loss = "nothing is dropped, the links wait" if settings.is_offline else "late frames step down"
     return "\n".join(
@@ -27,13 +27,18 @@ def describe_stream(settings: StreamSettings) -> str:
             f"stream {settings.name}: {redacted(settings.source)} to {outputs}",
             "  way      source > decode > super-resolve > encode once > outputs",
             f"  scale    x{settings.scale}",
-            (
-                f"  engine   {manifest.name}, {manifest.precision} on {choice.engine.backend}, "
-                f"{manifest.parameters} parameters, {manifest.macs_per_pixel} MAC per input pixel"
-            ),
+            *(f"  engine   {_engine(engine)}" for engine in choice.engines),
             f"           {choice.reason}",
-            f"  tiers    {' > '.join(tiers)}",
+            f"  tiers    {' > '.join(stage.tiers)}",
             f"  waits    {Chain.lookahead_frames} frames ahead, so 0 ms of algorithmic latency",
             f"  budget   {settings.budget_ms:g} ms from arrival to outputs; {loss}",
         )
+    )
+
+
+def _engine(engine: Engine) -> str:
+    manifest = engine.manifest
+    return (
+        f"{manifest.name}, {manifest.precision} on {engine.backend}, "
+        f"{manifest.parameters} parameters, {manifest.macs_per_pixel} MAC per input pixel"
     )

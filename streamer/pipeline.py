@@ -163,7 +163,7 @@ class Stream:
             self.metrics,
             dropped=self.dropped,
             source=self.source.video,
-            engine=self.chain.engine,
+            engines=self.chain.engines,
             last_frame=self.last_frame,
         )
         webrtc = [r.webrtc for r in (self.enhanced, self.comparison) if r and r.webrtc]
@@ -189,7 +189,7 @@ class Stream:
             self.metrics,
             dropped=self.dropped,
             source=self.source.video,
-            engine=self.chain.engine,
+            engines=self.chain.engines,
             media_s=self.media_s,
         )
 

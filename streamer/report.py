@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from importlib import metadata
@@ -27,7 +27,7 @@ def statistics(
     *,
     dropped: Mapping[str, int],
     source: VideoInfo,
-    engine: Engine,
+    engines: Sequence[Engine],
     last_frame: Frame | None,
 ) -> dict[str, Any]:
     """What is true now; percentiles over the last few seconds."""
@@ -38,7 +38,7 @@ def statistics(
         "latency_ms": {k: v.as_dict() for k, v in metrics.timings(RECENT).items()},
         "tier": last_frame.tier if last_frame is not None else "",
         "tiers": metrics.counts("tier."),
-        "engines": [_engine(engine)],
+        "engines": [_engine(engine) for engine in engines],
     }
 
 
@@ -47,7 +47,7 @@ def final(
     *,
     dropped: Mapping[str, int],
     source: VideoInfo,
-    engine: Engine,
+    engines: Sequence[Engine],
     media_s: tuple[Fraction, Fraction],
 ) -> dict[str, Any]:
     """The whole run; ``media_s`` are the times of the first and the last frame sent."""
@@ -60,7 +60,7 @@ def final(
         "fps": {"in": _rate(source.fps), "out": out_fps},
         "latency_ms": timings,
         "tiers": metrics.counts("tier."),
-        "engines": [_engine(engine)],
+        "engines": [_engine(engine) for engine in engines],
         "source": {**describe_source(source), "loss_ratio": 0.0},
         "machine": machine(),
     }

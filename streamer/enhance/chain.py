@@ -24,9 +24,9 @@ class Chain:
         self._metrics = metrics
 
     @property
-    def engine(self) -> Engine:
-        """The network that upscales, for reports."""
-        return self._super_resolution.engine
+    def engines(self) -> tuple[Engine, ...]:
+        """The networks that upscale, best first, for reports."""
+        return tuple(self._super_resolution.engines.values())
 
     def process(
         self, frame: Frame, *, deadline_ns: int | None, with_comparison: bool

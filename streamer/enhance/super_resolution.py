@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,22 +19,22 @@ PLAIN = "plain"
 
 
 class SuperResolution:
-    """Upscales by the engine's factor; called from one thread only."""
+    """Upscales by its engines' factor; called from one thread only."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.scale = engine.manifest.scale
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        """``engines`` run from best to cheapest; each is a tier named after its network."""
+        self.engines = {engine.manifest.variant: engine for engine in engines}
+        self.scale = engines[0].manifest.scale
         self._size = (0, 0)
         self._pool = PicturePool(0, 0)
         self._tall_pool = PicturePool(0, 0)
         self._packed: NDArray[np.float32] = np.empty(0, np.float32)
-        self._residual: NDArray[Any] = np.empty(0, np.float32)
+        self._residuals: dict[str, NDArray[Any]] = {}
 
     @property
     def tiers(self) -> tuple[str, ...]:
         """What this stage can do with a frame, best first."""
-        variant = self.engine.manifest.variant
-        return (variant,) if variant == PLAIN else (variant, PLAIN)
+        return tuple(dict.fromkeys((*self.engines, PLAIN)))
 
     def process(self, frame: Frame, *, tier: str, with_comparison: bool) -> Frame:
         """The frame at ``scale`` times its size; the same moment, the same colour."""
@@ -46,17 +47,20 @@ class SuperResolution:
             host.copy(planes, _half(comparison, upper=False))
         if tier != PLAIN:
             host.pack(frame.planes, self._packed)
-            self.engine.run({"packed": self._packed}, {"residual": self._residual})
-            host.add_residual(planes, self._residual, planes)
+            residual = self._residuals[tier]
+            self.engines[tier].run({"packed": self._packed}, {"residual": residual})
+            host.add_residual(planes, residual, planes)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
 
     def warm_up(self, width: int, height: int) -> None:
         """Run once at this size: a runtime's first run plans its memory and takes far longer."""
         self._resize(width, height)
-        self.engine.run({"packed": self._packed}, {"residual": self._residual})
+        for tier, engine in self.engines.items():
+            engine.run({"packed": self._packed}, {"residual": self._residuals[tier]})
 
     def close(self) -> None:
-        self.engine.close()
+        for engine in self.engines.values():
+            engine.close()
 
     def _resize(self, width: int, height: int) -> None:
         half = (height // 2, width // 2)
@@ -64,8 +68,11 @@ class SuperResolution:
         self._pool = PicturePool(width * self.scale, height * self.scale)
         self._tall_pool = PicturePool(width * self.scale, 2 * height * self.scale)
         self._packed = np.zeros((1, 6, *half), np.float32)
-        residual = (1, 6 * self.scale**2, *half)
-        self._residual = np.empty(residual, self.engine.manifest.residual_dtype)
+        shape = (1, 6 * self.scale**2, *half)
+        self._residuals = {
+            tier: np.empty(shape, engine.manifest.residual_dtype)
+            for tier, engine in self.engines.items()
+        }
 
 
 def _half(tall: Planes, *, upper: bool) -> Planes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from streamer.clock import Clock
@@ -32,20 +32,20 @@ NAMES = ("auto", "reference", *BACKENDS)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An engine, and in one sentence why it is this one."""
+    """The engines of the quality ladder, best first, and in one sentence why they are these."""
 
-    engine: Engine
+    engines: tuple[Engine, ...]
     reason: str
 
 
 def choose_super_resolution(
     *, scale: int, backend: str, clock: Clock, variant: str | None = None
 ) -> Choice:
-    """The engine for upscaling by ``scale``; never silently a lesser one.
+    """The engines for upscaling by ``scale``; never silently a lesser one.
 
-    ``variant`` names a network (``nano``, ``lite``, ``full``) or is ``None`` for the default. Where
-    a network is shipped in several precisions, each is tried for a moment and the fastest that
-    agrees with fp32 is taken. Raises ``EngineError`` when a named backend or variant cannot be had.
+    ``variant`` names the one network to use (``nano``, ``lite``, ``full``); with ``None`` all that
+    are shipped make up the ladder. Where a network is shipped in several precisions, each is tried
+    for a moment and the fastest that agrees with fp32 is taken. Raises ``EngineError`` when a named backend or variant cannot be had.
     """
     if backend not in NAMES:
         raise EngineError(f"there is no backend {backend!r}; use one of: {', '.join(NAMES)}")
@@ -58,7 +58,7 @@ def choose_super_resolution(
                 f"there are: {_listed()}; leave out --tier to take what there is"
             )
     if backend == "reference":
-        return Choice(ReferenceEngine(scale), "asked for with --backend reference")
+        return Choice((ReferenceEngine(scale),), "asked for with --backend reference")
     if not models and backend != "auto":
         raise EngineError(
             f"there is no trained network for x{scale} that {backend} could run; "
@@ -66,39 +66,48 @@ def choose_super_resolution(
         )
     if not models:
         return Choice(
-            ReferenceEngine(scale),
+            (ReferenceEngine(scale),),
             f"no trained network for x{scale} is shipped yet, so the picture gets the plain "
             "bicubic upscale" + (" (unchanged at x1)" if scale == 1 else ""),
         )
-    precisions = tuple(m for m in models if m.variant == models[0].variant)
-    return _on_backend(precisions, backend, clock)
+    return _on_backend(models, backend, clock)
 
 
 def _on_backend(models: tuple[ModelManifest, ...], backend: str, clock: Clock) -> Choice:
     names = BACKENDS if backend == "auto" else (backend,)
     for name in names:
         if backend != "auto" or BACKENDS[name].is_installed():
-            return _fastest_precision(models, name, clock)
+            variants = dict.fromkeys(model.variant for model in models)
+            tried = [
+                _fastest_precision([m for m in models if m.variant == variant], name, clock)
+                for variant in variants
+            ]
+            return Choice(
+                tuple(engine for engine, _ in tried), "; ".join(text for _, text in tried)
+            )
     return Choice(
-        ReferenceEngine(models[0].scale),
+        (ReferenceEngine(models[0].scale),),
         f"no runtime for {models[0].name} is installed, so the picture gets the plain bicubic "
         "upscale; run: pip install 'streamer[cpu]'",
     )
 
 
-def _fastest_precision(models: tuple[ModelManifest, ...], name: str, clock: Clock) -> Choice:
-    """The same network in its precisions, on one backend; fp32 says what is right."""
+def _fastest_precision(
+    models: Sequence[ModelManifest], name: str, clock: Clock
+) -> tuple[Engine, str]:
+    """One network in its precisions, on one backend; fp32 says what is right."""
     exact = next((m for m in models if m.precision == "fp32"), models[0])
     reference = BACKENDS[name].open(exact)
     others = [BACKENDS[name].open(m) for m in models if m is not exact]
     if not others:
-        return Choice(reference, f"{exact.name} is there in {exact.precision} only")
+        return reference, f"{exact.name} is there in {exact.precision} only"
     trials = try_engines(reference, others, clock)
     best = fastest(trials)
     for trial in trials:
         if trial is not best:
             trial.engine.close()
-    return Choice(best.engine, "tried here at 640x360: " + ", ".join(_said(t) for t in trials))
+    said = ", ".join(_said(trial) for trial in trials)
+    return best.engine, f"{exact.variant} tried here at 640x360: {said}"
 
 
 def _said(trial: Trial) -> str:

@@ -14,7 +14,7 @@ from tests.streamer.pictures import frame_of, noise
 
 def test_a_frame_gets_the_tier_it_can_afford_and_is_counted(tmp_path: Path) -> None:
     clock, metrics = ManualClock(1000), Metrics()
-    stage = SuperResolution(OrtCpuEngine(tiny(tmp_path), threads=1))
+    stage = SuperResolution((OrtCpuEngine(tiny(tmp_path), threads=1),))
     ladder = TierLadder(stage.tiers, clock)
     chain = Chain(stage, ladder, clock, metrics)
     frame = frame_of(noise(width=32, height=18))
@@ -27,5 +27,5 @@ def test_a_frame_gets_the_tier_it_can_afford_and_is_counted(tmp_path: Path) -> N
     assert metrics.timings()["super_resolve"].n == 3
     assert early.stamps_ns == {"enhanced": 1000}
     assert early.comparison is not None
-    assert chain.engine.manifest.name == "sr-tiny-x2"
+    assert [engine.manifest.name for engine in chain.engines] == ["sr-tiny-x2"]
     assert chain.lookahead_frames == 0

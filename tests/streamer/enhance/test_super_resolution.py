@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.enhance.super_resolution import SuperResolution
+from streamer.enhance.super_resolution import PLAIN, SuperResolution
 from streamer.frame import Planes
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
+from streamer.model import read_manifest
 from streamer.ops import host
-from tests.streamer.models import tiny
+from tests.streamer.models import tiny, write_model
 from tests.streamer.pictures import empty, frame_of, noise
 
 
@@ -28,12 +29,12 @@ def plain(planes: Planes, scale: int) -> Planes:
 
 @pytest.fixture
 def network(tmp_path: Path) -> SuperResolution:
-    return SuperResolution(OrtCpuEngine(tiny(tmp_path), threads=1))
+    return SuperResolution((OrtCpuEngine(tiny(tmp_path), threads=1),))
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_without_a_network_the_picture_is_the_plain_upscale_bit_for_bit(scale: int) -> None:
-    stage = SuperResolution(ReferenceEngine(scale))
+    stage = SuperResolution((ReferenceEngine(scale),))
     planes = noise(width=32, height=18, padding=6)
     assert stage.tiers == ("plain",)
     enhanced = stage.process(frame_of(planes), tier="plain", with_comparison=False)
@@ -43,9 +44,12 @@ def test_without_a_network_the_picture_is_the_plain_upscale_bit_for_bit(scale: i
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_a_residual_of_zero_leaves_the_plain_upscale(scale: int) -> None:
-    stage = SuperResolution(ReferenceEngine(scale))
+    engine = ReferenceEngine(scale)
+    # Under another name than the plain tier's, so that its residual is packed, run and added.
+    engine.manifest = replace(engine.manifest, variant="zero")
+    stage = SuperResolution((engine,))
     planes = noise(width=32, height=18)
-    enhanced = stage.process(frame_of(planes), tier="some network", with_comparison=False)
+    enhanced = stage.process(frame_of(planes), tier="zero", with_comparison=False)
     assert same(enhanced.planes, plain(planes, scale))
 
 
@@ -54,7 +58,7 @@ def test_a_networks_residual_is_added_to_the_plain_upscale(network: SuperResolut
     packed = np.empty((1, 6, 9, 16), np.float32)
     residual = np.empty((1, 24, 9, 16), np.float32)
     host.pack(planes, packed)
-    network.engine.run({"packed": packed}, {"residual": residual})
+    network.engines["tiny"].run({"packed": packed}, {"residual": residual})
     expected = plain(planes, 2)
     host.add_residual(expected, residual, expected)
     assert network.tiers == ("tiny", "plain")
@@ -117,3 +121,16 @@ def test_warming_up_changes_no_picture(network: SuperResolution) -> None:
     network.warm_up(32, 18)
     warm = network.process(frame_of(planes), tier="tiny", with_comparison=False)
     assert same(cold.planes, warm.planes)
+
+
+def test_each_tier_is_its_own_network(tmp_path: Path) -> None:
+    good = OrtCpuEngine(read_manifest(write_model(tmp_path, stem="a", variant="lite")))
+    weak = read_manifest(write_model(tmp_path, stem="b", variant="nano", error=-0.5))
+    stage = SuperResolution((good, OrtCpuEngine(weak)))
+    assert stage.tiers == ("lite", "nano", PLAIN)
+    frame = frame_of(noise(width=32, height=16))
+    bare, nano, lite = (
+        stage.process(frame, tier=tier, with_comparison=False).planes[0].astype(int)
+        for tier in (PLAIN, "nano", "lite")
+    )
+    assert np.abs(lite - bare).mean() > np.abs(nano - bare).mean() > 0

@@ -35,10 +35,10 @@ def one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_reference_engine_is_always_there_and_adds_nothing(scale: int) -> None:
     choice = choose(scale=scale, backend="reference")
-    assert isinstance(choice.engine, ReferenceEngine)
+    assert isinstance(choice.engines[0], ReferenceEngine)
     assert choice.reason == "asked for with --backend reference"
     residual = np.ones((1, 6 * scale**2, 2, 2), np.float32)
-    choice.engine.run({"packed": np.ones((1, 6, 2, 2), np.float32)}, {"residual": residual})
+    choice.engines[0].run({"packed": np.ones((1, 6, 2, 2), np.float32)}, {"residual": residual})
     assert not residual.any()
 
 
@@ -47,21 +47,21 @@ def test_auto_takes_a_shipped_network_and_says_so(scale: int) -> None:
     choice = choose(scale=scale, backend="auto")
     shipped = find_models(task="super_resolution", scale=scale)
     if shipped:
-        assert choice.engine.manifest in shipped
-        assert choice.engine.backend == "ort-cpu"
+        assert choice.engines[0].manifest in shipped
+        assert choice.engines[0].backend == "ort-cpu"
         assert all(manifest.precision in choice.reason for manifest in shipped)
     else:
-        assert choice.engine.backend == "reference"
+        assert choice.engines[0].backend == "reference"
         assert f"no trained network for x{scale} is shipped yet" in choice.reason
-    choice.engine.close()
+    choice.engines[0].close()
 
 
 @pytest.mark.usefixtures("one_model")
 def test_a_network_is_found_by_its_variant() -> None:
     choice = choose(scale=2, backend="ort-cpu", variant="tiny")
-    assert isinstance(choice.engine, OrtCpuEngine)
+    assert isinstance(choice.engines[0], OrtCpuEngine)
     assert choice.reason == "sr-tiny-x2 is there in fp32 only"
-    choice.engine.close()
+    choice.engines[0].close()
     with pytest.raises(EngineError, match=r"there is no 'full' network for x2; there are: tiny x2"):
         choose(scale=2, backend="auto", variant="full")
     with pytest.raises(EngineError, match=r"there is no 'tiny' network for x3; there are: tiny x2"):
@@ -79,7 +79,7 @@ def test_without_any_runtime_auto_says_what_to_install(monkeypatch: pytest.Monke
     absent = Backend(lambda: False, OrtCpuEngine)
     monkeypatch.setitem(BACKENDS, "ort-cpu", absent)
     choice = choose(scale=2, backend="auto")
-    assert choice.engine.backend == "reference"
+    assert choice.engines[0].backend == "reference"
     assert choice.reason.endswith("run: pip install 'streamer[cpu]'")
 
 
