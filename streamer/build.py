@@ -52,8 +52,12 @@ def _choose(settings: StreamSettings, clock: Clock) -> Choice:
     choice = choose_super_resolution(
         scale=settings.scale, backend=settings.backend, variant=settings.variant, clock=clock
     )
-    names = ", ".join(f"{e.manifest.name} on {e.backend}" for e in choice.engines)
-    _log.info("engines: %s (%s)", names, choice.reason)
+    if choice.engines[0].backend == "reference" and settings.backend != "reference":
+        # Less than what was asked for: the user must see it.
+        _log.warning("%s", choice.reason)
+    else:
+        names = ", ".join(f"{e.manifest.name} on {e.backend}" for e in choice.engines)
+        _log.info("engines: %s (%s)", names, choice.reason)
     return choice
 
 

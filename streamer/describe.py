@@ -30,7 +30,7 @@ def describe_stream(settings: StreamSettings) -> str:
             *(f"  engine   {_engine(engine)}" for engine in choice.engines),
             f"           {choice.reason}",
             f"  tiers    {' > '.join(stage.tiers)}",
-            f"  waits    {Chain.lookahead_frames} frames ahead, so 0 ms of algorithmic latency",
+            f"  waits    for {Chain.lookahead_frames} later frames, each an interval of latency",
             f"  budget   {settings.budget_ms:g} ms from arrival to outputs; {loss}",
         )
     )

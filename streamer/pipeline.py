@@ -243,6 +243,8 @@ class Stream:
             # By dts: B-frames before the end are coded after a frame that lies behind it.
             if self._is_over(packet.dts * packet.time_base):
                 return
+            self.metrics.count("read")
+            self.metrics.count("read.after_loss", packet.follows_loss)
             await self._packets.put(packet)
 
     async def _decode(self) -> None:

@@ -61,7 +61,7 @@ def final(
         "latency_ms": timings,
         "tiers": metrics.counts("tier."),
         "engines": [_engine(engine) for engine in engines],
-        "source": {**describe_source(source), "loss_ratio": 0.0},
+        "source": {**describe_source(source), "loss_ratio": _loss_ratio(metrics)},
         "machine": machine(),
     }
 
@@ -123,6 +123,12 @@ def _engine(engine: Engine) -> dict[str, str]:
         "precision": engine.manifest.precision,
         "device": "cpu",
     }
+
+
+def _loss_ratio(metrics: Metrics) -> float:
+    """Of the packets that arrived, the share that stood behind a gap."""
+    read = metrics.counted("read")
+    return round(metrics.counted("read.after_loss") / read, 6) if read else 0.0
 
 
 def _rate(fps: Fraction | None) -> float | None:
