@@ -1,10 +1,13 @@
 # make demo | test | check | bench: each makes .venv and installs what it needs where it is missing.
+# make alone installs the command as .venv/bin/streamer.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test check bench train format clean
+.PHONY: install demo test check bench train format clean
+
+install: $(VENV)/.run
 
 demo: $(VENV)/.run
 	$(BIN)/streamer demo $(ARGS)
@@ -23,7 +26,7 @@ bench: $(VENV)/.run
 
 # make train RECIPE=sr_lite_x2_live DATA=folder
 train: $(VENV)/.dev
-	$(BIN)/python -m export train --recipe $(RECIPE) --data $(DATA) $(ARGS)
+	$(BIN)/python -m export train $(RECIPE) --data $(DATA) $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
