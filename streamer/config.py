@@ -106,7 +106,7 @@ class StreamSettings:
     @property
     def is_offline(self) -> bool:
         """A file in and only files out: nothing is dropped, the links wait."""
-        return source_kind(self.source) == "file" and not any(s.is_live for s in self.sinks)
+        return not _is_live(self.source) and not any(s.is_live for s in self.sinks)
 
     def _check_targets(self) -> None:
         targets = [s.target for s in self.sinks if s.target]
@@ -124,6 +124,13 @@ class StreamSettings:
                 raise ConfigError(
                     f"{target} is the input as well as the output; write to another file"
                 )
+
+
+def _is_live(source: str) -> bool:
+    """Whether frames come in their own time; a synthetic camera can be told to wait instead."""
+    kind = source_kind(source)
+    can_wait = kind == "synthetic" and re.search(r"[?&]pace=fast(&|$)", source)
+    return kind != "file" and not can_wait
 
 
 def source_kind(source: str) -> SourceKind:

@@ -230,6 +230,9 @@ class Stream:
             await self._read_packets(self.source)
         elif isinstance(self.source, FrameSource):
             async for frame in self.source.frames():
+                self._begin_duration(frame.time_s)
+                if self._is_over(frame.time_s):
+                    return
                 await self._put_decoded([frame])
 
     async def _read_packets(self, source: PacketSource) -> None:
@@ -238,8 +241,7 @@ class Stream:
                 if self.enhanced is not None and not self._is_over(packet.time_s):
                     await self.enhanced.fanout.send(packet)
                 continue
-            if self._end_s is None and self.settings.duration_s is not None:
-                self._end_s = packet.time_s + Fraction(self.settings.duration_s)
+            self._begin_duration(packet.time_s)
             # By dts: B-frames before the end are coded after a frame that lies behind it.
             if self._is_over(packet.dts * packet.time_base):
                 return
@@ -268,6 +270,10 @@ class Stream:
             self.metrics.count("decoded")
             self._rate_in.tick(self._clock.now_ns())
             await self._decoded.put(frame)
+
+    def _begin_duration(self, first_s: Fraction) -> None:
+        if self._end_s is None and self.settings.duration_s is not None:
+            self._end_s = first_s + Fraction(self.settings.duration_s)
 
     def _is_over(self, time_s: Fraction) -> bool:
         """Whether ``--duration`` has ended by then."""

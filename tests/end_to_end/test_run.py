@@ -1,10 +1,11 @@
-"""What a user is told about the network that does the work, or that there is none."""
+"""``streamer run`` at every scale, and from a synthetic camera that waits for its reader."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import av
 import pytest
 
 from streamer.model import find_models
@@ -32,3 +33,20 @@ def test_a_scale_without_a_network_says_so_and_one_with_a_network_reports_it(
     else:
         assert f"streamer: no trained network for x{scale} is shipped yet" in done.err
         assert backends == {"reference"}
+
+
+@pytest.mark.parametrize("limit", [("?pace=fast&frames=20",), ("?pace=fast", "--duration", "0.5")])
+def test_a_synthetic_camera_that_waits_loses_no_frame(
+    limit: tuple[str, ...], streamer: RunHere, tmp_path: Path
+) -> None:
+    report, out = tmp_path / "report.json", tmp_path / "out.mkv"
+    query, *options = limit
+    done = streamer(
+        "run", f"synthetic:320x180@40{query}", "--to", out, "--report", report, *options
+    )
+    assert done.code == 0
+    frames = json.loads(report.read_text())["frames"]
+    assert (frames["decoded"], frames["sent"], frames["dropped"]) == (20, 20, {})
+    with av.open(str(out)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times == pytest.approx([n / 40 for n in range(20)], abs=0.001)
