@@ -35,8 +35,9 @@ from streamer.worker import Worker
 LIVE_PACKETS = 60
 """Two seconds of a 30 fps camera: decoding is fast, so more waiting only means it never ends."""
 
-LIVE_FRAMES = 2
-"""A third waiting frame would miss an 80 ms budget at 30 fps."""
+LIVE_FRAMES = 3
+"""A shared machine stops for 100 ms now and then; at 30 fps nothing is lost then, since whoever has
+others waiting behind it takes the cheapest tier. More would only be latency under steady overload."""
 
 OFFLINE_DEPTH = 4
 """Offline nothing is lost; a few items keep all three workers busy."""
