@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -10,16 +10,14 @@ import av
 import av.error
 
 from streamer.clock import Clock
-from streamer.color import FULL, LIMITED, MATRIX_CODES, PRIMARIES_CODES, TRANSFER_CODES
+from streamer.color import FULL, LIMITED, MATRIX_CODES, PRIMARIES_CODES, TRANSFER_CODES, UNSPECIFIED
 from streamer.config import EncodeSettings
 from streamer.errors import SinkError
 from streamer.frame import RTP_TIME_BASE, Color, Frame, Origin, Packet, Planes, rescale
 from streamer.metrics import Metrics
 
-_log = logging.getLogger(__name__)
-
 BITS_PER_PIXEL = 0.2
-"""Live default: 5.5 Mbit/s for 1280x720 at 30 fps, what a detailed picture needs at ultrafast."""
+"""Live default: 5.5 Mbit/s for 1280x720 at 30 fps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class _Pending:
     arrived_ns: int
     duration: int
     origin: Origin
-    tier_stamps: dict[str, int]
+    stamps_ns: Mapping[str, int]
 
 
 class Encoder:
@@ -62,7 +60,6 @@ class Encoder:
         self._last_pts: int | None = None
         self._wants_keyframe = False
         self._target_bps: int | None = None
-        self.keyframes_forced = 0
 
     def request_keyframe(self) -> None:
         """The next frame is coded without reference to any other."""
@@ -95,7 +92,7 @@ class Encoder:
             frame.arrived_ns,
             rescale(frame.duration, frame.time_base, self._time_base),
             frame.origin,
-            dict(frame.stamps_ns),
+            frame.stamps_ns,
         )
         packets += self._take(self._as_picture(planes, pts))
         self._metrics.time(self._name, (self._clock.now_ns() - began_ns) / 1e6)
@@ -115,7 +112,6 @@ class Encoder:
         picture.time_base = self._time_base
         if self._wants_keyframe:
             self._wants_keyframe = False
-            self.keyframes_forced += 1
             picture.pict_type = av.video.frame.PictureType.I
         return picture
 
@@ -145,7 +141,7 @@ class Encoder:
             arrived_ns=pending.arrived_ns,
             is_keyframe=native.is_keyframe,
             origin=pending.origin,
-            stamps_ns=pending.tier_stamps,
+            stamps_ns=pending.stamps_ns,
         ).stamped("encoded", self._clock.now_ns())
 
     def _ceiling_bps(self) -> int:
@@ -163,9 +159,9 @@ class Encoder:
         context.framerate = self._fps
         context.sample_aspect_ratio = frame.sample_aspect
         context.color_range = FULL if frame.color.range == "full" else LIMITED
-        context.colorspace = MATRIX_CODES.get(frame.color.matrix, 2)
-        context.color_primaries = PRIMARIES_CODES.get(frame.color.primaries, 2)
-        context.color_trc = TRANSFER_CODES.get(frame.color.transfer, 2)
+        context.colorspace = MATRIX_CODES.get(frame.color.matrix, UNSPECIFIED)
+        context.color_primaries = PRIMARIES_CODES.get(frame.color.primaries, UNSPECIFIED)
+        context.color_trc = TRANSFER_CODES.get(frame.color.transfer, UNSPECIFIED)
         context.max_b_frames = 0
         context.gop_size = max(1, round(self._fps * (4 if self._is_live else 8)))
         self._context = context

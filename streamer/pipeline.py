@@ -198,6 +198,8 @@ class Stream:
     def dropped(self) -> dict[str, int]:
         """Frames and packets lost so far, by place and reason; only what is not zero."""
         links = {f"{link.name}.full": link.stats.dropped for link in (self._packets, self._decoded)}
+        if isinstance(self.source, FrameSource):
+            links["source.skipped"] = self.source.skipped
         lost = {name: number for name, number in links.items() if number}
         return {**lost, **self.metrics.counts("dropped.")}
 

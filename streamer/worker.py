@@ -27,6 +27,11 @@ class Worker:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: function(*args, **kwargs))
 
+    async def close(self) -> None:
+        """Wait for the last call and end the thread."""
+        # Joining here would stop the event loop for as long as the last call runs.
+        await asyncio.to_thread(self._thread.shutdown)
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -36,5 +41,4 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Joining here would stop the event loop for as long as the last call runs.
-        await asyncio.to_thread(self._thread.shutdown)
+        await self.close()

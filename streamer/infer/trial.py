@@ -19,7 +19,7 @@ RUNS = 7
 
 ALLOWED_ERROR = 0.25
 """Of the reference's own residual, both as root mean squares. int8 errs by 0.09 where the processor
-has VNNI; instructions that saturate in between, as older ones do, err by far more."""
+has VNNI; instructions that saturate in between, as older ones do, may err by far more."""
 
 Tensor = NDArray[np.float32]
 

@@ -42,7 +42,7 @@ class FileSink:
         try:
             await self._worker.call(self._muxer.close)
         finally:
-            await self._worker.__aexit__(None, None, None)
+            await self._worker.close()
 
 
 class _Muxer:

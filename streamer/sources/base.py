@@ -36,4 +36,8 @@ class PacketSource(Source, Protocol):
 class FrameSource(Source, Protocol):
     """Gives pictures: nothing needs to be decoded."""
 
+    @property
+    def skipped(self) -> int:
+        """Pictures that never came, because the source itself was late."""
+
     def frames(self) -> AsyncIterator[Frame]: ...

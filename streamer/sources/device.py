@@ -53,7 +53,7 @@ class DeviceSource:
                 lambda: Demuxer(path, name=path, clock=clock, format="v4l2", options=options)
             )
         except BaseException:
-            await worker.__aexit__(None, None, None)
+            await worker.close()
             raise
         return cls(demuxer, worker)
 
@@ -81,4 +81,4 @@ class DeviceSource:
             return
         self._closed = True
         await self._worker.call(self._demuxer.close)
-        await self._worker.__aexit__(None, None, None)
+        await self._worker.close()

@@ -41,7 +41,7 @@ class FileSource:
                 )
             )
         except BaseException:
-            await worker.__aexit__(None, None, None)
+            await worker.close()
             raise
         return cls(demuxer, worker, clock, paced=paced)
 
@@ -76,7 +76,7 @@ class FileSource:
             return
         self._closed = True
         await self._worker.call(self._demuxer.close)
-        await self._worker.__aexit__(None, None, None)
+        await self._worker.close()
 
     async def _wait_until(self, due_ns: int) -> None:
         left_s = (due_ns - self._clock.now_ns()) / 1e9

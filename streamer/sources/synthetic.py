@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
-from types import TracebackType
-from typing import Self
 from urllib.parse import parse_qsl
 
 from streamer.clock import Clock
@@ -19,6 +16,7 @@ from streamer.frame import Color, Frame, Plane
 from streamer.media import AudioInfo, VideoInfo
 from streamer.sources import counter
 from streamer.sources.scene import Scene
+from streamer.worker import Worker
 
 _EXAMPLE = "synthetic:1280x720@60?seed=3"
 _URL = re.compile(r"synthetic:(?:(\d+)x(\d+))?(?:@([^?]+))?(?:\?(.*))?", re.ASCII)
@@ -104,7 +102,7 @@ class SyntheticSource:
         """Pictures whose time passed before they could be handed over."""
         self._clock = clock
         self._scene: Scene | None = None
-        self._drawer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="synthetic")
+        self._drawer = Worker("synthetic")
         self._draw_ns = 0
         self._closed = asyncio.Event()
         self._color = Color.untagged(settings.height)
@@ -113,19 +111,8 @@ class SyntheticSource:
     async def open(cls, url: str, *, clock: Clock) -> SyntheticSource:
         """A camera whose scene is built already, which takes a second. Raises ``ConfigError``."""
         source = cls(parse(url), clock)
-        await asyncio.get_running_loop().run_in_executor(source._drawer, source._draw, 0)
+        await source._drawer.call(source._draw, 0)
         return source
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
 
     @property
     def video(self) -> VideoInfo:
@@ -152,7 +139,7 @@ class SyntheticSource:
     async def close(self) -> None:
         """Ends ``frames()``; waits for the picture being drawn. May be called again."""
         self._closed.set()
-        await asyncio.to_thread(self._drawer.shutdown)
+        await self._drawer.close()
 
     async def frames(self) -> AsyncIterator[Frame]:
         """Pictures in order of pts, which is the frame number. Read it once.
@@ -178,9 +165,8 @@ class SyntheticSource:
             number = following
 
     async def _drawn(self, number: int) -> tuple[Plane, Plane, Plane]:
-        loop = asyncio.get_running_loop()
         began_ns = self._clock.now_ns()
-        planes = await loop.run_in_executor(self._drawer, self._draw, number)
+        planes = await self._drawer.call(self._draw, number)
         self._draw_ns = max(self._clock.now_ns() - began_ns, self._draw_ns * 9 // 10)
         return planes
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import av
 import pytest
 
+from streamer.build import open_stream
+from streamer.clock import MonotonicClock
+from streamer.config import StreamSettings, parse_sink
 from streamer.model import find_models
+from streamer.sources.synthetic import SyntheticSource
 from tests.clips import Clips, moving
 from tests.command import RunHere
 from tests.programs import needs
@@ -50,3 +55,20 @@ def test_a_synthetic_camera_that_waits_loses_no_frame(
     with av.open(str(out)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     assert times == pytest.approx([n / 40 for n in range(20)], abs=0.001)
+
+
+def test_what_the_camera_itself_skipped_is_among_the_losses() -> None:
+    async def scenario() -> None:
+        settings = StreamSettings(
+            source="synthetic:160x96", sinks=(parse_sink("null:"),), backend="reference"
+        )
+        stream = await open_stream(settings, clock=MonotonicClock())
+        try:
+            assert stream.dropped == {}
+            assert isinstance(stream.source, SyntheticSource)
+            stream.source.skipped = 3
+            assert stream.dropped == {"source.skipped": 3}
+        finally:
+            await stream.source.close()
+
+    asyncio.run(scenario())

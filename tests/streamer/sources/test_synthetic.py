@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from fractions import Fraction
 from functools import cache, wraps
 from itertools import pairwise
@@ -16,6 +17,14 @@ from streamer.sources.counter import read
 from streamer.sources.drawing import Planes
 from streamer.sources.scene import Scene
 from streamer.sources.synthetic import Pace, SyntheticSettings, SyntheticSource, parse
+
+
+@asynccontextmanager
+async def closing(source: SyntheticSource) -> AsyncIterator[SyntheticSource]:
+    try:
+        yield source
+    finally:
+        await source.close()
 
 
 @cache
@@ -39,7 +48,7 @@ def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]
 
 
 async def drained(url: str) -> list[Frame]:
-    async with SyntheticSource(parse(url), MonotonicClock()) as source:
+    async with closing(SyntheticSource(parse(url), MonotonicClock())) as source:
         return [frame async for frame in source.frames()]
 
 
@@ -191,7 +200,7 @@ async def test_frames_keep_their_own_memory() -> None:
 async def test_realtime_frames_never_leave_before_their_time() -> None:
     clock = ManualClock()
     settings = SyntheticSettings(width=160, height=96, fps=Fraction(240), frames=20)
-    async with SyntheticSource(settings, clock) as source:
+    async with closing(SyntheticSource(settings, clock)) as source:
         frames = source.frames()
         seen = [await anext(frames)]
         while True:
@@ -213,7 +222,7 @@ async def test_realtime_frames_never_leave_before_their_time() -> None:
 async def test_a_late_reader_skips_to_the_present_and_time_stays_true() -> None:
     clock = ManualClock(start_ns=1_000_000_000)
     settings = SyntheticSettings(width=160, height=96, fps=Fraction(50))
-    async with SyntheticSource(settings, clock) as source:
+    async with closing(SyntheticSource(settings, clock)) as source:
         frames = source.frames()
         seen, was_due = [await anext(frames)], 0
         for away_ms in (20, 20, 110, 20, 70, 20, 1000, 20):
@@ -238,7 +247,7 @@ async def test_a_late_reader_skips_to_the_present_and_time_stays_true() -> None:
 async def test_skipped_and_seen_frames_add_up_to_the_length_asked_for() -> None:
     clock = ManualClock()
     settings = SyntheticSettings(width=160, height=96, fps=Fraction(50), frames=10)
-    async with SyntheticSource(settings, clock) as source:
+    async with closing(SyntheticSource(settings, clock)) as source:
         frames = source.frames()
         seen = [await anext(frames)]
         clock.advance_ms(60_000)
