@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: install demo test check bench train format clean
+.PHONY: install demo test check bench quality train models-page format clean
 
 install: $(VENV)/.run
 
@@ -24,9 +24,17 @@ check: $(VENV)/.dev
 bench: $(VENV)/.run
 	$(BIN)/python -m benchmarks throughput $(ARGS)
 
+# make quality TASK=sr DATA=folder
+quality: $(VENV)/.run
+	$(BIN)/python -m benchmarks quality --task $(TASK) --data $(DATA) $(ARGS)
+
 # make train RECIPE=sr_lite_x2_live DATA=folder
 train: $(VENV)/.dev
 	$(BIN)/python -m export train $(RECIPE) --data $(DATA) $(ARGS)
+
+# MODELS.md from the manifests; ARGS=--pictures draws its pictures anew.
+models-page: $(VENV)/.dev
+	$(BIN)/python -m export page $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -54,15 +54,32 @@ def _parser() -> argparse.ArgumentParser:
     small.add_argument("--data", type=Path, required=True, help="holds train_video")
     _add_places(small)
 
-    check = commands.add_parser("verify", help="compare a shipped model with torch")
+    half = commands.add_parser("half", help="make the typed fp16 variant of a shipped fp32 model")
+    half.add_argument("model", help="a model's name, such as sr-lite-x2-live")
+    _add_places(half)
+
+    check = commands.add_parser(
+        "verify", help="compare a shipped network in all its precisions with torch"
+    )
     check.add_argument("model", help="a model's name, such as sr-lite-x2-live")
+    check.add_argument("--data", type=Path, help="holds train_video; drawn frames without it")
     _add_places(check)
 
     measure = commands.add_parser("evaluate", help="measure a shipped model, fill its manifest")
     measure.add_argument("model", help="a model's name, such as sr-lite-x2-live")
     measure.add_argument("--data", type=Path, required=True, help="holds train_video, tests")
+    measure.add_argument(
+        "--cost", action="store_true", help="also time it here; wait until the machine is idle"
+    )
     measure.add_argument("--pictures", type=Path, help="write before/after/original PNGs here")
     _add_places(measure)
+
+    page = commands.add_parser("page", help="write MODELS.md from the manifests of shipped models")
+    page.add_argument("--models", type=Path, default=MODELS)
+    page.add_argument("--out", type=Path, default=HERE.parent / "MODELS.md")
+    page.add_argument(
+        "--pictures", action="store_true", help="also draw its pictures anew, beside it"
+    )
     return parser
 
 
@@ -133,22 +150,31 @@ def _quantise(options: argparse.Namespace) -> None:
     _print(f"wrote {quantise(manifest, data, report=_print)}")
 
 
+def _half(options: argparse.Namespace) -> None:
+    manifest = _manifest(options)
+    from export.half import make_half
+
+    _print(f"wrote {make_half(manifest, options.weights, report=_print)}")
+
+
 def _verify(options: argparse.Namespace) -> None:
     manifest = _manifest(options)
-    from export.verify import verify
+    data = None if options.data is None else _folder(options.data)
+    from export.verify import check, verify
 
-    verdict = verify(manifest, options.weights / f"{manifest.recipe['name']}.safetensors")
-    _print(
-        f"{manifest.file} matches its hash and torch within {verdict.largest:.5f} code values "
-        f"at {len(verdict.sizes)} sizes"
-    )
+    rows = verify(manifest, options.weights, data=data)
+    for row in rows:
+        _print(str(row))
+    check(rows)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     manifest, data = _manifest(options), _folder(options.data)
-    from export.evaluate import evaluate
+    from export.evaluate import evaluate, evaluate_cost
     from export.pictures import write_comparisons
 
+    if options.cost:
+        manifest = evaluate_cost(manifest, clock=MonotonicClock(), report=_print)
     path = evaluate(manifest, data, report=_print)
     _print(f"wrote {path}")
     if options.pictures:
@@ -156,10 +182,23 @@ def _evaluate(options: argparse.Namespace) -> None:
             _print(f"wrote {picture}")
 
 
+def _page(options: argparse.Namespace) -> None:
+    from export.model_file import replace_file
+    from export.page import PICTURES, page
+
+    _print(f"wrote {replace_file(options.out, page(options.models).encode())}")
+    if options.pictures:
+        from export.demo_pictures import write_demo_pictures
+
+        write_demo_pictures(options.models, options.out.parent / PICTURES, report=_print)
+
+
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "train": _train,
     "onnx": _onnx,
     "quantise": _quantise,
+    "half": _half,
     "verify": _verify,
     "evaluate": _evaluate,
+    "page": _page,
 }

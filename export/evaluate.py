@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from export.data.clips import find_data, read_image
+from export.cost import measure_cost
+from export.data.clips import IMAGE_ENDINGS, find_data, read_image
 from export.data.degrade import Treatment, damage
-from export.model_file import with_quality, write_manifest
-from export.recipe import recipe_from
+from export.model_file import held_out_names, with_quality, write_manifest
+from export.runner import model_residual
 from export.upscalers import lanczos, residual_upscaler
 from export.validation import (
     CONDITIONS,
@@ -21,8 +22,9 @@ from export.validation import (
     held_out_samples,
     mean_psnr,
 )
-from export.verify import model_residual
+from streamer.clock import Clock
 from streamer.errors import ConfigError
+from streamer.infer.backends import BACKENDS
 from streamer.model import ModelManifest
 
 FRAMES = (0, 4, 8, 11)
@@ -31,7 +33,12 @@ FRAMES = (0, 4, 8, 11)
 STILL_KERNELS = ("area", "bicubic")
 """How the classic sets are shrunk; bicubic is the antialiased one of MATLAB and Pillow."""
 
-KEPT = ("training", "lost_against_fp32_db")
+STILL_SETS = ("set5", "set14", "bsd100")
+
+COST_PICTURE, COST_SIZES = "640x360", {"h": 180, "w": 320}
+"""The packed input of a 640x360 picture."""
+
+KEPT = ("training", "lost_against_fp32_db", "cost")
 """What other commands noted in the manifest and an evaluation leaves alone."""
 
 METHOD = (
@@ -48,8 +55,7 @@ Table = dict[str, dict[str, float]]
 def evaluate(manifest: ModelManifest, data: Path, *, report: Callable[[str], None]) -> Path:
     """Writes the measured quality into the manifest and gives its path."""
     scale = manifest.scale
-    recipe = recipe_from(manifest.recipe)
-    split = find_data(data, validation=recipe.data.validation)
+    split = find_data(data, validation=held_out_names(manifest))
     upscalers: dict[str, Upscaler] = {
         "bicubic": bicubic(scale),
         "lanczos": lanczos(scale),
@@ -60,7 +66,7 @@ def evaluate(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
     quality: dict[str, Any] = {**kept, "method": METHOD}
     quality["held_out_clips"] = _table(held_out, upscalers, scale=scale, report=report)
     quality["held_out_clips_gain_db"] = _gain_per_clip(held_out, upscalers, scale=scale)
-    for name in ("set5", "set14"):
+    for name in STILL_SETS:
         stills = still_samples(data / "tests" / name, scale=scale)
         if stills:
             report(name)
@@ -68,14 +74,33 @@ def evaluate(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
     return write_manifest(with_quality(manifest, quality))
 
 
+def evaluate_cost(
+    manifest: ModelManifest, *, clock: Clock, report: Callable[[str], None]
+) -> ModelManifest:
+    """The manifest with how long the model takes on this processor, written down.
+
+    Raises ``ConfigError`` for a precision that the processor does not run at a gain.
+    """
+    if not BACKENDS["ort-cpu"].runnable([manifest]):
+        raise ConfigError(
+            f"{manifest.name} is {manifest.precision}, which a processor does not run at a gain; "
+            "leave out --cost"
+        )
+    cost = measure_cost(manifest, clock, sizes=COST_SIZES, picture=COST_PICTURE)
+    report(f"{COST_PICTURE}: p50 {cost['p50_ms']} ms, p95 {cost['p95_ms']} ms")
+    timed = with_quality(manifest, {**manifest.quality, "cost": cost})
+    write_manifest(timed)
+    return timed
+
+
 def still_samples(folder: Path, *, scale: int) -> dict[str, list[Sample]]:
     """Per kernel and encoding, the pictures of a folder; empty when there is no such folder."""
     if not folder.is_dir():
         return {}
     samples: dict[str, list[Sample]] = {}
-    paths = sorted(folder.glob("*.png"))
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     if not paths:
-        raise ConfigError(f"{folder} holds no PNG pictures")
+        raise ConfigError(f"{folder} holds no pictures ({', '.join(IMAGE_ENDINGS)})")
     for path in paths:
         large = read_image(path, multiple=2 * scale)
         for kernel in STILL_KERNELS:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,11 +23,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.data.clips import find_data
 from export.data.planes import Planes
-from export.model_file import with_quality, write_manifest
-from export.recipe import recipe_from
+from export.model_file import held_out_names, move_to, variant_of, with_quality
+from export.operators import check_operators
+from export.runner import model_residual
 from export.upscalers import pack_planes, residual_upscaler
 from export.validation import held_out_samples, mean_psnr
-from export.verify import model_residual
 from streamer.errors import ConfigError
 from streamer.model import RESIDUAL_ZERO, ModelManifest
 
@@ -52,7 +50,7 @@ def quantise(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
     if manifest.precision != "fp32":
         raise ConfigError(f"{manifest.name} is {manifest.precision}; quantise its fp32 model")
     scale = manifest.scale
-    split = find_data(data, validation=recipe_from(manifest.recipe).data.validation)
+    split = find_data(data, validation=held_out_names(manifest))
     frames = held_out_samples(
         split.training[::EVERY_CLIP],
         scale=scale,
@@ -63,28 +61,31 @@ def quantise(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
     if not pictures:
         raise ConfigError(f"no training clip in {data} has {CALIBRATION_FRAME + 1} frames")
     report(f"calibrating on {len(pictures)} frames")
-    name = f"{manifest.name}-int8"
     with tempfile.TemporaryDirectory() as folder:
         blob = _quantised(manifest, pictures, Path(folder))
-        variant = replace(
+        variant = variant_of(
             manifest,
-            name=name,
-            file=f"{name}.onnx",
-            sha256=hashlib.sha256(blob).hexdigest(),
+            blob,
             precision="int8",
+            inputs=manifest.inputs,
             outputs=(replace(manifest.outputs[0], dtype="uint8"),),
             folder=Path(folder),
         )
-        variant.path.write_bytes(blob)
         losses = _losses_db(manifest, variant, split.validation)
-    for condition, loss_db in losses.items():
-        report(f"{condition}: {loss_db:+.3f} dB lost against fp32")
-    if max(losses.values()) > ALLOWED_LOSS_DB:
+        for condition, loss_db in losses.items():
+            report(f"{condition}: {loss_db:+.3f} dB lost against fp32")
+        _refuse_large(losses, file=variant.file)
+        quality = {"lost_against_fp32_db": {name: round(loss, 3) for name, loss in losses.items()}}
+        return move_to(with_quality(variant, quality), manifest.folder)
+
+
+def _refuse_large(losses: Mapping[str, float], *, file: str) -> None:
+    worst = max(losses, key=lambda name: losses[name])
+    if losses[worst] > ALLOWED_LOSS_DB:
         raise ConfigError(
-            f"int8 loses {max(losses.values()):.2f} dB against fp32, allowed are "
+            f"{file} loses {losses[worst]:.2f} dB against fp32 ({worst}), allowed are "
             f"{ALLOWED_LOSS_DB}; calibrate on other frames or ship fp32 alone"
         )
-    return _ship(manifest, variant, blob, losses)
 
 
 class _Frames(CalibrationDataReader):  # type: ignore[misc]
@@ -113,7 +114,14 @@ def _quantised(manifest: ModelManifest, pictures: list[Planes], folder: Path) ->
         )
     finally:
         logging.disable(logging.NOTSET)
-    return _with_whole_code_values(onnx.load(str(quantised)))
+    model = onnx.load(str(quantised))
+    # The tools note every operator set they know; the graph uses one.
+    used = [entry for entry in model.opset_import if entry.domain in {"", "ai.onnx"}]
+    del model.opset_import[:]
+    model.opset_import.extend(used)
+    blob = _with_whole_code_values(model)
+    check_operators(onnx.load_from_string(blob), file=f"{manifest.name}-int8.onnx", is_for_cpu=True)
+    return blob
 
 
 def _with_whole_code_values(model: Any) -> bytes:
@@ -156,17 +164,3 @@ def _losses_db(
 
     before, after = quality(reference), quality(variant)
     return {name: before[name] - after[name] for name in before}
-
-
-def _ship(
-    reference: ModelManifest, variant: ModelManifest, blob: bytes, losses: dict[str, float]
-) -> Path:
-    shipped = replace(variant, folder=reference.folder)
-    partial = shipped.path.with_suffix(".partial")
-    partial.write_bytes(blob)
-    os.replace(partial, shipped.path)
-    quality: dict[str, Any] = {
-        "training": reference.quality.get("training", []),
-        "lost_against_fp32_db": {name: round(loss, 3) for name, loss in losses.items()},
-    }
-    return write_manifest(with_quality(shipped, quality))

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
-from safetensors.torch import save
-from torch import nn
+from onnxscript import optimizer
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from export.checkpoint import checkpoint_path, read_checkpoint
 from export.data.clips import find_data, read_provenance
-from export.model_file import with_quality, write_manifest
+from export.model_file import origin_of, replace_file, with_quality, write_manifest
 from export.networks import build_network
 from export.networks.super_resolution import (
     PACKED_CHANNELS,
@@ -27,15 +29,45 @@ from export.networks.super_resolution import (
     count_macs_per_pixel,
     count_parameters,
 )
-from export.recipe import Recipe
+from export.operators import OPSET, check_operators
+from export.provenance import code_commit
+from export.recipe import Recipe, recipe_from
 from streamer.errors import ConfigError
 from streamer.model import ModelManifest, TensorSpec
 
-OPSET = 18
-"""From opset 20 on TensorRT's parser takes bilinear warps for nearest; all models stay at 18."""
+EXAMPLE_SIDE = 32
+"""The first free dimension's size while tracing; each further one is 16 larger."""
 
+ELEMENT_TYPES = {"float32": torch.float32, "float16": torch.float16}
+
+Specs = tuple[TensorSpec, ...]
 History = dict[str, Any]
-"""``iterations`` of the recipe's own run, and the ``earlier`` runs that it started from."""
+"""``iterations`` of the recipe's own run, the ``earlier`` runs that it started from, and the
+``commit`` of the code that trained it, where the checkpoint knows it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exportable:
+    """A network as it ships, and what its graph takes and gives: all that an export needs."""
+
+    network: nn.Module
+    """Fused, in evaluation mode; its inputs and outputs come in the order of the specs."""
+    inputs: Specs
+    outputs: Specs
+
+
+def _super_resolution_ports(recipe: Recipe) -> tuple[Specs, Specs]:
+    outputs = PACKED_CHANNELS * recipe.network.scale**2
+    return (
+        (TensorSpec(name="packed", shape=(1, PACKED_CHANNELS, "h", "w")),),
+        (TensorSpec(name="residual", shape=(1, outputs, "h", "w")),),
+    )
+
+
+PORTS: Mapping[str, Callable[[Recipe], tuple[Specs, Specs]]] = {
+    "super_resolution": _super_resolution_ports,
+}
+"""Per task, what its networks take and give."""
 
 
 def load_averaged(work: Path, recipe: Recipe) -> tuple[SuperResolution, History]:
@@ -49,7 +81,10 @@ def load_averaged(work: Path, recipe: Recipe) -> tuple[SuperResolution, History]
     network = build_network(recipe.network)
     state = read_checkpoint(path, recipe)
     network.load_state_dict(state["average"])
-    return network, {"iterations": state["iteration"], "earlier": state.get("earlier", [])}
+    history: History = {"iterations": state["iteration"], "earlier": state.get("earlier", [])}
+    if state.get("commit"):
+        history["commit"] = state["commit"]
+    return network, history
 
 
 def write_model(
@@ -61,25 +96,23 @@ def write_model(
     data: Sequence[Mapping[str, Any]] = (),
     history: History | None = None,
 ) -> ModelManifest:
-    """Writes ``<name>.onnx`` and ``.json`` into ``folder``, the fused weights into ``weights``."""
+    """Writes ``<name>.onnx`` and ``.json`` into ``folder``, the fused weights into ``weights``.
+
+    Raises ``ConfigError`` when the graph holds what TensorRT would refuse; nothing is written then.
+    """
     fused = network.fused()
-    blob = to_onnx_bytes(fused)
+    inputs, outputs = PORTS[recipe.task](recipe)
+    exportable = Exportable(network=fused, inputs=inputs, outputs=outputs)
+    blob = to_onnx_bytes(exportable, file=f"{recipe.name}.onnx")
     tensors = {key: value.contiguous() for key, value in fused.state_dict().items()}
-    _replace(weights / f"{recipe.name}.safetensors", save(tensors))
-    _replace(folder / f"{recipe.name}.onnx", blob)
+    replace_file(weights / f"{recipe.name}.safetensors", save(tensors))
+    replace_file(folder / f"{recipe.name}.onnx", blob)
     manifest = describe(
         fused, recipe, folder=folder, sha256=hashlib.sha256(blob).hexdigest(), data=data
     )
     manifest = with_quality(manifest, {"training": history or {}})
     write_manifest(manifest)
     return manifest
-
-
-def _replace(path: Path, blob: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(blob)
-    os.replace(partial, path)
 
 
 def describe(
@@ -91,26 +124,26 @@ def describe(
     data: Sequence[Mapping[str, Any]],
 ) -> ModelManifest:
     """The manifest of a fused network, without measured quality."""
-    scale = recipe.network.scale
-    outputs = PACKED_CHANNELS * scale**2
+    inputs, outputs = PORTS[recipe.task](recipe)
     return ModelManifest(
         name=recipe.name,
         task=recipe.task,
         variant=recipe.variant,
         training=recipe.training,
-        scale=scale,
+        scale=recipe.network.scale,
         file=f"{recipe.name}.onnx",
         sha256=sha256,
         opset=OPSET,
         precision="fp32",
-        inputs=(TensorSpec(name="packed", shape=(1, PACKED_CHANNELS, "h", "w")),),
-        outputs=(TensorSpec(name="residual", shape=(1, outputs, "h", "w")),),
+        inputs=inputs,
+        outputs=outputs,
         multiple_of=2,
         parameters=count_parameters(fused),
         macs_per_pixel=count_macs_per_pixel(fused),
         recipe=recipe.as_dict(),
         data=tuple(data),
         quality={},
+        commit=code_commit(),
         folder=folder,
     )
 
@@ -131,32 +164,79 @@ def training_files(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
     ]
 
 
-def to_onnx_bytes(fused: nn.Module) -> bytes:
-    """One self-contained ONNX file with free height and width."""
-    example = torch.zeros(1, PACKED_CHANNELS, 32, 48)
-    free = {2: torch.export.Dim("h", min=1), 3: torch.export.Dim("w", min=1)}
+def load_fused(manifest: ModelManifest, weights: Path) -> nn.Module:
+    """The fused float32 network whose weights ``<name>.safetensors`` in ``weights`` holds.
+
+    Raises ``ConfigError`` naming the file when it is missing or holds another network.
+    """
+    origin = origin_of(manifest)
+    try:
+        recipe = recipe_from(origin.recipe)
+    except ConfigError as error:
+        raise ConfigError(f"{origin.name}.json: {error}") from error
+    fused = build_network(recipe.network).fused()
+    path = weights / f"{origin.name}.safetensors"
+    try:
+        fused.load_state_dict(load_file(path))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        seen = "is missing" if not path.exists() else "holds other weights"
+        raise ConfigError(
+            f"{path.name} {seen}; {origin.name} can be checked and converted only with its own: "
+            "name their folder with --weights or export it anew"
+        ) from error
+    return fused.eval()
+
+
+def to_onnx_bytes(exportable: Exportable, *, file: str, is_for_cpu: bool = False) -> bytes:
+    """One self-contained ONNX file with the free dimensions that the specs name.
+
+    Raises ``ConfigError`` naming ``file`` when the graph holds what TensorRT would refuse.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            fused,
-            (example,),
-            input_names=["packed"],
-            output_names=["residual"],
-            dynamic_shapes=(free,),
+            exportable.network,
+            examples(exportable.inputs),
+            input_names=[spec.name for spec in exportable.inputs],
+            output_names=[spec.name for spec in exportable.outputs],
+            dynamic_shapes=_free_dimensions(exportable.inputs),
             opset_version=OPSET,
             dynamo=True,
         )
     if program is None:
         raise RuntimeError("torch.onnx.export gave no program")
-    model = program.model_proto
+    model = optimizer.optimize(program.model_proto)
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
-    seen = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    if seen != OPSET:
-        raise RuntimeError(f"the exporter wrote opset {seen}, wanted {OPSET}")
+    check_operators(model, file=file, is_for_cpu=is_for_cpu)
     blob: bytes = model.SerializeToString()
     return blob
+
+
+def examples(specs: Specs) -> tuple[Tensor, ...]:
+    """Zeros of the specs' shapes and types, as traced; letters stand for the same size in all."""
+    sizes = {name: EXAMPLE_SIDE + 16 * index for index, name in enumerate(_letters(specs))}
+    return tuple(
+        torch.zeros(
+            [sizes[side] if isinstance(side, str) else side for side in spec.shape],
+            dtype=ELEMENT_TYPES[spec.dtype],
+        )
+        for spec in specs
+    )
+
+
+def _free_dimensions(specs: Specs) -> tuple[dict[int, Any], ...]:
+    free = {name: torch.export.Dim(name, min=1) for name in _letters(specs)}
+    return tuple(
+        {axis: free[side] for axis, side in enumerate(spec.shape) if isinstance(side, str)}
+        for spec in specs
+    )
+
+
+def _letters(specs: Specs) -> list[str]:
+    sides = [side for spec in specs for side in spec.shape if isinstance(side, str)]
+    return list(dict.fromkeys(sides))
 
 
 def _strip(model: Any) -> None:

@@ -27,6 +27,14 @@ class TensorSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The fp32 model a variant was made from; recipe and training data stand in its manifest."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelManifest:
     """What a caller must know to feed the network; ``export`` writes it beside the model.
 
@@ -36,6 +44,7 @@ class ModelManifest:
     (1, 6*scale*scale, H/2, W/2) in 8-bit code values, to be added to the plain upscale:
     ``(2*scale)**2`` phases of luma, row by row, then ``scale**2`` of U, then of V. A residual of
     type uint8 holds the code value plus 128 (``RESIDUAL_ZERO``), which is all that the sum needs.
+    fp16 models take and give float16, so that a GPU moves half the bytes.
     """
 
     name: str
@@ -55,13 +64,18 @@ class ModelManifest:
     macs_per_pixel: int = 0
     """Multiply-accumulates per pixel of the input picture."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    """What it was trained with; empty in a variant, whose ``origin`` has it."""
     data: tuple[Mapping[str, Any], ...] = ()
+    """What it was trained on, by source and licence; empty in a variant, as ``recipe`` is."""
     quality: Mapping[str, Any] = field(default_factory=dict)
+    origin: Origin | None = None
+    commit: str | None = None
+    """Of the code that wrote the model; ``+`` follows when files differed from it."""
     folder: Path = MODELS
 
     @property
     def residual_dtype(self) -> str:
-        """``float32``, or ``uint8`` around ``RESIDUAL_ZERO``."""
+        """``float32``, ``float16``, or ``uint8`` around ``RESIDUAL_ZERO``."""
         return self.outputs[0].dtype
 
     @property
@@ -96,6 +110,7 @@ def read_manifest(path: Path) -> ModelManifest:
                 "inputs": _specs(raw["inputs"]),
                 "outputs": _specs(raw["outputs"]),
                 "data": tuple(raw.get("data", ())),
+                "origin": _origin(raw.get("origin")),
                 "folder": path.parent,
             }
         )
@@ -111,6 +126,10 @@ def find_models(folder: Path = MODELS, *, task: str, scale: int) -> tuple[ModelM
     manifests = (read_manifest(path) for path in sorted(folder.glob("*.json")))
     fitting = (m for m in manifests if m.task == task and m.scale == scale)
     return tuple(sorted(fitting, key=lambda m: -m.macs_per_pixel))
+
+
+def _origin(raw: dict[str, str] | None) -> Origin | None:
+    return None if raw is None else Origin(**raw)
 
 
 def _specs(raw: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

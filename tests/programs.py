@@ -8,7 +8,11 @@ import subprocess
 
 import pytest
 
-INSTALL = {"ffmpeg": "apt-get install ffmpeg", "ffprobe": "apt-get install ffmpeg"}
+INSTALL = {
+    "ffmpeg": "apt-get install ffmpeg",
+    "ffprobe": "apt-get install ffmpeg",
+    "git": "apt-get install git",
+}
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:

@@ -20,10 +20,17 @@ class Backend:
 
     is_installed: Callable[[], bool]
     open: Callable[[ModelManifest], Engine]
+    precisions: tuple[str, ...]
+    """What it runs at a gain; models of other precisions are passed over."""
+
+    def runnable(self, models: Sequence[ModelManifest]) -> list[ModelManifest]:
+        """Those of the models it should be tried with."""
+        return [model for model in models if model.precision in self.precisions]
 
 
 BACKENDS: dict[str, Backend] = {
-    "ort-cpu": Backend(ort.is_installed, ort.OrtCpuEngine),
+    # ONNX Runtime computes fp16 convolutions in fp32 on a CPU and only casts on top of that.
+    "ort-cpu": Backend(ort.is_installed, ort.OrtCpuEngine, precisions=("fp32", "int8")),
 }
 """Fastest first; ``auto`` takes the first that is installed. ``reference`` is always there."""
 
@@ -44,8 +51,9 @@ def choose_super_resolution(
     """The engines for upscaling by ``scale``; never silently a lesser one.
 
     ``variant`` names the one network to use (``nano``, ``lite``, ``full``); with ``None`` all that
-    are shipped make up the ladder. Where a network is shipped in several precisions, each is tried
-    for a moment and the fastest that agrees with fp32 is taken. Raises ``EngineError`` when a named backend or variant cannot be had.
+    are shipped make up the ladder. Where a network is shipped in several precisions that the backend
+    runs, each is tried for a moment and the fastest that agrees with fp32 is taken. Raises
+    ``EngineError`` when a named backend or variant cannot be had.
     """
     if backend not in NAMES:
         raise EngineError(f"there is no backend {backend!r}; use one of: {', '.join(NAMES)}")
@@ -76,10 +84,16 @@ def choose_super_resolution(
 def _on_backend(models: tuple[ModelManifest, ...], backend: str, clock: Clock) -> Choice:
     names = BACKENDS if backend == "auto" else (backend,)
     for name in names:
-        if backend != "auto" or BACKENDS[name].is_installed():
-            variants = dict.fromkeys(model.variant for model in models)
+        runnable = BACKENDS[name].runnable(models)
+        if not runnable and backend != "auto":
+            raise EngineError(
+                f"{name} runs {' and '.join(BACKENDS[name].precisions)}, and {models[0].variant} "
+                f"x{models[0].scale} is there in {_precisions(models)} only; use --backend auto"
+            )
+        if runnable and (backend != "auto" or BACKENDS[name].is_installed()):
+            variants = dict.fromkeys(model.variant for model in runnable)
             tried = [
-                _fastest_precision([m for m in models if m.variant == variant], name, clock)
+                _fastest_precision([m for m in runnable if m.variant == variant], name, clock)
                 for variant in variants
             ]
             return Choice(
@@ -87,8 +101,8 @@ def _on_backend(models: tuple[ModelManifest, ...], backend: str, clock: Clock) -
             )
     return Choice(
         (ReferenceEngine(models[0].scale),),
-        f"no runtime for {models[0].name} is installed, so the picture gets the plain bicubic "
-        "upscale; run: pip install 'streamer[cpu]'",
+        f"nothing that is installed runs {models[0].name} in {_precisions(models)}, so the picture "
+        "gets the plain bicubic upscale; run: pip install 'streamer[cpu]'",
     )
 
 
@@ -114,6 +128,10 @@ def _said(trial: Trial) -> str:
     precision = trial.engine.manifest.precision
     wrong = "" if trial.is_right else ", wrong on this processor"
     return f"{precision} {trial.cost_ms:.1f} ms{wrong}"
+
+
+def _precisions(models: Sequence[ModelManifest]) -> str:
+    return " and ".join(dict.fromkeys(model.precision for model in models))
 
 
 def _listed() -> str:

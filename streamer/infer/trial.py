@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,8 +78,9 @@ def drawn_input(height: int, width: int) -> Tensor:
     return packed
 
 
-def _run(engine: Engine, packed: Tensor, clock: Clock) -> tuple[Tensor, float]:
+def _run(engine: Engine, packed: NDArray[Any], clock: Clock) -> tuple[Tensor, float]:
     manifest = engine.manifest
+    packed = packed.astype(manifest.inputs[0].dtype)
     shape = (1, 6 * manifest.scale**2, *packed.shape[2:])
     residual = np.empty(shape, manifest.residual_dtype)
     costs_ms = []

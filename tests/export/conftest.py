@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from export.networks import build_network
+from export.networks.super_resolution import SuperResolution
 from export.recipe import Recipe
+from export.to_onnx import write_model
 from export.train import Place
+from streamer.model import ModelManifest, read_manifest
 from tests.export.tiny import tiny_recipe, write_clip
 
 
@@ -53,3 +58,23 @@ def make_place(tmp_path: Path, data_folder: Path) -> Callable[[str, int | None],
 @pytest.fixture
 def noise() -> NDArray[np.uint8]:
     return np.random.default_rng(3).integers(0, 256, (36, 48), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def network() -> SuperResolution:
+    torch.manual_seed(0)
+    return build_network(tiny_recipe().network)
+
+
+@pytest.fixture(scope="session")
+def exported(network: SuperResolution, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    write_model(network, tiny_recipe(), folder=folder, weights=folder)
+    return folder
+
+
+@pytest.fixture
+def manifest(exported: Path, tmp_path: Path) -> ModelManifest:
+    """A copy of the exported model that a test may spoil."""
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
+    return read_manifest(tmp_path / f"{tiny_recipe().name}.json")

@@ -82,3 +82,10 @@ def test_verifying_a_model_that_is_not_there_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert "nothing.json" in refused(capsys, "verify", "nothing", "--models", tmp_path)
+
+
+def test_an_fp16_variant_without_weights_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    message = refused(capsys, "half", "sr-nano-x2-live", "--weights", tmp_path)
+    assert "sr-nano-x2-live.safetensors is missing" in message

@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from export.evaluate import evaluate
-from export.networks import build_network
+from export.evaluate import evaluate, evaluate_cost
 from export.networks.super_resolution import SuperResolution
 from export.pictures import write_comparisons
-from export.quantise import quantise
 from export.recipe import Recipe
-from export.to_onnx import training_files, write_model
+from export.runner import model_residual
+from export.to_onnx import training_files
 from export.upscalers import network_upscaler, residual_upscaler
-from export.verify import model_residual, verify
-from streamer.errors import ConfigError, EngineError
+from streamer.clock import MonotonicClock
+from streamer.errors import ConfigError
 from streamer.model import ModelManifest, find_models, read_manifest
-from tests.export.tiny import moving_picture, tiny_recipe
-
-
-@pytest.fixture(scope="session")
-def network() -> SuperResolution:
-    torch.manual_seed(0)
-    return build_network(tiny_recipe().network)
-
-
-@pytest.fixture(scope="session")
-def exported(network: SuperResolution, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exported")
-    write_model(network, tiny_recipe(), folder=folder, weights=folder)
-    return folder
-
-
-@pytest.fixture
-def manifest(exported: Path, tmp_path: Path) -> ModelManifest:
-    """A copy of the exported model that a test may spoil."""
-    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
-    return read_manifest(tmp_path / f"{tiny_recipe().name}.json")
+from tests.export.tiny import moving_picture
 
 
 def test_the_model_is_one_opset_18_file_with_free_height_and_width(
@@ -78,50 +55,14 @@ def test_the_manifest_reads_back_as_written(manifest: ModelManifest, tmp_path: P
 
 
 def test_onnx_runtime_and_torch_enhance_alike(
-    manifest: ModelManifest, network: SuperResolution, tmp_path: Path
+    manifest: ModelManifest, network: SuperResolution
 ) -> None:
-    verdict = verify(manifest, tmp_path / f"{manifest.name}.safetensors")
-    assert verdict.largest < 0.01
     planes = moving_picture(0, width=48, height=32, seed=1)
     expected = network_upscaler(network)(planes)
     seen = residual_upscaler(model_residual(manifest), scale=2)(planes)
     assert seen.y.shape == (64, 96)
     assert np.abs(seen.y.astype(int) - expected.y).max() <= 1
     assert np.abs(seen.v.astype(int) - expected.v).max() <= 1
-
-
-def test_weights_of_another_network_do_not_verify(manifest: ModelManifest, tmp_path: Path) -> None:
-    other = build_network(tiny_recipe().network).fused()
-    foreign = tmp_path / "foreign.safetensors"
-    save_file(other.state_dict(), foreign)
-    with pytest.raises(ConfigError, match="differs from torch"):
-        verify(manifest, foreign)
-    with pytest.raises(ConfigError, match="does not hold"):
-        verify(manifest, tmp_path / "missing.safetensors")
-
-
-def test_a_changed_model_file_is_refused(manifest: ModelManifest, tmp_path: Path) -> None:
-    manifest.path.write_bytes(manifest.verified_bytes() + b"\0")
-    with pytest.raises(EngineError, match="sha256"):
-        verify(manifest, tmp_path / f"{manifest.name}.safetensors")
-
-
-def test_the_int8_variant_computes_nearly_the_same_and_ships_beside_the_fp32_model(
-    manifest: ModelManifest, data_folder: Path, tmp_path: Path
-) -> None:
-    path = quantise(manifest, data_folder, report=lambda line: None)
-    variant = read_manifest(path)
-    assert (variant.name, variant.precision) == (f"{manifest.name}-int8", "int8")
-    operators = {
-        node.op_type for node in onnx.load_from_string(variant.verified_bytes()).graph.node
-    }
-    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= operators
-    assert 0 < verify(variant, tmp_path / f"{manifest.name}.safetensors").share < 0.25
-    assert max(variant.quality["lost_against_fp32_db"].values()) <= 0.15
-    models = find_models(tmp_path, task="super_resolution", scale=2)
-    assert {model.precision for model in models} == {"fp32", "int8"}
-    with pytest.raises(ConfigError, match="is int8"):
-        quantise(variant, data_folder, report=lambda line: None)
 
 
 def test_evaluation_writes_gains_over_the_plain_upscales(
@@ -134,6 +75,26 @@ def test_evaluation_writes_gains_over_the_plain_upscales(
     assert set(clean) == {"bicubic", "lanczos", "model"}
     assert set(quality["held_out_clips_gain_db"]) == {"beta_1"}
     assert any("x264_crf33" in line for line in lines)
+
+
+def test_the_cost_is_noted_with_what_it_was_measured_on_and_kept_by_an_evaluation(
+    manifest: ModelManifest, data_folder: Path, tmp_path: Path
+) -> None:
+    timed = evaluate_cost(manifest, clock=MonotonicClock(), report=lambda line: None)
+    evaluate(timed, data_folder, report=lambda line: None)
+    cost = read_manifest(tmp_path / f"{manifest.name}.json").quality["cost"]
+    assert 0 < cost["p50_ms"] <= cost["p95_ms"]
+    assert cost["picture"] == "640x360"
+    assert cost["processor"]
+    assert "ONNX Runtime" in cost["runtime"]
+
+
+def test_the_cost_of_fp16_on_a_processor_says_nothing(
+    manifest: ModelManifest,
+) -> None:
+    half = replace(manifest, precision="fp16")
+    with pytest.raises(ConfigError, match="leave out --cost"):
+        evaluate_cost(half, clock=MonotonicClock(), report=lambda line: None)
 
 
 def test_comparison_pictures_are_written_per_held_out_clip(

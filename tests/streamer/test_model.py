@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import EngineError
-from streamer.model import MODELS, TensorSpec, find_models, read_manifest
+from streamer.model import MODELS, Origin, TensorSpec, find_models, read_manifest
 from tests.streamer.models import tiny, write_model
 
 
@@ -54,6 +54,18 @@ def test_models_are_found_by_task_and_scale_costliest_first(tmp_path: Path) -> N
     found = find_models(tmp_path, task="super_resolution", scale=2)
     assert [manifest.name for manifest in found] == ["b", "a"]
     assert find_models(tmp_path, task="interpolation", scale=2) == ()
+
+
+def test_a_variant_names_the_model_it_was_made_from(tmp_path: Path) -> None:
+    origin = {"name": "sr-tiny-x2", "sha256": "ab"}
+    variant = read_manifest(write_model(tmp_path, precision="fp16", origin=origin))
+    assert variant.origin == Origin(name="sr-tiny-x2", sha256="ab")
+    assert tiny(tmp_path).origin is None
+
+
+def test_an_origin_that_says_nothing_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"tiny\.json is not a model manifest"):
+        read_manifest(write_model(tmp_path, origin={"name": "sr-tiny-x2"}))
 
 
 def test_every_shipped_model_is_the_one_of_its_manifest() -> None:

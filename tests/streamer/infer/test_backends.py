@@ -49,11 +49,40 @@ def test_auto_takes_a_shipped_network_and_says_so(scale: int) -> None:
     if shipped:
         assert choice.engines[0].manifest in shipped
         assert choice.engines[0].backend == "ort-cpu"
-        assert all(manifest.precision in choice.reason for manifest in shipped)
+        tried = BACKENDS["ort-cpu"].runnable(shipped)
+        assert all(manifest.precision in choice.reason for manifest in tried)
     else:
         assert choice.engines[0].backend == "reference"
         assert f"no trained network for x{scale} is shipped yet" in choice.reason
     choice.engines[0].close()
+
+
+@pytest.mark.usefixtures("one_model")
+def test_the_cpu_passes_over_an_fp16_variant(tmp_path: Path) -> None:
+    # A graph that no engine may open: trying it would be an error.
+    write_model(tmp_path, stem="half", name="sr-tiny-x2-fp16", precision="fp16")
+    (tmp_path / "half.onnx").write_bytes(b"")
+    choice = choose(scale=2, backend="auto")
+    assert [engine.manifest.precision for engine in choice.engines] == ["fp32"]
+    assert "fp16" not in choice.reason
+    choice.engines[0].close()
+
+
+@pytest.mark.usefixtures("one_model")
+def test_a_network_that_is_there_in_fp16_alone_is_not_run_on_the_cpu(tmp_path: Path) -> None:
+    write_model(tmp_path, precision="fp16")
+    choice = choose(scale=2, backend="auto")
+    assert choice.engines[0].backend == "reference"
+    assert "runs sr-tiny-x2 in fp16" in choice.reason
+    with pytest.raises(EngineError, match="ort-cpu runs fp32 and int8, and tiny x2 is there in"):
+        choose(scale=2, backend="ort-cpu")
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_network_is_shipped_in_a_precision_for_the_cpu(scale: int) -> None:
+    shipped = find_models(task="super_resolution", scale=scale)
+    runnable = BACKENDS["ort-cpu"].runnable(shipped)
+    assert {m.variant for m in runnable} == {m.variant for m in shipped}
 
 
 @pytest.mark.usefixtures("one_model")
@@ -76,7 +105,7 @@ def test_a_named_backend_without_a_network_is_refused() -> None:
 
 @pytest.mark.usefixtures("one_model")
 def test_without_any_runtime_auto_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = Backend(lambda: False, OrtCpuEngine)
+    absent = Backend(lambda: False, OrtCpuEngine, precisions=("fp32",))
     monkeypatch.setitem(BACKENDS, "ort-cpu", absent)
     choice = choose(scale=2, backend="auto")
     assert choice.engines[0].backend == "reference"

@@ -1,0 +1,118 @@
+"""Comparison pictures for the page of models: crops of the drawn scene, plain and enhanced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from export.data.degrade import Treatment, damage
+from export.data.planes import Planes, crop
+from export.model_file import replace_file
+from export.page import PICTURE_SHOTS, picture_name
+from export.pictures import bgr, detailed_place
+from export.runner import model_residual
+from export.scenes import drawn_frames
+from export.upscalers import lanczos, residual_upscaler
+from export.validation import CONDITIONS, Upscaler, bicubic, psnr_y
+from streamer.model import ModelManifest, read_manifest
+
+WIDTH, HEIGHT = 960, 528
+"""Of the large picture; both are multiples of 6 and 8, so that x2, x3 and x4 divide them."""
+
+EDGE = 112
+ENLARGED = 2
+"""Each pixel of a crop is shown as a square of this many."""
+
+CODED_FRAMES = 9
+"""The last of these is shown: a predicted frame with the damage of those before it."""
+
+CAPTION = 32
+"""Lines at the bottom that hold the scene's caption."""
+
+LARGEST_BYTES = 98_000
+BAR = 22
+"""Height of the strip with the names."""
+
+Bgr = NDArray[np.uint8]
+
+
+def write_demo_pictures(models: Path, folder: Path, *, report: Callable[[str], None]) -> list[Path]:
+    """One JPEG per scale, training and shot of the scene, each under 100 kB."""
+    manifests = [read_manifest(path) for path in sorted(models.glob("*.json"))]
+    written = []
+    for group in _groups(manifests):
+        for shot in PICTURE_SHOTS:
+            path = folder / picture_name(group[0], shot)
+            replace_file(path, _jpeg(comparison(group, shot)))
+            report(f"wrote {path}: {path.stat().st_size} bytes")
+            written.append(path)
+    return written
+
+
+def _groups(manifests: Sequence[ModelManifest]) -> list[list[ModelManifest]]:
+    """fp32 super-resolution networks by scale and training, cheapest first."""
+    groups: dict[tuple[int, str], list[ModelManifest]] = {}
+    for manifest in sorted(manifests, key=lambda m: m.macs_per_pixel):
+        if manifest.task == "super_resolution" and manifest.origin is None:
+            groups.setdefault((manifest.scale, manifest.training), []).append(manifest)
+    return list(groups.values())
+
+
+def comparison(group: Sequence[ModelManifest], shot: str) -> Bgr:
+    """Bicubic, Lanczos, each network, the original: one crop beside the other, with names."""
+    scale = group[0].scale
+    small, large = _arriving(shot, scale=scale, is_coded=group[0].training == "live")
+    upscalers: Mapping[str, Upscaler] = {
+        "bicubic": bicubic(scale),
+        "Lanczos": lanczos(scale),
+        **{m.variant: residual_upscaler(model_residual(m), scale=scale) for m in group},
+    }
+    # The last lines hold the scene's caption, whose letters would always win.
+    shown = crop(large, top=0, left=0, height=large.height - CAPTION, width=large.width)
+    top, left = detailed_place(shown, edge=EDGE)
+    tiles = []
+    for name, upscaler in upscalers.items():
+        result = upscaler(small)
+        psnr_db = psnr_y(result.y, large.y, border=scale)
+        tiles.append(_tile(result, f"{name} {psnr_db:.2f} dB", top=top, left=left))
+    tiles.append(_tile(large, "original", top=top, left=left))
+    return np.hstack(tiles)
+
+
+def _arriving(shot: str, *, scale: int, is_coded: bool) -> tuple[Planes, Planes]:
+    """The small picture as a viewer would get it, and what it was."""
+    frames = drawn_frames(shot, width=WIDTH, height=HEIGHT, frames=CODED_FRAMES)
+    coding = CONDITIONS["x264_crf28"] if is_coded else None
+    treatment = Treatment(kernel="area", coding=coding)
+    small, large = damage(frames, treatment, scale=scale, rng=np.random.default_rng(0))
+    return small[-1], large[-1]
+
+
+def _tile(planes: Planes, name: str, *, top: int, left: int) -> Bgr:
+    crop = bgr(planes)[top : top + EDGE, left : left + EDGE]
+    large = crop.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
+    bar = np.zeros((BAR, large.shape[1], 3), np.uint8)
+    font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)
+    cv2.putText(bar, name, (5, BAR - 7), font, 0.45, white, 1, cv2.LINE_AA)
+    tile = np.vstack([bar, large])
+    tile[:, -2:] = 0
+    return tile
+
+
+def _jpeg(picture: Bgr) -> bytes:
+    """The best JPEG that stays small: its own losses must not be taken for the networks'."""
+    for quality in range(98, 60, -2):
+        settings = [
+            cv2.IMWRITE_JPEG_QUALITY,
+            quality,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+        ]
+        _, blob = cv2.imencode(".jpg", picture, settings)
+        if len(blob) <= LARGEST_BYTES:
+            break
+    return blob.tobytes()

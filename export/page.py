@@ -1,0 +1,342 @@
+"""The page about the shipped models, written from their manifests: ``MODELS.md``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.published import BICUBIC_DB, SOURCE, SUPER_RESOLUTION, Published
+from streamer.model import ModelManifest, read_manifest
+
+PICTURES = "docs/models"
+PICTURE_SHOTS = ("street", "atlas", "meadow")
+
+DECIBELS = "dB, luma PSNR"
+
+PURPOSES = {
+    "nano": "the last network before the plain upscale, for slow or busy machines",
+    "lite": "real time on two CPU cores at 640x360",
+    "medium": "between lite and full",
+    "full": "for a GPU",
+}
+TRAININGS = {
+    "live": "pictures that came through a codec",
+    "clean": "uncompressed or barely compressed pictures",
+}
+LABELS = {
+    "held_out_clips": "held-out clips",
+    "set5": "Set5",
+    "set14": "Set14",
+    "bsd100": "BSD100",
+    "clean": "uncompressed",
+    "x264_crf23": "H.264 crf 23",
+    "x264_crf28": "H.264 crf 28",
+    "x264_crf33": "H.264 crf 33",
+    "bicubic_clean": "bicubic kernel",
+    "bicubic_x264_crf28": "bicubic kernel, H.264 crf 28",
+    "lanczos": "Lanczos",
+    "dis": "DIS flow",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What the page says about one task; a task gets its own section by a line in ``SECTIONS``."""
+
+    task: str
+    title: str
+    text: str
+    baselines: tuple[str, ...]
+    """Keys beside ``model`` in the tables of ``quality``, in the order of the columns."""
+    rows: tuple[tuple[str, str], ...] = ()
+    """Test set and condition of each row; empty takes all there are."""
+    has_pictures: bool = False
+    published: tuple[Published, ...] = ()
+
+
+SECTIONS = (
+    Section(
+        task="super_resolution",
+        title="Super-resolution",
+        text=(
+            "A stack of 3x3 convolutions at half resolution, YUV 4:2:0 in and out. It gives a "
+            "residual over the plain bicubic upscale, so bicubic is what it must beat."
+        ),
+        baselines=("bicubic", "lanczos"),
+        rows=(
+            ("held_out_clips", "clean"),
+            ("held_out_clips", "x264_crf23"),
+            ("held_out_clips", "x264_crf28"),
+            ("held_out_clips", "x264_crf33"),
+            ("set5", "bicubic_clean"),
+            ("set5", "bicubic_x264_crf28"),
+            ("set14", "bicubic_clean"),
+            ("set14", "bicubic_x264_crf28"),
+            ("bsd100", "bicubic_clean"),
+            ("bsd100", "bicubic_x264_crf28"),
+        ),
+        has_pictures=True,
+        published=SUPER_RESOLUTION,
+    ),
+    Section(
+        task="interpolation",
+        title="Frame interpolation",
+        text="The frame at any time between two that are there.",
+        baselines=("repetition", "averaging", "dis", "minterpolate"),
+    ),
+    Section(
+        task="prediction",
+        title="Next-frame prediction",
+        text="The frame after the last one that is there.",
+        baselines=("repetition", "averaging", "dis", "minterpolate"),
+    ),
+)
+
+HEAD = """\
+# Models
+
+Written from the manifests in `streamer/models` by `make models-page`; edit those or `export/page.py`, not this page.
+
+Each network ships as ONNX (opset 18) in up to three precisions: fp32, from which the others are made; int8, which
+processors run fastest; fp16 in and out, typed, for GPUs. A cost in MAC is per pixel of the *input* picture. Numbers are
+those of the fp32 file unless a row names another. `python -m export verify MODEL` compares all files of a network with torch.
+"""
+
+
+def page(folder: Path) -> str:
+    """The page for the manifests in ``folder``; raises when one is not a manifest."""
+    manifests = [read_manifest(path) for path in sorted(folder.glob("*.json"))]
+    parts = [HEAD]
+    for section in SECTIONS:
+        own = [manifest for manifest in manifests if manifest.task == section.task]
+        if own:
+            parts.append(_section(section, own))
+    return "\n".join(parts)
+
+
+def _section(section: Section, manifests: Sequence[ModelManifest]) -> str:
+    parts = [f"## {section.title}\n\n{section.text}\n"]
+    keys = sorted({(m.scale, m.training) for m in manifests}, key=lambda key: (key[0], key[1]))
+    for scale, training in keys:
+        group = [m for m in manifests if (m.scale, m.training) == (scale, training)]
+        enlarging = f"x{scale}, " if section.has_pictures else ""
+        parts.append(f"### {enlarging}{training}: {TRAININGS.get(training, 'see its recipe')}\n")
+        parts.append(_group(section, group))
+    return "\n".join(parts)
+
+
+def _group(section: Section, group: Sequence[ModelManifest]) -> str:
+    bases = sorted((m for m in group if m.origin is None), key=lambda m: m.macs_per_pixel)
+    parts = [_costs(bases), _files(bases, group), _quality(section, bases)]
+    if section.published:
+        parts.append(_beside_published(section.published, bases))
+    if section.has_pictures:
+        parts.append(_pictures(bases[0]))
+    parts.append(_training(bases))
+    return "\n".join(part for part in parts if part)
+
+
+def _costs(bases: Sequence[ModelManifest]) -> str:
+    rows = [
+        (
+            f"`{m.variant}`",
+            PURPOSES.get(m.variant, ""),
+            f"{m.parameters:,}",
+            f"{m.macs_per_pixel:,}",
+        )
+        for m in bases
+    ]
+    return _table(("network", "for", "parameters", "MAC per input pixel"), rows)
+
+
+def _files(bases: Sequence[ModelManifest], group: Sequence[ModelManifest]) -> str:
+    rows = []
+    for base in bases:
+        own = [m for m in group if m is base or (m.origin and m.origin.name == base.name)]
+        for m in sorted(own, key=lambda m: (m is not base, m.precision)):
+            size_kb = m.path.stat().st_size / 1000
+            rows.append((f"`{m.file}`", m.precision, f"{size_kb:.0f}", _cost(m), _lost(m, base)))
+    return _table(("file", "precision", "kB", "ms", "dB lost against fp32"), rows)
+
+
+def _cost(manifest: ModelManifest) -> str:
+    cost = manifest.quality.get("cost")
+    if not cost:
+        return "not measured"
+    return (
+        f"{cost['p50_ms']} at {cost['picture']} ({cost['threads']} threads, {cost['processor']}, "
+        f"{cost['runtime']})"
+    )
+
+
+def _lost(manifest: ModelManifest, base: ModelManifest) -> str:
+    """The largest loss over everything both were measured on."""
+    if manifest is base:
+        return "0"
+    own, theirs = _measured(manifest), _measured(base)
+    losses = [theirs[key]["model"] - own[key]["model"] for key in own if key in theirs]
+    return f"at most {max(losses):.3f}" if losses else "not measured"
+
+
+Measured = dict[tuple[str, str], Mapping[str, float]]
+
+
+def _measured(manifest: ModelManifest) -> Measured:
+    """By test set and condition, dB of the model and of its baselines."""
+    return {
+        (name, condition): values
+        for name, table in manifest.quality.items()
+        if isinstance(table, Mapping)
+        for condition, values in table.items()
+        if isinstance(values, Mapping) and "model" in values
+    }
+
+
+def _quality(section: Section, bases: Sequence[ModelManifest]) -> str:
+    measured = [_measured(base) for base in bases]
+    every = list(dict.fromkeys(key for table in measured for key in table))
+    rows = []
+    for name, condition in section.rows or every:
+        tables = [table.get((name, condition), {}) for table in measured]
+        if not any(tables):
+            continue
+        baselines = [_first(tables, baseline) for baseline in section.baselines]
+        values = [*baselines, *(table.get("model") for table in tables)]
+        rows.append((f"{_label(name)}, {_label(condition)}", *_best_in_bold(values)))
+    if not rows:
+        return ""
+    names = [*map(_label, section.baselines), *(f"`{base.variant}`" for base in bases)]
+    methods = dict.fromkeys(str(base.quality.get("method", "")) for base in bases)
+    return _table((DECIBELS, *names), rows) + "\n" + "\n".join(m for m in methods if m) + "\n"
+
+
+def _first(tables: Iterable[Mapping[str, float]], key: str) -> float | None:
+    return next((table[key] for table in tables if key in table), None)
+
+
+def _best_in_bold(values: Sequence[float | None]) -> list[str]:
+    best = max(round(value, 2) for value in values if value is not None)
+    texts = ["–" if value is None else f"{value:.2f}" for value in values]
+    return [
+        f"**{text}**" if value is not None and round(value, 2) == best else text
+        for value, text in zip(values, texts, strict=True)
+    ]
+
+
+def _beside_published(published: Sequence[Published], bases: Sequence[ModelManifest]) -> str:
+    scale = bases[0].scale
+    sets = ("set5", "set14", "bsd100")
+    named = [entry for entry in published if entry.scale == scale]
+    if not named:
+        return ""
+    rows: list[tuple[int, tuple[str, ...]]] = []
+    for entry in named:
+        plain = BICUBIC_DB[scale]
+        cells = [_gain(entry.psnr_db.get(name), plain.get(name)) for name in sets]
+        size = "–" if entry.parameters_k is None else f"{entry.parameters_k * 1000:,.0f}"
+        rows.append((entry.macs_per_pixel, (entry.name, f"{entry.macs_per_pixel:,}", size, *cells)))
+    for base in bases:
+        measured = _measured(base)
+        tables = [measured.get((name, "bicubic_clean"), {}) for name in sets]
+        cells = [_gain(table.get("model"), table.get("bicubic")) for table in tables]
+        row = (f"**{base.name}**", f"{base.macs_per_pixel:,}", f"{base.parameters:,}", *cells)
+        rows.append((base.macs_per_pixel, row))
+    heads = ("network", "MAC per input pixel", "parameters", *map(_label, sets))
+    return (
+        f"Beside published networks, cheapest first: {DECIBELS}, in brackets how far over bicubic. "
+        f"Theirs are from {SOURCE}: uncompressed RGB pictures, shrunk by MATLAB's bicubic kernel. "
+        "Ours are 4:2:0 in limited range, rounded to 8 bits, where bicubic itself measures "
+        "differently: compare the brackets.\n\n"
+        + _table(heads, [row for _, row in sorted(rows, key=lambda entry: entry[0])])
+    )
+
+
+def _gain(value: float | None, plain: float | None) -> str:
+    if value is None or plain is None:
+        return "–"
+    return f"{value:.2f} ({value - plain:+.2f})"
+
+
+def picture_name(manifest: ModelManifest, shot: str) -> str:
+    """The file of a group's comparison picture: one for all networks of a scale and training."""
+    return f"sr-x{manifest.scale}-{manifest.training}-{shot}.jpg"
+
+
+def _pictures(base: ModelManifest) -> str:
+    arrives = "coded with H.264 crf 28, " if base.training == "live" else ""
+    head = (
+        f"Crops of the project's own drawn scene, shrunk, {arrives}and enlarged again; the numbers "
+        "are luma PSNR of the whole frame. No network was trained on it."
+    )
+    places = {shot: f"{PICTURES}/{picture_name(base, shot)}" for shot in PICTURE_SHOTS}
+    shown = [f"![{shot}: upscales, networks, original]({place})" for shot, place in places.items()]
+    return "\n\n".join([head, *shown]) + "\n"
+
+
+def _training(bases: Sequence[ModelManifest]) -> str:
+    lines = ["Trained as follows.\n"]
+    lines += [f"- `{base.variant}`: {_iterations(base)}" for base in bases]
+    lines.append("")
+    for data in {str(base.data): base for base in bases}.values():
+        names = ", ".join(f"`{b.variant}`" for b in bases if b.data == data.data)
+        if data.data:
+            lines.append(_licences(data, names=names))
+    return "\n".join(lines)
+
+
+def _iterations(base: ModelManifest) -> str:
+    history = base.quality.get("training") or {}
+    runs = [*(run["iterations"] for run in history.get("earlier", [])), history.get("iterations")]
+    known = [run for run in runs if run is not None]
+    recipe = base.recipe
+    batch, patch = recipe.get("train", {}).get("batch"), recipe.get("data", {}).get("patch")
+    text = f"{sum(known):,} iterations" if known else "iterations not recorded"
+    if batch and patch:
+        text += f" of {batch} patches of {patch}x{patch}"
+    if len(known) > 1:
+        steps = " + ".join(f"{run:,}" for run in known)
+        text += f" ({steps}, each run from the weights of the one before)"
+    if history.get("commit"):
+        text += f", by commit {history['commit']}"
+    return f"{text}; recipe `{base.recipe.get('name', base.name)}`."
+
+
+def _licences(manifest: ModelManifest, *, names: str) -> str:
+    files: Counter[str] = Counter()
+    sources: dict[str, dict[str, None]] = {}
+    unknown = 0
+    for entry in manifest.data:
+        licence = short_licence(entry["licence"])
+        files[licence] += len(entry["files"])
+        sources.setdefault(licence, {})[entry["source"]] = None
+        unknown += len(entry["files"]) if "origin not stated" in entry["licence"] else 0
+    rows = [(name, str(count), ", ".join(sources[name])) for name, count in files.most_common()]
+    rest = (
+        f"\nFor {unknown} of these files the repository has a licence but does not say where the "
+        "footage is from.\n"
+        if unknown
+        else ""
+    )
+    head = (
+        f"Training material of {names}: {files.total()} clips and pictures; the manifest names "
+        "each one.\n\n"
+    )
+    return head + _table(("licence as stated", "files", "from"), rows) + rest
+
+
+def short_licence(stated: str) -> str:
+    """A licence without the remarks behind it."""
+    for sign in (" (repo", ";", " per "):
+        stated = stated.partition(sign)[0]
+    return stated.strip()
+
+
+def _label(key: str) -> str:
+    return LABELS.get(key, key.replace("_", " "))
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"

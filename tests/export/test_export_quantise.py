@@ -1,0 +1,67 @@
+"""int8 ships only where it costs next to nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from export.networks import build_network
+from export.networks.rep_conv import RepConv
+from export.networks.super_resolution import SuperResolution
+from export.quantise import ALLOWED_LOSS_DB, quantise
+from export.to_onnx import write_model
+from streamer.errors import ConfigError
+from streamer.model import ModelManifest, find_models, read_manifest
+from tests.export.tiny import tiny_recipe
+
+
+def cancelling_network() -> SuperResolution:
+    """Gives nothing, as a difference of two large things: luma times three, and three times luma.
+
+    In float32 they cancel. In int8 each is rounded to another grid, so noise remains.
+    """
+    network = build_network(tiny_recipe().network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        # The middle layer has an identity branch and passes everything on.
+        assert isinstance(network.body[0], RepConv)
+        assert network.body[0].has_identity
+        network.head.wide[0, 0, 1, 1] = 3.0
+        network.head.wide[1, 0, 1, 1] = 1.0
+        network.tail.wide[:, 0, 1, 1] = 4.0
+        network.tail.wide[:, 1, 1, 1] = -12.0
+    return network
+
+
+def test_the_int8_variant_computes_nearly_the_same_and_ships_beside_the_fp32_model(
+    manifest: ModelManifest, data_folder: Path, tmp_path: Path
+) -> None:
+    path = quantise(manifest, data_folder, report=lambda line: None)
+    variant = read_manifest(path)
+    assert (variant.name, variant.precision) == (f"{manifest.name}-int8", "int8")
+    model = onnx.load_from_string(variant.verified_bytes())
+    operators = {node.op_type for node in model.graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= operators
+    assert [entry.domain for entry in model.opset_import] == [""]
+    assert max(variant.quality["lost_against_fp32_db"].values()) <= ALLOWED_LOSS_DB
+    models = find_models(tmp_path, task="super_resolution", scale=2)
+    assert {model.precision for model in models} == {"fp32", "int8"}
+    with pytest.raises(ConfigError, match="is int8"):
+        quantise(variant, data_folder, report=lambda line: None)
+
+
+def test_an_int8_variant_that_loses_much_is_refused_and_not_written(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    manifest = write_model(cancelling_network(), tiny_recipe(), folder=tmp_path, weights=tmp_path)
+    spoken: list[str] = []
+    with pytest.raises(ConfigError) as refusal:
+        quantise(manifest, data_folder, report=spoken.append)
+    assert str(refusal.value).startswith(f"{manifest.name}-int8.onnx loses ")
+    assert "allowed are 0.15" in str(refusal.value)
+    assert any("dB lost against fp32" in line for line in spoken)
+    assert not list(tmp_path.glob("*int8*"))
