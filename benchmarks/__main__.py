@@ -1,19 +1,26 @@
-"""``python -m benchmarks throughput``: each benchmark is a module with a ``main(arguments)``."""
+"""``python -m benchmarks NAME``: each benchmark is a module with a ``main(arguments)``."""
 
 from __future__ import annotations
 
 import sys
 
 from benchmarks import throughput
+from benchmarks.quality import command as quality
+from streamer.errors import StreamerError
 
-BENCHMARKS = {"throughput": throughput.main}
+BENCHMARKS = {"quality": quality.main, "throughput": throughput.main}
 
 
 def main() -> None:
-    """Run the benchmark that is named first."""
+    """Run the benchmark that is named first; a deliberate error is one sentence and exit 2."""
     if len(sys.argv) < 2 or sys.argv[1] not in BENCHMARKS:
         sys.exit(f"benchmarks: name one of: {', '.join(BENCHMARKS)}")
-    BENCHMARKS[sys.argv[1]](sys.argv[2:])
+    try:
+        BENCHMARKS[sys.argv[1]](sys.argv[2:])
+    except StreamerError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
-main()
+if __name__ == "__main__":
+    main()

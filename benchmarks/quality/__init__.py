@@ -1,0 +1,1 @@
+"""How good pictures become: ``python -m benchmarks quality``; start reading in ``command.py``."""
