@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from export.recipe import Recipe
+from export.recipe import Recipe, recipe_from
 from streamer.errors import ConfigError
 
 State = dict[str, Any]
@@ -38,14 +38,14 @@ def read_checkpoint(path: Path, recipe: Recipe) -> State:
     Only ``train.iterations`` may differ, which stretches or shortens the schedule.
     """
     state = _read(path)
-    _compare(path, state, recipe, sections=("name", "network", "data", "train"))
+    _compare(path, state, recipe, sections=("name", "task", "training", "network", "data", "train"))
     return state
 
 
 def read_start(path: Path, recipe: Recipe) -> State:
     """The state at ``path`` as a start for other training of the same network."""
     state = _read(path)
-    _compare(path, state, recipe, sections=("network",))
+    _compare(path, state, recipe, sections=("task", "network"))
     return state
 
 
@@ -60,7 +60,7 @@ def _read(path: Path) -> State:
 
 
 def _compare(path: Path, state: State, recipe: Recipe, *, sections: Sequence[str]) -> None:
-    theirs, ours = state["recipe"], recipe.as_dict()
+    theirs, ours = _with_defaults(state["recipe"]), recipe.as_dict()
     for section in sections:
         if _without_iterations(theirs.get(section)) != _without_iterations(ours[section]):
             raise ConfigError(
@@ -68,6 +68,14 @@ def _compare(path: Path, state: State, recipe: Recipe, *, sections: Sequence[str
                 f"{theirs.get(section)!r} there, {ours[section]!r} here); "
                 "choose another --work folder or remove the file"
             )
+
+
+def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
+    """The recipe as today's program reads it, so that a new key does not orphan old runs."""
+    try:
+        return recipe_from(raw).as_dict()
+    except ConfigError:
+        return raw
 
 
 def _without_iterations(section: object) -> object:

@@ -13,7 +13,7 @@ import onnxruntime
 from streamer.clock import Clock
 from streamer.infer.ort import OrtCpuEngine
 from streamer.metrics import percentile
-from streamer.model import ModelManifest, TensorSpec
+from streamer.model import ModelManifest
 
 WARM_UP, RUNS = 5, 40
 THREADS = 2
@@ -28,10 +28,10 @@ def measure_cost(
     """
     rng = np.random.default_rng(0)
     inputs = {
-        spec.name: rng.random(_shape(spec, sizes), np.float32).astype(spec.dtype)
+        spec.name: rng.random(spec.sized(sizes), np.float32).astype(spec.dtype)
         for spec in manifest.inputs
     }
-    outputs = {spec.name: np.empty(_shape(spec, sizes), spec.dtype) for spec in manifest.outputs}
+    outputs = {spec.name: np.empty(spec.sized(sizes), spec.dtype) for spec in manifest.outputs}
     engine = OrtCpuEngine(manifest, threads=THREADS)
     costs_ms = []
     for _ in range(WARM_UP + RUNS):
@@ -49,10 +49,6 @@ def measure_cost(
         "runtime": f"ONNX Runtime {onnxruntime.__version__}",
         "processor": _processor(),
     }
-
-
-def _shape(spec: TensorSpec, sizes: Mapping[str, int]) -> list[int]:
-    return [sizes[side] if isinstance(side, str) else side for side in spec.shape]
 
 
 def _processor() -> str:

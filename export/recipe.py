@@ -6,11 +6,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
+from export.data.motion_recipe import MotionDataRecipe
 from streamer.errors import ConfigError
 
 Section = TypeVar("Section")
+
+SECTIONS = ("network", "data", "train")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +24,32 @@ class NetworkRecipe:
     channels: int = 32
     depth: int = 4
     expansion: int = 128
+    long_skip: bool = False
 
     def __post_init__(self) -> None:
         _check("network.scale", self.scale, 1, 4)
         _check("network.channels", self.channels, 1, 512)
         _check("network.depth", self.depth, 1, 64)
         _check("network.expansion", self.expansion, 1, 4096)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionNetworkRecipe:
+    """Size of an interpolation or prediction network."""
+
+    channels: tuple[int, ...] = (32, 64, 96)
+    """At a quarter, an eighth and a sixteenth of the picture."""
+    depth: int = 2
+    """Convolutions in a row at each of the two coarser sizes, going down and coming back."""
+
+    def __post_init__(self) -> None:
+        if len(self.channels) != 3:
+            raise ConfigError(
+                f"network.channels is {list(self.channels)}, it must be three numbers"
+            )
+        for channels in self.channels:
+            _check("network.channels", channels, 1, 512)
+        _check("network.depth", self.depth, 1, 16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,23 +90,61 @@ class DataRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRecipe:
-    """How the weights are found."""
+    """How the weights are found, whatever the network."""
 
     iterations: int
     batch: int = 16
     learning_rate: float = 1e-3
     warmup: int = 500
     weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    """Largest norm of all gradients together; 0 leaves them. A deep stack of ReLUs dies without."""
     ema: float = 0.999
-    chroma_weight: float = 0.25
-    spectral_weight: float = 0.05
     seed: int = 1
 
     def __post_init__(self) -> None:
         _check("train.iterations", self.iterations, 1, 10**9)
         _check("train.batch", self.batch, 1, 4096)
         _check("train.learning_rate", self.learning_rate, 0.0, 1.0)
+        _check("train.clip_norm", self.clip_norm, 0.0, 1e9)
         _check("train.ema", self.ema, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairTrainRecipe(TrainRecipe):
+    """Training of super-resolution: weights of what is added to the luma distance."""
+
+    chroma_weight: float = 0.25
+    spectral_weight: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionTrainRecipe(TrainRecipe):
+    """Training of interpolation and prediction."""
+
+    crop: int = 160
+    """Edge of a training picture in luma pixels, a multiple of 16."""
+    pyramid_weight: float = 0.25
+    """Of the Laplacian pyramid's distance."""
+    flow_weight: float = 0.02
+    """Of the distance to flow that was found with the wanted picture at hand, where it is better."""
+    confidence_weight: float = 0.02
+    """Of the predicted confidence's distance to what the error makes it."""
+    overlay_share: float = 0.1
+    """Real runs that get standing text, lines or logos."""
+    scene_share: float = 0.0
+    """Made-up scenes instead of real runs."""
+    rollout_share: float = 0.0
+    """Of prediction: batches whose last picture is itself predicted, whole or in lost slices."""
+
+    def __post_init__(self) -> None:
+        # Named, because slots and super() without arguments do not go together.
+        TrainRecipe.__post_init__(self)
+        _check("train.crop", self.crop, 64, 512)
+        if self.crop % 16:
+            raise ConfigError(f"train.crop is {self.crop}, it must be a multiple of 16")
+        for share in ("overlay_share", "scene_share", "rollout_share"):
+            _check(f"train.{share}", getattr(self, share), 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,19 +155,67 @@ class Recipe:
     task: str = "super_resolution"
     variant: str
     training: str
-    network: NetworkRecipe
-    data: DataRecipe = field(default_factory=DataRecipe)
+    network: NetworkRecipe | MotionNetworkRecipe
+    data: DataRecipe | MotionDataRecipe
     train: TrainRecipe
 
-    def __post_init__(self) -> None:
-        if self.task != "super_resolution":
-            raise ConfigError(f"task is {self.task!r}, only 'super_resolution' can be trained")
+    @property
+    def scale(self) -> int:
+        """How much larger the result is than the input; made frames are as large as theirs."""
+        return 1
+
+    @property
+    def uses_images(self) -> bool:
+        """Whether the images of the data folder are learnt from."""
+        return True
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-SECTIONS = {"network": NetworkRecipe, "data": DataRecipe, "train": TrainRecipe}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairRecipe(Recipe):
+    """Super-resolution: from pairs of small and large patches."""
+
+    network: NetworkRecipe
+    data: DataRecipe = field(default_factory=DataRecipe)
+    train: PairTrainRecipe
+
+    @property
+    def scale(self) -> int:
+        return self.network.scale
+
+    @property
+    def uses_images(self) -> bool:
+        return self.training == "clean" or self.data.image_segments > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionRecipe(Recipe):
+    """Interpolation and prediction: from runs of neighbouring frames."""
+
+    network: MotionNetworkRecipe
+    data: MotionDataRecipe = field(default_factory=MotionDataRecipe)
+    train: MotionTrainRecipe
+
+    def __post_init__(self) -> None:
+        if self.task == "interpolation" and self.train.rollout_share:
+            raise ConfigError(
+                f"train.rollout_share is {self.train.rollout_share}, it must be 0 of interpolation: "
+                "only predictions are made of predictions"
+            )
+
+    @property
+    def uses_images(self) -> bool:
+        return self.train.scene_share > 0
+
+
+RECIPES: Mapping[str, type[Recipe]] = {
+    "super_resolution": PairRecipe,
+    "interpolation": MotionRecipe,
+    "prediction": MotionRecipe,
+}
+"""The kind of recipe that each task takes."""
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -125,11 +234,15 @@ def read_recipe(path: Path) -> Recipe:
 
 def recipe_from(raw: Mapping[str, Any]) -> Recipe:
     """The recipe that nested tables describe; unknown and missing keys raise ``ConfigError``."""
-    top = dict(raw)
-    for name, section in SECTIONS.items():
+    task = raw.get("task", "super_resolution")
+    if task not in RECIPES:
+        raise ConfigError(f"task is {task!r}, known are {', '.join(RECIPES)}")
+    kind, top = RECIPES[task], dict(raw)
+    hints = get_type_hints(kind)
+    for name in SECTIONS:
         if name in top:
-            top[name] = _section(section, top[name], prefix=f"{name}.")
-    return _section(Recipe, top, prefix="")
+            top[name] = _section(hints[name], top[name], prefix=f"{name}.")
+    return _section(kind, top, prefix="")
 
 
 def _section(kind: type[Section], values: object, *, prefix: str) -> Section:
@@ -156,8 +269,14 @@ def _check_type(key: str, value: object, hint: object) -> None:
             raise ConfigError(f"{key} is {value!r}, it must be a number")
     elif hint is str and not isinstance(value, str):
         raise ConfigError(f"{key} is {value!r}, it must be text")
-    elif hint == tuple[str, ...] and not isinstance(value, list | tuple):
-        raise ConfigError(f"{key} is {value!r}, it must be a list of names")
+    elif hint is bool and not isinstance(value, bool):
+        raise ConfigError(f"{key} is {value!r}, it must be true or false")
+    elif hint in (tuple[str, ...], tuple[int, ...]):
+        kind = get_args(hint)[0]
+        # The very type: true is a whole number to Python.
+        if not isinstance(value, list | tuple) or not all(type(v) is kind for v in value):
+            named = "names" if kind is str else "whole numbers"
+            raise ConfigError(f"{key} is {value!r}, it must be a list of {named}")
 
 
 def _check(key: str, value: float, low: float, high: float) -> None:

@@ -23,17 +23,15 @@ from export.checkpoint import checkpoint_path, read_checkpoint
 from export.data.clips import find_data, read_provenance
 from export.model_file import origin_of, replace_file, with_quality, write_manifest
 from export.networks import build_network
-from export.networks.super_resolution import (
-    PACKED_CHANNELS,
-    SuperResolution,
-    count_macs_per_pixel,
-    count_parameters,
-)
+from export.networks.base import Network
+from export.networks.cost import count_macs, count_parameters
+from export.networks.super_resolution import PACKED_CHANNELS
 from export.operators import OPSET, check_operators
 from export.provenance import code_commit
 from export.recipe import Recipe, recipe_from
 from streamer.errors import ConfigError
 from streamer.model import ModelManifest, TensorSpec
+from streamer.ops.motion import MOTIONS, MULTIPLE, PICTURES
 
 EXAMPLE_SIDE = 32
 """The first free dimension's size while tracing; each further one is 16 larger."""
@@ -54,23 +52,43 @@ class Exportable:
     """Fused, in evaluation mode; its inputs and outputs come in the order of the specs."""
     inputs: Specs
     outputs: Specs
+    multiple: int = 1
+    """Free dimensions are multiples of this."""
 
 
 def _super_resolution_ports(recipe: Recipe) -> tuple[Specs, Specs]:
-    outputs = PACKED_CHANNELS * recipe.network.scale**2
+    outputs = PACKED_CHANNELS * recipe.scale**2
     return (
         (TensorSpec(name="packed", shape=(1, PACKED_CHANNELS, "h", "w")),),
         (TensorSpec(name="residual", shape=(1, outputs, "h", "w")),),
     )
 
 
+def _motion_ports(recipe: Recipe) -> tuple[Specs, Specs]:
+    given = [("flow", 4), ("mask", 1), ("residual", 1)]
+    if recipe.task == "prediction":
+        given.append(("confidence", 1))
+    return (
+        (
+            TensorSpec(name="pictures", shape=(1, PICTURES, "2*h", "2*w")),
+            TensorSpec(name="motion", shape=(1, MOTIONS, "h", "w")),
+        ),
+        tuple(TensorSpec(name=name, shape=(1, channels, "h", "w")) for name, channels in given),
+    )
+
+
 PORTS: Mapping[str, Callable[[Recipe], tuple[Specs, Specs]]] = {
     "super_resolution": _super_resolution_ports,
+    "interpolation": _motion_ports,
+    "prediction": _motion_ports,
 }
 """Per task, what its networks take and give."""
 
+MULTIPLES = {"interpolation": MULTIPLE // 2, "prediction": MULTIPLE // 2}
+"""Per task, what its free dimensions are multiples of, where not any size will do."""
 
-def load_averaged(work: Path, recipe: Recipe) -> tuple[SuperResolution, History]:
+
+def load_averaged(work: Path, recipe: Recipe) -> tuple[Network, History]:
     """The averaged network of the recipe's run, and how it came to be.
 
     Raises ``ConfigError`` when there is no run.
@@ -78,7 +96,7 @@ def load_averaged(work: Path, recipe: Recipe) -> tuple[SuperResolution, History]
     path = checkpoint_path(work, recipe)
     if not path.exists():
         raise ConfigError(f"{work} has no checkpoint of {recipe.name}; train it first")
-    network = build_network(recipe.network)
+    network = build_network(recipe)
     state = read_checkpoint(path, recipe)
     network.load_state_dict(state["average"])
     history: History = {"iterations": state["iteration"], "earlier": state.get("earlier", [])}
@@ -88,7 +106,7 @@ def load_averaged(work: Path, recipe: Recipe) -> tuple[SuperResolution, History]
 
 
 def write_model(
-    network: SuperResolution,
+    network: Network,
     recipe: Recipe,
     *,
     folder: Path,
@@ -102,7 +120,9 @@ def write_model(
     """
     fused = network.fused()
     inputs, outputs = PORTS[recipe.task](recipe)
-    exportable = Exportable(network=fused, inputs=inputs, outputs=outputs)
+    exportable = Exportable(
+        network=fused, inputs=inputs, outputs=outputs, multiple=MULTIPLES.get(recipe.task, 1)
+    )
     blob = to_onnx_bytes(exportable, file=f"{recipe.name}.onnx")
     tensors = {key: value.contiguous() for key, value in fused.state_dict().items()}
     replace_file(weights / f"{recipe.name}.safetensors", save(tensors))
@@ -130,7 +150,7 @@ def describe(
         task=recipe.task,
         variant=recipe.variant,
         training=recipe.training,
-        scale=recipe.network.scale,
+        scale=recipe.scale,
         file=f"{recipe.name}.onnx",
         sha256=sha256,
         opset=OPSET,
@@ -139,7 +159,7 @@ def describe(
         outputs=outputs,
         multiple_of=2,
         parameters=count_parameters(fused),
-        macs_per_pixel=count_macs_per_pixel(fused),
+        macs_per_pixel=_macs_per_pixel(fused, inputs),
         recipe=recipe.as_dict(),
         data=tuple(data),
         quality={},
@@ -148,11 +168,22 @@ def describe(
     )
 
 
+COST_SIDE = 64
+"""Height and width of the inputs that the cost is counted on."""
+
+
+def _macs_per_pixel(fused: nn.Module, inputs: Specs) -> int:
+    """Per pixel of the picture, which is twice as large as the inputs of every network here."""
+    sizes = dict.fromkeys(_letters(inputs), COST_SIDE)
+    given = [torch.zeros(spec.sized(sizes)) for spec in inputs]
+    return round(count_macs(fused, given) / (2 * given[0].shape[-1]) ** 2)
+
+
 def training_files(folder: Path, recipe: Recipe) -> list[dict[str, Any]]:
     """Every clip and image the network was trained on, grouped by source and licence."""
     split = find_data(folder, validation=recipe.data.validation)
     groups: dict[tuple[str, str], list[str]] = {}
-    for paths in (split.training, split.images if recipe.data.image_segments else ()):
+    for paths in (split.training, split.images if recipe.uses_images else ()):
         known = read_provenance(paths[0].parent) if paths else {}
         for path in paths:
             origin = known.get(path.name, {})
@@ -174,7 +205,7 @@ def load_fused(manifest: ModelManifest, weights: Path) -> nn.Module:
         recipe = recipe_from(origin.recipe)
     except ConfigError as error:
         raise ConfigError(f"{origin.name}.json: {error}") from error
-    fused = build_network(recipe.network).fused()
+    fused = build_network(recipe).fused()
     path = weights / f"{origin.name}.safetensors"
     try:
         fused.load_state_dict(load_file(path))
@@ -200,7 +231,7 @@ def to_onnx_bytes(exportable: Exportable, *, file: str, is_for_cpu: bool = False
             examples(exportable.inputs),
             input_names=[spec.name for spec in exportable.inputs],
             output_names=[spec.name for spec in exportable.outputs],
-            dynamic_shapes=_free_dimensions(exportable.inputs),
+            dynamic_shapes=_free_dimensions(exportable),
             opset_version=OPSET,
             dynamo=True,
         )
@@ -217,26 +248,25 @@ def to_onnx_bytes(exportable: Exportable, *, file: str, is_for_cpu: bool = False
 def examples(specs: Specs) -> tuple[Tensor, ...]:
     """Zeros of the specs' shapes and types, as traced; letters stand for the same size in all."""
     sizes = {name: EXAMPLE_SIDE + 16 * index for index, name in enumerate(_letters(specs))}
-    return tuple(
-        torch.zeros(
-            [sizes[side] if isinstance(side, str) else side for side in spec.shape],
-            dtype=ELEMENT_TYPES[spec.dtype],
-        )
-        for spec in specs
-    )
+    return tuple(torch.zeros(spec.sized(sizes), dtype=ELEMENT_TYPES[spec.dtype]) for spec in specs)
 
 
-def _free_dimensions(specs: Specs) -> tuple[dict[int, Any], ...]:
-    free = {name: torch.export.Dim(name, min=1) for name in _letters(specs)}
+def _free_dimensions(exportable: Exportable) -> tuple[dict[int, Any], ...]:
+    free = {name: torch.export.Dim(name, min=1) for name in _letters(exportable.inputs)}
+    step = exportable.multiple
     return tuple(
-        {axis: free[side] for axis, side in enumerate(spec.shape) if isinstance(side, str)}
-        for spec in specs
+        {
+            axis: free[letter] if factor * step == 1 else factor * step * free[letter]
+            for axis, (factor, letter) in enumerate(spec.factors())
+            if letter
+        }
+        for spec in exportable.inputs
     )
 
 
 def _letters(specs: Specs) -> list[str]:
-    sides = [side for spec in specs for side in spec.shape if isinstance(side, str)]
-    return list(dict.fromkeys(sides))
+    letters = [letter for spec in specs for _, letter in spec.factors() if letter]
+    return list(dict.fromkeys(letters))
 
 
 def _strip(model: Any) -> None:

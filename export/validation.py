@@ -24,6 +24,12 @@ CONDITIONS: Mapping[str, Coding | None] = {
 }
 """Encodings of the held-out clips; the small picture is always made by the area kernel."""
 
+SEEN = {"clean": ("clean",), "live": ("clean", "x264_crf28")}
+"""Conditions that each kind of training is for; what is neither is judged as live."""
+
+SHRINKING = {"clean": "bicubic", "live": "area"}
+"""How held-out frames are shrunk: by the kernel that clean networks learn, or as a camera does."""
+
 RUN_FRAMES = 12
 """Frames encoded in one go, so that the judged ones carry the damage of predicted frames."""
 
@@ -46,7 +52,12 @@ def psnr_y(result: Plane, original: Plane, *, border: int) -> float:
 
 
 def held_out_samples(
-    clips: Sequence[Path], *, scale: int, conditions: Iterable[str], frames: Sequence[int]
+    clips: Sequence[Path],
+    *,
+    scale: int,
+    conditions: Iterable[str],
+    frames: Sequence[int],
+    kernel: str = "area",
 ) -> dict[str, list[Sample]]:
     """Per condition the frames with these indices of each clip's first dozen."""
     if not clips:
@@ -55,7 +66,7 @@ def held_out_samples(
     for clip in clips:
         run = list(read_clip(clip, multiple=2 * scale, limit=RUN_FRAMES))
         for condition, kept in samples.items():
-            treatment = Treatment(kernel="area", coding=CONDITIONS[condition])
+            treatment = Treatment(kernel=kernel, coding=CONDITIONS[condition])
             small, large = damage(run, treatment, scale=scale, rng=np.random.default_rng(0))
             kept.extend(
                 Sample(clip=clip.stem, small=small[index], large=large[index])

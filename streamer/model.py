@@ -19,11 +19,28 @@ MODELS = Path(__file__).parent / "models"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """One input or output: letters in ``shape`` are free, numbers are fixed."""
+    """One input or output: letters in ``shape`` are free, numbers are fixed.
+
+    ``"2*h"`` is twice what ``"h"`` is wherever it stands.
+    """
 
     name: str
     shape: tuple[int | str, ...]
     dtype: str = "float32"
+
+    def factors(self) -> tuple[tuple[int, str], ...]:
+        """Each side as a factor and a letter; a fixed side is itself and no letter."""
+        return tuple(
+            (side, "") if isinstance(side, int) else (int(times or 1), letter)
+            for side in self.shape
+            for times, _, letter in [str(side).rpartition("*")]
+        )
+
+    def sized(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape with these numbers for its letters."""
+        return tuple(
+            factor * sizes[letter] if letter else factor for factor, letter in self.factors()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.quality.flow import Dis, warp
 from benchmarks.quality.upscaling import ShippedUpscaler
+from streamer.enhance.frame_maker import FrameMaker
 from streamer.frame import Plane, Planes
 from streamer.infer.engine import Engine
 from streamer.infer.ort import OrtCpuEngine
@@ -43,8 +44,8 @@ class Predictor(Protocol):
 
 
 UPSCALERS: Mapping[str, Callable[[Engine], Upscaler]] = {"super_resolution": ShippedUpscaler}
-INTERPOLATORS: Mapping[str, Callable[[Engine], Interpolator]] = {}
-PREDICTORS: Mapping[str, Callable[[Engine], Predictor]] = {}
+INTERPOLATORS: Mapping[str, Callable[[Engine], Interpolator]] = {"interpolation": FrameMaker}
+PREDICTORS: Mapping[str, Callable[[Engine], Predictor]] = {"prediction": FrameMaker}
 """By ``task`` of the manifest, what opens a shipped model for this benchmark: one line each."""
 
 

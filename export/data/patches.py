@@ -47,12 +47,16 @@ class PatchCache:
         chosen = np.sort(rng.integers(0, len(self), count))
         turns, is_mirrored = int(rng.integers(4)), bool(rng.integers(2))
 
-        def turn(stack: Bytes) -> Bytes:
-            turned = np.rot90(stack, turns, axes=(-2, -1))
-            return np.ascontiguousarray(turned[..., ::-1] if is_mirrored else turned)
-
-        small_y, small_uv, large_y, large_uv = (turn(array[chosen]) for array in self._arrays)
+        small_y, small_uv, large_y, large_uv = (
+            turn(array[chosen], turns=turns, is_mirrored=is_mirrored) for array in self._arrays
+        )
         return small_y, small_uv, large_y, large_uv
+
+
+def turn(stack: Bytes, *, turns: int, is_mirrored: bool) -> Bytes:
+    """The pictures in the last two axes turned by quarters and perhaps mirrored."""
+    turned = np.rot90(stack, turns, axes=(-2, -1))
+    return np.ascontiguousarray(turned[..., ::-1] if is_mirrored else turned)
 
 
 def open_cache(

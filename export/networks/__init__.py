@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from export.networks.base import Network
+from export.networks.motion import MotionNetwork
 from export.networks.super_resolution import SuperResolution
-from export.recipe import NetworkRecipe
+from export.recipe import NetworkRecipe, Recipe
 
 
-def build_network(recipe: NetworkRecipe) -> SuperResolution:
+def build_network(recipe: Recipe) -> Network:
     """A freshly initialised network of the recipe's size; its weights follow torch's seed."""
-    return SuperResolution(
-        scale=recipe.scale,
-        channels=recipe.channels,
-        depth=recipe.depth,
-        expansion=recipe.expansion,
+    size = recipe.network
+    if isinstance(size, NetworkRecipe):
+        return SuperResolution(
+            scale=size.scale,
+            channels=size.channels,
+            depth=size.depth,
+            expansion=size.expansion,
+            long_skip=size.long_skip,
+        )
+    fine, middle, coarse = size.channels
+    return MotionNetwork(
+        channels=(fine, middle, coarse),
+        depth=size.depth,
+        has_confidence=recipe.task == "prediction",
     )

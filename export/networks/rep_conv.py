@@ -17,15 +17,26 @@ class RepConv(nn.Module):
     about as much as the plain convolution.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, expansion: int, gain: float = 1.0) -> None:
-        """``gain`` scales the initial kernel; He initialisation for a ReLU is 1."""
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        expansion: int,
+        gain: float = 1.0,
+        may_keep: bool = True,
+    ) -> None:
+        """``gain`` scales the initial kernel; He initialisation for a ReLU is 1.
+
+        A last layer is told that it ``may_keep`` nothing: it has no identity branch.
+        """
         super().__init__()
         self.wide = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
         self.point = nn.Parameter(torch.empty(outputs, inputs, 1, 1))
         self.expand = nn.Parameter(torch.empty(expansion, inputs, 3, 3))
         self.squeeze = nn.Parameter(torch.empty(outputs, expansion))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.has_identity = inputs == outputs
+        self.has_identity = may_keep and inputs == outputs
         # The four branches share the variance 2 / fan-in that one kernel would have.
         share = gain / (2.0 if self.has_identity else 3.0**0.5)
         nn.init.normal_(self.wide, std=share * (2 / (9 * inputs)) ** 0.5)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.networks.base import Network
 from export.networks.rep_conv import RepConv
 
 LUMA_OFFSET, LUMA_GAIN = 16.0, 219.0
@@ -45,32 +46,38 @@ def output_gain(scale: int) -> Tensor:
     return torch.cat([luma, torch.full((2 * scale**2,), CHROMA_GAIN)])
 
 
-class SuperResolution(nn.Module):
+class SuperResolution(Network):
     """Residual over the plain bicubic upscale, in normalised units.
 
     Takes (N, 6, H/2, W/2) as ``pack`` gives it; gives (N, 6*scale*scale, H/2, W/2) for ``unpack``.
-    ReLU only: ONNX Runtime fuses it into the convolution, which it does not do with PReLU.
+    ReLU only: ONNX Runtime fuses it into the convolution, which it does not do with PReLU. The
+    long skip (SESR) adds the first layer's result to the last hidden one's: a stack of more than
+    four layers tends to die in its first thousand steps without it.
     """
 
-    def __init__(self, *, scale: int, channels: int, depth: int, expansion: int) -> None:
+    def __init__(
+        self, *, scale: int, channels: int, depth: int, expansion: int, long_skip: bool = False
+    ) -> None:
         super().__init__()
         self.scale, self.channels, self.depth = scale, channels, depth
+        self.long_skip = long_skip
         self.head = RepConv(PACKED_CHANNELS, channels, expansion=expansion)
         self.body = nn.ModuleList(
             RepConv(channels, channels, expansion=expansion, gain=0.5) for _ in range(depth)
         )
         # A small last layer starts the result at the plain upscale.
-        self.tail = RepConv(channels, PACKED_CHANNELS * scale**2, expansion=expansion, gain=0.005)
+        outputs = PACKED_CHANNELS * scale**2
+        self.tail = RepConv(channels, outputs, expansion=expansion, gain=0.005, may_keep=False)
 
     def forward(self, packed: Tensor) -> Tensor:
-        x = functional.relu(self.head(packed))
+        x = first = functional.relu(self.head(packed))
         for layer in self.body:
             x = functional.relu(layer(x))
-        residual: Tensor = self.tail(x)
+        residual: Tensor = self.tail(x + first if self.long_skip else x)
         return residual
 
     @torch.no_grad()
-    def fused(self) -> nn.Sequential:
+    def fused(self) -> FusedSuperResolution:
         """The network as it is exported: plain convolutions, residual in 8-bit code values."""
         hidden = [self.head.fused()]
         hidden += [layer.fused() for layer in self.body if isinstance(layer, RepConv)]
@@ -80,15 +87,20 @@ class SuperResolution(nn.Module):
         if tail.bias is not None:
             tail.bias.mul_(gain)
         layers = itertools.chain.from_iterable((layer, nn.ReLU()) for layer in hidden)
-        return nn.Sequential(*layers, tail).eval()
+        return FusedSuperResolution(*layers, tail, long_skip=self.long_skip).eval()
 
 
-def count_parameters(fused: nn.Module) -> int:
-    """Weights and biases of a fused network."""
-    return sum(parameter.numel() for parameter in fused.parameters())
+class FusedSuperResolution(nn.Sequential):
+    """Plain convolutions and ReLUs in a row, with or without the long skip."""
 
+    def __init__(self, *layers: nn.Module, long_skip: bool) -> None:
+        super().__init__(*layers)
+        self.long_skip = long_skip
 
-def count_macs_per_pixel(fused: nn.Module) -> int:
-    """Multiply-accumulates per pixel of the input picture: each kernel runs once per 2x2 pixels."""
-    weights = sum(parameter.numel() for parameter in fused.parameters() if parameter.dim() == 4)
-    return weights // 4
+    def forward(self, packed: Tensor) -> Tensor:
+        head, activation, *body, tail = self
+        x = first = activation(head(packed))
+        for layer in body:
+            x = layer(x)
+        residual: Tensor = tail(x + first if self.long_skip else x)
+        return residual

@@ -51,13 +51,14 @@ def choose_super_resolution(
     """The engines for upscaling by ``scale``; never silently a lesser one.
 
     ``variant`` names the one network to use (``nano``, ``lite``, ``full``); with ``None`` all that
-    are shipped make up the ladder. Where a network is shipped in several precisions that the backend
+    are shipped make up the ladder; those trained on undamaged pictures only where there are no
+    others. Where a network is shipped in several precisions that the backend
     runs, each is tried for a moment and the fastest that agrees with fp32 is taken. Raises
     ``EngineError`` when a named backend or variant cannot be had.
     """
     if backend not in NAMES:
         raise EngineError(f"there is no backend {backend!r}; use one of: {', '.join(NAMES)}")
-    models = find_models(task="super_resolution", scale=scale)
+    models = _for_streams(scale)
     if variant is not None:
         models = tuple(m for m in models if m.variant == variant)
         if not models:
@@ -79,6 +80,15 @@ def choose_super_resolution(
             "bicubic upscale" + (" (unchanged at x1)" if scale == 1 else ""),
         )
     return _on_backend(models, backend, clock)
+
+
+def _for_streams(scale: int) -> tuple[ModelManifest, ...]:
+    """What is shipped for a scale, of one kind of training.
+
+    A "clean" network takes what a codec left for detail and enlarges it.
+    """
+    models = find_models(task="super_resolution", scale=scale)
+    return tuple(m for m in models if m.training != "clean") or models
 
 
 def _on_backend(models: tuple[ModelManifest, ...], backend: str, clock: Clock) -> Choice:
@@ -138,8 +148,6 @@ def _listed() -> str:
     found = [
         f"{variant} x{scale}"
         for scale in (1, 2, 3, 4)
-        for variant in dict.fromkeys(
-            m.variant for m in find_models(task="super_resolution", scale=scale)
-        )
+        for variant in dict.fromkeys(m.variant for m in _for_streams(scale))
     ]
     return ", ".join(found) or "none"

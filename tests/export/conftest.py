@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from export.networks import build_network
 from export.networks.super_resolution import SuperResolution
-from export.recipe import Recipe
+from export.recipe import PairRecipe
 from export.to_onnx import write_model
 from export.train import Place
 from streamer.model import ModelManifest, read_manifest
@@ -35,7 +35,7 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def recipe() -> Recipe:
+def recipe() -> PairRecipe:
     return tiny_recipe()
 
 
@@ -63,7 +63,9 @@ def noise() -> NDArray[np.uint8]:
 @pytest.fixture(scope="session")
 def network() -> SuperResolution:
     torch.manual_seed(0)
-    return build_network(tiny_recipe().network)
+    network = build_network(tiny_recipe())
+    assert isinstance(network, SuperResolution)
+    return network
 
 
 @pytest.fixture(scope="session")

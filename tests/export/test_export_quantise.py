@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from onnx import TensorProto
 
 from export.networks import build_network
 from export.networks.rep_conv import RepConv
@@ -23,7 +24,8 @@ def cancelling_network() -> SuperResolution:
 
     In float32 they cancel. In int8 each is rounded to another grid, so noise remains.
     """
-    network = build_network(tiny_recipe().network)
+    network = build_network(tiny_recipe())
+    assert isinstance(network, SuperResolution)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
@@ -52,6 +54,25 @@ def test_the_int8_variant_computes_nearly_the_same_and_ships_beside_the_fp32_mod
     assert {model.precision for model in models} == {"fp32", "int8"}
     with pytest.raises(ConfigError, match="is int8"):
         quantise(variant, data_folder, report=lambda line: None)
+
+
+def test_the_first_convolution_stays_float_and_all_others_do_not(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    recipe = tiny_recipe(depth=2, long_skip=True)
+    manifest = write_model(build_network(recipe), recipe, folder=tmp_path, weights=tmp_path)
+    variant = read_manifest(quantise(manifest, data_folder, report=lambda line: None))
+    graph = onnx.load_from_string(variant.verified_bytes()).graph
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    stored = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    first, *others = [node for node in graph.node if node.op_type == "Conv"]
+    assert first.input[0] == "packed"
+    assert stored[first.input[1]] == TensorProto.FLOAT
+    assert len(others) == 3
+    for node in others:
+        assert [makers.get(name) for name in node.input[:2]] == ["DequantizeLinear"] * 2
+    assert "Add" in makers.values()
 
 
 def test_an_int8_variant_that_loses_much_is_refused_and_not_written(

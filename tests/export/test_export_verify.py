@@ -102,7 +102,7 @@ def test_int8_may_round_to_whole_code_values_but_not_err_by_a_quarter_more() -> 
 
 
 def test_weights_of_another_network_do_not_verify(manifest: ModelManifest, tmp_path: Path) -> None:
-    other = build_network(tiny_recipe().network).fused()
+    other = build_network(tiny_recipe()).fused()
     save_file(other.state_dict(), tmp_path / f"{manifest.name}.safetensors")
     with pytest.raises(ConfigError, match=rf"differs from torch .*: {manifest.name}\.onnx by"):
         check(verify(manifest, tmp_path))
@@ -111,7 +111,7 @@ def test_weights_of_another_network_do_not_verify(manifest: ModelManifest, tmp_p
 def test_weights_of_another_size_are_refused_by_name(
     manifest: ModelManifest, tmp_path: Path
 ) -> None:
-    other = build_network(tiny_recipe(channels=16).network).fused()
+    other = build_network(tiny_recipe(channels=16)).fused()
     save_file(other.state_dict(), tmp_path / f"{manifest.name}.safetensors")
     with pytest.raises(ConfigError, match=rf"^{manifest.name}\.safetensors holds other weights"):
         verify(manifest, tmp_path)

@@ -12,8 +12,7 @@ from export.networks.super_resolution import (
     CHROMA_GAIN,
     LUMA_GAIN,
     SuperResolution,
-    count_macs_per_pixel,
-    count_parameters,
+    output_gain,
     pack,
     unpack,
 )
@@ -43,10 +42,39 @@ def test_the_fused_network_gives_the_same_residual_in_code_values() -> None:
     assert torch.allclose(seen_chroma, chroma * CHROMA_GAIN, atol=1e-3)
 
 
-def test_lite_x2_has_the_size_it_is_sold_with() -> None:
-    fused = SuperResolution(scale=2, channels=32, depth=4, expansion=128).fused()
-    assert count_parameters(fused) == 45_688
-    assert count_macs_per_pixel(fused) == 11_376
+@pytest.mark.parametrize("long_skip", [False, True])
+def test_the_fused_network_is_the_sum_of_all_branches(*, long_skip: bool) -> None:
+    torch.manual_seed(0)
+    network = SuperResolution(scale=2, channels=12, depth=3, expansion=16, long_skip=long_skip)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    network.double()
+    packed = torch.rand(1, 6, 10, 12, dtype=torch.float64)
+    with torch.no_grad():
+        x = first = network.head.branches(packed).relu()
+        for layer in network.body:
+            assert isinstance(layer, RepConv)
+            x = layer.branches(x).relu()
+        expected = network.tail.branches(x + first if long_skip else x)
+        seen = network.fused().double()(packed) / output_gain(2)[:, None, None]
+    assert torch.allclose(network(packed), expected, atol=1e-9)
+    # Fused weights are float32.
+    assert (seen - expected).abs().max() < 1e-5 * expected.abs().max()
+    # The skip is more than rounding.
+    other = network.tail.branches(x if long_skip else x + first)
+    assert (other - expected).abs().max() > 0.01 * expected.abs().max()
+
+
+def test_weights_from_before_the_skip_keep_their_names() -> None:
+    plain, skipping = (
+        SuperResolution(scale=2, channels=8, depth=2, expansion=8, long_skip=skip)
+        for skip in (False, True)
+    )
+    assert list(plain.fused().state_dict()) == [
+        f"{layer}.{part}" for layer in (0, 2, 4, 6) for part in ("weight", "bias")
+    ]
+    skipping.load_state_dict(plain.state_dict())
+    skipping.fused().load_state_dict(plain.fused().state_dict())
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])

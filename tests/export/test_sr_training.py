@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from export.checkpoint import checkpoint_path
+from export.networks.super_resolution import SuperResolution
 from export.recipe import Recipe, recipe_from
 from export.to_onnx import load_averaged
 from export.train import Place, learning_rate, train
@@ -68,6 +69,8 @@ def test_a_new_run_can_start_from_the_weights_of_another(make_place: MakePlace) 
     place = replace(make_place("second", 1), start_from=start)
     second = train(tiny_recipe(), place, clock=ManualClock(), report=spoken.append)
     assert "starts from the weights of sr-tiny-x2-test.ckpt" in spoken
+    assert isinstance(first, SuperResolution)
+    assert isinstance(second, SuperResolution)
     assert (second.tail.wide - first.tail.wide).abs().max() < 0.01
     _, history = load_averaged(place.work, tiny_recipe())
     assert [run["iterations"] for run in history["earlier"]] == [5]

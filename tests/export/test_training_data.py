@@ -15,8 +15,8 @@ from export.data.degrade import Treatment, damage, draw_treatment
 from export.data.patches import open_cache
 from export.data.planes import from_i420, to_i420, upscale
 from export.data.resample import KERNELS, shrink, weights
-from export.recipe import Recipe
-from export.train import prepare
+from export.recipe import PairRecipe
+from export.tasks.super_resolution import prepare
 from export.validation import psnr_y
 from streamer.errors import ConfigError
 from tests.export.tiny import moving_picture
@@ -70,7 +70,7 @@ def test_a_codec_damages_frames_but_keeps_their_number_and_order(coding: Coding)
         assert max(others) < own < 99.0
 
 
-def test_treatments_are_drawn_in_the_recipes_shares(recipe: Recipe) -> None:
+def test_treatments_are_drawn_in_the_recipes_shares(recipe: PairRecipe) -> None:
     rng = np.random.default_rng(0)
     drawn = [draw_treatment(recipe.data, rng) for _ in range(2000)]
     clean = sum(treatment.coding is None for treatment in drawn) / len(drawn)
@@ -122,7 +122,7 @@ def test_provenance_comes_from_the_folders_manifest(data_folder: Path) -> None:
 
 
 def test_a_cache_is_made_once_and_gives_matching_pairs(
-    data_folder: Path, tmp_path: Path, recipe: Recipe
+    data_folder: Path, tmp_path: Path, recipe: PairRecipe
 ) -> None:
     split = find_data(data_folder, validation=recipe.data.validation)
     spoken: list[str] = []

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
 from export.data.planes import Planes, to_i420
-from export.recipe import Recipe, recipe_from
+from export.recipe import MotionRecipe, PairRecipe, recipe_from
+from tests.streamer.pictures import texture
 
 
 def moving_picture(index: int, *, width: int, height: int, seed: int) -> Planes:
@@ -25,19 +28,42 @@ def moving_picture(index: int, *, width: int, height: int, seed: int) -> Planes:
     return Planes(y, u, v)
 
 
-def write_clip(path: Path, *, width: int, height: int, frames: int, seed: int) -> None:
+STEP = (2.5, -1.5)
+"""Pixels per frame of the moving texture."""
+
+
+def moving_texture(index: int, *, width: int, height: int, seed: int) -> Planes:
+    """A smooth texture that moves by ``STEP`` per frame; optical flow can tell how far."""
+    moved = index * STEP[0], index * STEP[1]
+    luma = texture(
+        width=width // 2, height=height // 2, moved=(moved[0] / 2, moved[1] / 2), seed=seed
+    )
+    y = cv2.resize(luma, (width, height), interpolation=cv2.INTER_CUBIC)
+    grey = np.full((height // 2, width // 2), 128, np.uint8)
+    return Planes(np.asarray(y, dtype=np.uint8), grey, grey)
+
+
+def write_clip(
+    path: Path,
+    *,
+    width: int,
+    height: int,
+    frames: int,
+    seed: int,
+    picture: Callable[..., Planes] = moving_picture,
+) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(25), options={"crf": "8"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
-            planes = moving_picture(index, width=width, height=height, seed=seed)
+            planes = picture(index, width=width, height=height, seed=seed)
             frame = VideoFrame.from_ndarray(to_i420(planes), format="yuv420p")
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
-def tiny_recipe(**network: int) -> Recipe:
-    return recipe_from(
+def tiny_recipe(**network: int) -> PairRecipe:
+    recipe = recipe_from(
         {
             "name": "sr-tiny-x2-test",
             "variant": "tiny",
@@ -56,3 +82,48 @@ def tiny_recipe(**network: int) -> Recipe:
             "train": {"iterations": 30, "batch": 8, "learning_rate": 1e-2, "warmup": 5},
         }
     )
+    assert isinstance(recipe, PairRecipe)
+    return recipe
+
+
+def tiny_clean_recipe() -> PairRecipe:
+    raw = tiny_recipe(long_skip=True).as_dict()
+    raw |= {"name": "sr-tiny-x2-clean-test", "training": "clean"}
+    raw["train"]["iterations"] = 10
+    recipe = recipe_from(raw)
+    assert isinstance(recipe, PairRecipe)
+    return recipe
+
+
+def tiny_motion_recipe(task: str, **train: float) -> MotionRecipe:
+    """20 iterations of interpolation or prediction on the tiny clips."""
+    recipe = recipe_from(
+        {
+            "name": f"{task}-tiny-test",
+            "task": task,
+            "variant": "tiny",
+            "training": "live",
+            "network": {"channels": [8, 8, 8], "depth": 1},
+            "data": {
+                "validation": ["beta"],
+                "patch": 72,
+                "segments_per_clip": 1,
+                "segment_frames": 6,
+                "items_per_segment": 4,
+                "max_skip": 1,
+                "coded_share": 0.5,
+            },
+            "train": {
+                "iterations": 20,
+                "batch": 2,
+                "crop": 64,
+                "learning_rate": 1e-3,
+                "warmup": 5,
+                "clip_norm": 1.0,
+                "overlay_share": 0.5,
+                **train,
+            },
+        }
+    )
+    assert isinstance(recipe, MotionRecipe)
+    return recipe

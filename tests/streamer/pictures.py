@@ -37,3 +37,19 @@ def frame_of(planes: Planes, *, pts: int = 0) -> Frame:
         color=Color(matrix="bt709"),
         sample_aspect=Fraction(16, 11),
     )
+
+
+def texture(
+    *, width: int, height: int, moved: tuple[float, float] = (0.0, 0.0), seed: int = 1
+) -> Plane:
+    """A smooth texture that stands ``moved`` pixels to the right and down, exact at any fraction."""
+    numbers = np.random.default_rng(seed)
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float64)
+    total = np.full((height, width), 126.0)
+    for _ in range(40):
+        # Waves of 9 pixels and longer: what is finer, no bilinear look-up can move.
+        across, down = numbers.uniform(-0.11, 0.11, 2)
+        angle = across * (columns - moved[0]) + down * (rows - moved[1])
+        total += 9 * np.cos(2 * np.pi * (angle + numbers.random()))
+    codes: Plane = np.rint(total).clip(16, 235).astype(np.uint8)
+    return codes

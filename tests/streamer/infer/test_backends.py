@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,40 @@ def test_a_network_is_found_by_its_variant() -> None:
         choose(scale=2, backend="auto", variant="full")
     with pytest.raises(EngineError, match=r"there is no 'tiny' network for x3; there are: tiny x2"):
         choose(scale=3, backend="auto", variant="tiny")
+
+
+@pytest.mark.usefixtures("one_model")
+def test_networks_for_undamaged_pictures_stand_back_where_there_are_others(
+    tmp_path: Path,
+) -> None:
+    # The same variant once more, and one that would be the costliest of all.
+    write_model(tmp_path, training="live")
+    for variant in ("tiny", "medium"):
+        name = f"sr-{variant}-x2-clean"
+        changes: dict[str, Any] = {"name": name, "variant": variant, "training": "clean"}
+        write_model(tmp_path, stem=name, macs_per_pixel=9, **changes)
+    choice = choose(scale=2, backend="auto")
+    assert [engine.manifest.name for engine in choice.engines] == ["sr-tiny-x2"]
+    for engine in choice.engines:
+        engine.close()
+    with pytest.raises(EngineError, match=r"no 'medium' network for x2; there are: tiny x2;"):
+        choose(scale=2, backend="auto", variant="medium")
+
+
+@pytest.mark.usefixtures("one_model")
+def test_networks_for_undamaged_pictures_serve_where_there_is_nothing_else(tmp_path: Path) -> None:
+    for variant, cost in (("medium", 2), ("lite", 1)):
+        name = f"sr-{variant}-x3-clean"
+        changes: dict[str, Any] = {"name": name, "variant": variant, "training": "clean"}
+        write_model(tmp_path, scale=3, stem=name, macs_per_pixel=cost, **changes)
+    choice = choose(scale=3, backend="auto")
+    names = [engine.manifest.name for engine in choice.engines]
+    assert names == ["sr-medium-x3-clean", "sr-lite-x3-clean"]
+    for engine in choice.engines:
+        engine.close()
+    choice = choose(scale=3, backend="auto", variant="lite")
+    assert [engine.manifest.name for engine in choice.engines] == ["sr-lite-x3-clean"]
+    choice.engines[0].close()
 
 
 @pytest.mark.usefixtures("one_model")

@@ -1,0 +1,81 @@
+"""What the shipped recipes' networks cost, counted while they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from export.cli import WEIGHTS
+from export.networks import build_network
+from export.networks.cost import count_macs, count_parameters
+from export.recipe import Recipe, read_recipe, recipe_from
+from export.to_onnx import describe, load_fused
+from streamer.model import MODELS, ModelManifest, read_manifest
+
+RECIPES = Path(__file__).parents[2] / "export" / "recipes"
+
+COSTS = {
+    "sr_nano_x2_live": (13_640, 3_384),
+    "sr_lite_x2_live": (45_688, 11_376),
+    "sr_lite_x2_clean": (64_184, 15_984),
+    "sr_medium_x2_clean": (179_304, 44_712),
+    "interpolation_lite": (489_224, 5_684),
+    "prediction_lite": (489_513, 5_702),
+}
+"""Parameters, and multiply-accumulates per pixel of the input picture."""
+
+ALLOWED_MACS = {
+    "sr_lite_x2_clean": 16_000,
+    "sr_medium_x2_clean": 45_000,
+    "interpolation_lite": 6_000,
+    "prediction_lite": 6_000,
+}
+"""What the networks are sold with, or published ones of their class cost."""
+
+
+def manifest_of(recipe: Recipe) -> ModelManifest:
+    fused = build_network(recipe).fused()
+    return describe(fused, recipe, folder=Path(), sha256="", data=())
+
+
+def test_every_recipe_has_its_cost_written_down() -> None:
+    assert {path.stem for path in RECIPES.glob("*.toml")} == set(COSTS)
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_a_recipes_network_costs_what_is_written_down(name: str) -> None:
+    manifest = manifest_of(read_recipe(RECIPES / f"{name}.toml"))
+    assert (manifest.parameters, manifest.macs_per_pixel) == COSTS[name]
+    assert manifest.macs_per_pixel <= ALLOWED_MACS.get(name, 16_000)
+
+
+def test_a_live_network_of_the_same_name_costs_less_than_a_clean_one() -> None:
+    assert COSTS["sr_lite_x2_live"][1] < COSTS["sr_lite_x2_clean"][1]
+
+
+@pytest.mark.parametrize("name", ["interpolation_lite", "prediction_lite"])
+def test_the_cost_of_a_made_frame_is_counted_per_pixel_of_the_full_picture(name: str) -> None:
+    fused = build_network(read_recipe(RECIPES / f"{name}.toml")).fused()
+    # Pictures at a half, motions at a quarter of 256x192.
+    given = [torch.zeros(1, 6, 96, 128), torch.zeros(1, 5, 48, 64)]
+    assert count_macs(fused, given) / (192 * 256) == COSTS[name][1]
+
+
+def test_macs_are_kernel_size_times_outputs_and_parameters_all_numbers() -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 5, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 1))
+    # 5 * 4 * 4 outputs of 27 products each, then 2 * 4 * 4 of 5.
+    assert count_macs(layers, [torch.zeros(1, 3, 8, 8)]) == 80 * 27 + 32 * 5
+    assert count_parameters(layers) == (3 * 5 * 9 + 5) + (5 * 2 + 2)
+    assert not any(layer._forward_hooks for layer in layers)
+
+
+@pytest.mark.parametrize("path", sorted(WEIGHTS.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_shipped_weights_fit_the_network_of_their_manifest(path: Path) -> None:
+    manifest = read_manifest(MODELS / f"{path.stem}.json")
+    fused = load_fused(manifest, WEIGHTS)
+    seen = describe(fused, recipe_from(manifest.recipe), folder=Path(), sha256="", data=())
+    assert seen.parameters == manifest.parameters
+    assert seen.macs_per_pixel == manifest.macs_per_pixel

@@ -1,0 +1,191 @@
+"""Recipes name what is wrong with them, and checkpoints only continue what they began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from export.checkpoint import read_checkpoint, read_start, write_checkpoint
+from export.data.motion_recipe import MotionDataRecipe
+from export.networks import build_network
+from export.networks.motion import MotionNetwork
+from export.networks.super_resolution import SuperResolution
+from export.recipe import (
+    MotionNetworkRecipe,
+    PairRecipe,
+    Recipe,
+    read_recipe,
+    recipe_from,
+)
+from export.train import Learner
+from streamer.errors import ConfigError
+from tests.export.tiny import tiny_motion_recipe, tiny_recipe
+
+Change = Callable[[dict[str, Any]], None]
+
+
+def changed(recipe: Recipe, section: str, **values: object) -> Recipe:
+    raw = recipe.as_dict()
+    raw[section] |= values
+    return recipe_from(raw)
+
+
+def test_a_recipe_without_a_task_is_super_resolution() -> None:
+    raw = tiny_recipe().as_dict()
+    del raw["task"]
+    recipe = recipe_from(raw)
+    assert isinstance(recipe, PairRecipe)
+    assert recipe == tiny_recipe()
+
+
+@pytest.mark.parametrize("recipe", [tiny_recipe(scale=3), tiny_motion_recipe("prediction")])
+def test_what_a_recipe_says_of_itself_is_read_back_as_the_same(recipe: Recipe) -> None:
+    assert recipe_from(recipe.as_dict()) == recipe
+
+
+def test_the_task_decides_what_is_read_and_built() -> None:
+    networks = {}
+    for task in ("interpolation", "prediction"):
+        recipe = tiny_motion_recipe(task)
+        assert isinstance(recipe.network, MotionNetworkRecipe)
+        assert isinstance(recipe.data, MotionDataRecipe)
+        assert recipe.scale == 1
+        networks[task] = build_network(recipe)
+    assert isinstance(build_network(tiny_recipe()), SuperResolution)
+    told = {t: n.has_confidence for t, n in networks.items() if isinstance(n, MotionNetwork)}
+    assert told == {"interpolation": False, "prediction": True}
+
+
+def test_images_are_learnt_from_where_the_recipe_says_so() -> None:
+    assert not tiny_recipe().uses_images
+    clean = tiny_recipe().as_dict() | {"training": "clean"}
+    assert recipe_from(clean).uses_images
+    assert not tiny_motion_recipe("interpolation").uses_images
+    assert tiny_motion_recipe("interpolation", scene_share=0.1).uses_images
+
+
+def test_a_key_of_another_task_is_named_with_those_there_are() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        changed(tiny_motion_recipe("interpolation"), "network", scale=2)
+    assert str(refusal.value) == "unknown key network.scale; known are channels, depth"
+    with pytest.raises(ConfigError, match=r"unknown key train\.flow_weight"):
+        changed(tiny_recipe(), "train", flow_weight=0.1)
+    with pytest.raises(ConfigError, match=r"unknown key data\.passes"):
+        changed(tiny_motion_recipe("prediction"), "data", passes=1)
+
+
+def test_an_unknown_task_is_named_with_those_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text('name = "odd"\ntask = "denoise"\n', encoding="utf-8")
+    with pytest.raises(ConfigError) as refusal:
+        read_recipe(path)
+    assert str(refusal.value) == (
+        "recipe odd.toml: task is 'denoise', known are super_resolution, interpolation, prediction"
+    )
+
+
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [
+        ([8, 8], r"network\.channels is \[8, 8\], it must be three numbers"),
+        ([8, 8, 8, 8], r"network\.channels is \[8, 8, 8, 8\], it must be three numbers"),
+        ([8, 0, 8], r"network\.channels is 0, allowed is 1 to 512"),
+        ([8, 8.5, 8], r"network\.channels is .*, it must be a list of whole numbers"),
+        ([8, True, 8], r"network\.channels is .*, it must be a list of whole numbers"),
+        (8, r"network\.channels is 8, it must be a list of whole numbers"),
+    ],
+    ids=str,
+)
+def test_channels_are_three_whole_numbers(channels: object, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        changed(tiny_motion_recipe("interpolation"), "network", channels=channels)
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_a_skip_is_true_or_false(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"network\.long_skip is .*, it must be true or false"):
+        changed(tiny_recipe(), "network", long_skip=value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("crop", 72, "must be a multiple of 16"),
+        ("crop", 32, "allowed is 64 to 512"),
+        ("overlay_share", 1.5, "allowed is 0.0 to 1.0"),
+        ("ema", 2.0, "allowed is 0.0 to 1.0"),
+        ("clip_norm", True, "must be a number"),
+    ],
+)
+def test_impossible_settings_of_motion_training_are_named(
+    key: str, value: object, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"train\.{key} is .*{said}"):
+        changed(tiny_motion_recipe("prediction"), "train", **{key: value})
+
+
+def test_only_predictions_are_rolled_out() -> None:
+    assert tiny_motion_recipe("prediction", rollout_share=0.5).train.rollout_share == 0.5
+    with pytest.raises(ConfigError, match=r"train\.rollout_share is 0\.5, it must be 0"):
+        tiny_motion_recipe("interpolation", rollout_share=0.5)
+
+
+def test_a_missing_key_is_named() -> None:
+    raw = tiny_motion_recipe("prediction").as_dict()
+    del raw["train"]["iterations"]
+    with pytest.raises(ConfigError, match=r"missing key train\.'iterations'"):
+        recipe_from(raw)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "section", "key"),
+    [
+        (tiny_recipe(), "network", "long_skip"),
+        (tiny_recipe(), "train", "clip_norm"),
+        (tiny_motion_recipe("prediction", rollout_share=0.0), "train", "rollout_share"),
+    ],
+)
+def test_a_checkpoint_from_before_a_key_with_a_default_is_continued(
+    tmp_path: Path, recipe: Recipe, section: str, key: str
+) -> None:
+    state = Learner(recipe).state()
+    path = tmp_path / "old.ckpt"
+    write_checkpoint(path, state)
+    assert read_checkpoint(path, recipe)["iteration"] == 0
+    if section == "train":
+        raw = recipe.as_dict()
+        raw[section][key] = 0.5
+        with pytest.raises(ConfigError, match=rf"\[{section}\]"):
+            read_checkpoint(path, recipe_from(raw))
+    del state["recipe"][section][key]
+    write_checkpoint(path, state)
+    assert read_checkpoint(path, recipe)["iteration"] == 0
+
+
+def test_a_checkpoint_of_the_time_before_tasks_is_continued(tmp_path: Path) -> None:
+    state = Learner(tiny_recipe()).state()
+    del state["recipe"]["task"]
+    write_checkpoint(tmp_path / "old.ckpt", state)
+    assert read_checkpoint(tmp_path / "old.ckpt", tiny_recipe())["iteration"] == 0
+
+
+@pytest.mark.parametrize("change", [{"training": "clean"}, {"name": "other"}])
+def test_a_checkpoint_of_other_training_is_refused_but_may_be_a_start(
+    tmp_path: Path, change: dict[str, str]
+) -> None:
+    path = tmp_path / "live.ckpt"
+    write_checkpoint(path, Learner(tiny_recipe()).state())
+    other = recipe_from(tiny_recipe().as_dict() | change)
+    with pytest.raises(ConfigError, match="belongs to another network or recipe"):
+        read_checkpoint(path, other)
+    assert read_start(path, other)["iteration"] == 0
+
+
+def test_a_checkpoint_of_another_task_is_no_start(tmp_path: Path) -> None:
+    path = tmp_path / "between.ckpt"
+    write_checkpoint(path, Learner(tiny_motion_recipe("interpolation")).state())
+    with pytest.raises(ConfigError, match="'interpolation' there, 'prediction' here"):
+        read_start(path, tiny_motion_recipe("prediction"))
