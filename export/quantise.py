@@ -37,9 +37,9 @@ from streamer.model import RESIDUAL_ZERO, ModelManifest
 ALLOWED_LOSS_DB = 0.15
 """More than this against fp32, on any condition, and the variant is not written."""
 
-PERCENTILE = 99.99
-"""Of the activations that the 256 steps must hold. The widest value in many frames would make the
-steps so coarse that a clean picture loses 0.2 dB more."""
+PERCENTILE = 99.9999
+"""Of the activations that the 256 steps must hold: nearly all of them. At 99.99 the sharpest edges
+are cut by up to 52 code values, here by 30; the loss on held-out clips is the same."""
 
 EVERY_CLIP = 4
 CALIBRATION_FRAME = 4
