@@ -16,6 +16,7 @@ from export.runner import model_residual
 from export.upscalers import lanczos, residual_upscaler
 from export.validation import (
     CONDITIONS,
+    SHRINKING,
     Sample,
     Upscaler,
     bicubic,
@@ -61,7 +62,13 @@ def evaluate(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
         "lanczos": lanczos(scale),
         "model": residual_upscaler(model_residual(manifest), scale=scale),
     }
-    held_out = held_out_samples(split.validation, scale=scale, conditions=CONDITIONS, frames=FRAMES)
+    held_out = held_out_samples(
+        split.validation,
+        scale=scale,
+        conditions=CONDITIONS,
+        frames=FRAMES,
+        kernel=SHRINKING.get(manifest.training, "area"),
+    )
     kept = {key: manifest.quality[key] for key in KEPT if key in manifest.quality}
     quality: dict[str, Any] = {**kept, "method": METHOD}
     quality["held_out_clips"] = _table(held_out, upscalers, scale=scale, report=report)
