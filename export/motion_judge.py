@@ -70,17 +70,17 @@ def _smaller(luma: Plane) -> Plane:
     return to_codes(shrink(luma, height=height, width=width, kernel="area"))
 
 
-Estimate = Callable[[Floats, Floats], tuple[Floats, Floats, Floats]]
-"""From ``pictures`` (1, 6, 2h, 2w) and ``motion`` (1, 5, h, w) to flow, mask and residual."""
+Estimate = Callable[[Floats, Floats], Sequence[Floats]]
+"""From ``pictures`` (1, 6, 2h, 2w) and ``motion`` (1, 5, h, w) to flow, mask, residual, softness."""
 
 
 def estimate_by(network: Network) -> Estimate:
     """A network in torch as what is judged."""
 
     @torch.no_grad()
-    def estimate(pictures: Floats, motion: Floats) -> tuple[Floats, Floats, Floats]:
+    def estimate(pictures: Floats, motion: Floats) -> Sequence[Floats]:
         made = network(torch.from_numpy(pictures), torch.from_numpy(motion))
-        return made.flow.numpy(), made.mask.numpy(), made.residual.numpy()
+        return [part.numpy() for part in made[:4]]
 
     return estimate
 
@@ -131,9 +131,10 @@ def _compare(estimate: Estimate, run: Made, estimator: FlowEstimator) -> tuple[f
         inside(np.concatenate([-run.time * mean, (1 - run.time) * mean])),
         share,
         np.zeros_like(share),
+        np.zeros_like(share),
     )
-    flow, mask, residual = estimate(inputs["pictures"], inputs["motion"])
-    best = Guide(inside(flow[0]), inside(mask[0, 0]), inside(residual[0, 0]))
+    flow, *others = estimate(inputs["pictures"], inputs["motion"])
+    best = Guide(inside(flow[0]), *(inside(part[0, 0]) for part in others))
     results = (run.second if run.time > 1 else run.first, _picture(run, plain), _picture(run, best))
     return tuple(psnr_y(result, run.wanted, border=BORDER) for result in results)
 
@@ -143,5 +144,5 @@ def _picture(run: Made, guide: Guide) -> Plane:
     warper = Warper(*out.shape, is_enlarged=False)
     warper.follow(guide)
     warper.blend(run.first, run.second, out)
-    warper.add(guide.residual, out)
+    warper.finish(guide, out)
     return out

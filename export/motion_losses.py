@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import cv2
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from export.networks.motion import Motion
+from streamer.ops.motion import BLUR_SIGMA, BLUR_SIZE
 
 LEVELS = 4
 """Of the Laplacian pyramid; the coarsest is what is left at an eighth."""
@@ -50,7 +52,16 @@ def compose(made: Motion, first: Tensor, second: Tensor) -> Tensor:
     """The made picture (N, 1, H, W) from pictures four times as large as the network's grid."""
     flow, share = 4.0 * _enlarged(made.flow), _enlarged(made.mask)
     left, right = warp(first, flow[:, :2]), warp(second, flow[:, 2:])
-    return right + share * (left - right) + _enlarged(made.residual)
+    picture = right + share * (left - right)
+    soft = functional.conv2d(functional.pad(picture, (2, 2, 2, 2), mode="replicate"), _blur())
+    return picture + _enlarged(made.softness) * (soft - picture) + _enlarged(made.residual)
+
+
+@lru_cache(maxsize=1)
+def _blur() -> Tensor:
+    """The Gaussian of ``ops.motion``, (1, 1, 5, 5)."""
+    line = torch.from_numpy(cv2.getGaussianKernel(BLUR_SIZE, BLUR_SIGMA)).float()
+    return (line @ line.T)[None, None]
 
 
 def _enlarged(values: Tensor) -> Tensor:

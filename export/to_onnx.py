@@ -65,7 +65,7 @@ def _super_resolution_ports(recipe: Recipe) -> tuple[Specs, Specs]:
 
 
 def _motion_ports(recipe: Recipe) -> tuple[Specs, Specs]:
-    given = [("flow", 4), ("mask", 1), ("residual", 1)]
+    given = [("flow", 4), ("mask", 1), ("residual", 1), ("softness", 1)]
     if recipe.task == "prediction":
         given.append(("confidence", 1))
     return (

@@ -34,8 +34,11 @@ TEMPER = 128.0
 COST_WINDOW = 5
 """Mismatch is averaged over this many pixels of the motions' grid on each side."""
 
-HEADS = 8
-"""Two choices between motions, corrections of two flows (x, y each), the mask, the residual."""
+HEADS = 9
+"""Two choices between motions, corrections of two flows (x, y each), mask, residual, softness."""
+
+SOFT_START, SOFT_PULL = -5.0, 60.0
+"""How softness starts out: nothing where both pictures agree, half where they differ by 21 codes."""
 
 MISMATCHES = 3
 
@@ -55,6 +58,8 @@ class Motion(NamedTuple):
     """Share of picture 0 in the blend, 0..1."""
     residual: Tensor
     """Added to the blend, luma / 255, at most a quarter either way."""
+    softness: Tensor
+    """Share of the blurred blend, 0..1: where the motion is a guess, sharp detail is mostly wrong."""
     confidence: Tensor | None = None
     """0..1: near 1 where the result is right."""
 
@@ -83,7 +88,7 @@ class MotionNetwork(Network):
         self.surface = _convolution(middle, fine)
         self.fine_again = _convolution(fine, fine)
         # Small, so that it starts at the choice by mismatch and at the mean of both pictures.
-        self.tail = _convolution(fine, HEADS + has_confidence, gain=0.1)
+        self.tail = _convolution(fine, HEADS + has_confidence, gain=0.01)
 
     def forward(self, pictures: Tensor, motion: Tensor) -> Motion:
         mismatch = (pictures[:, 0::2] - pictures[:, 1::2]).abs()
@@ -115,10 +120,12 @@ class MotionNetwork(Network):
         flow = torch.cat([-time * common, (1.0 - time) * common], dim=1) + correction
         residual = LARGEST_RESIDUAL * torch.tanh(heads[:, 7:8])
         nearer = heads[:, 6:7] + TIME_PULL * (0.5 - time)
-        made = Motion(flow, torch.sigmoid(nearer), residual)
+        differs = moves * (backward + share * (forward - backward)) + (1.0 - moves) * standing
+        softness = torch.sigmoid(heads[:, 8:9] + SOFT_START + SOFT_PULL * differs)
+        made = Motion(flow, torch.sigmoid(nearer), residual, softness)
         if not self.has_confidence:
             return made
-        return made._replace(confidence=torch.sigmoid(heads[:, 8:9]))
+        return made._replace(confidence=torch.sigmoid(heads[:, 9:10]))
 
 
 def _told(motion: Tensor) -> Tensor:

@@ -20,6 +20,9 @@ from streamer.ops.motion import (
     padded,
 )
 
+GUIDING = ("flow", "mask", "residual", "softness")
+"""Outputs of a motion network that say how a frame is made."""
+
 
 class FrameMaker:
     """Makes frames between two or after them; belongs to one thread.
@@ -54,10 +57,10 @@ class FrameMaker:
         pictures, motion = self._inputs["pictures"][0], self._inputs["motion"][0]
         pack_motion(first, second, flows, time, pictures=pictures, motion=motion)
         self._engine.run(self._inputs, self._results)
-        flow, mask, residual = (
-            self._results[name][0, :, :rows, :columns] for name in ("flow", "mask", "residual")
+        flow, mask, residual, softness = (
+            self._results[name][0, :, :rows, :columns] for name in GUIDING
         )
-        return Guide(flow, mask[0], residual[0])
+        return Guide(flow, mask[0], residual[0], softness[0])
 
     def between(self, before: Planes, after: Planes, time: float) -> Planes:
         """The frame at ``time`` of the way from one to the other, 0..1, in new storage."""
@@ -81,7 +84,7 @@ class FrameMaker:
                 warper.follow(guide)
             warper.blend(one, other, out)
             if not made:
-                warper.add(guide.residual, out)
+                warper.finish(guide, out)
             made.append(out)
         return (made[0], made[1], made[2])
 

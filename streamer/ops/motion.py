@@ -47,6 +47,12 @@ class Guide:
     """(h, w): share of picture 0, 0..1."""
     residual: Floats
     """(h, w): added to luma, code values / 255."""
+    softness: Floats
+    """(h, w): share of the blurred luma, 0..1."""
+
+
+BLUR_SIZE, BLUR_SIGMA = 5, 1.0
+"""Pixels of the made picture: what is blurred where the motion is a guess."""
 
 
 class FlowEstimator:
@@ -170,7 +176,6 @@ class Warper:
         self._fit(1, 1)
         self._shares = np.empty((2, height, width), np.float32)
         self._looked_up = np.empty((2, height, width), np.uint8)
-        self._added = np.empty((height, width), np.float32)
 
     def follow(self, guide: Guide) -> None:
         """Takes the guide for the planes that come next."""
@@ -208,10 +213,17 @@ class Warper:
         one, other = self._looked_up
         cv2.blendLinear(one, other, self._shares[0], self._shares[1], dst=out)
 
-    def add(self, residual: Floats, out: Plane) -> None:
-        """Adds a (h, w) residual, code values / 255, to an (H, W) plane in place."""
-        _enlarge(residual * np.float32(255), self._added)
-        cv2.add(out, self._added, out, dtype=cv2.CV_8U)
+    def finish(self, guide: Guide, out: Plane) -> None:
+        """Softens a made (H, W) plane where it is a guess and adds the residual, in place."""
+        soft = self._looked_up[0]
+        cv2.GaussianBlur(
+            out, (BLUR_SIZE, BLUR_SIZE), BLUR_SIGMA, dst=soft, borderType=cv2.BORDER_REPLICATE
+        )
+        _enlarge(guide.softness, self._shares[0])
+        _enlarge(1.0 - guide.softness, self._shares[1])
+        cv2.blendLinear(soft, out, self._shares[0], self._shares[1], dst=out)
+        _enlarge(guide.residual * np.float32(255), self._shares[0])
+        cv2.add(out, self._shares[0], out, dtype=cv2.CV_8U)
 
     def _fit(self, rows: int, columns: int) -> None:
         """Storage for guides of this size: coordinates with a ring of one cell of the guide."""

@@ -17,6 +17,7 @@ from export.motion_losses import (
     warp,
 )
 from export.networks.motion import Motion
+from streamer.ops.motion import BLUR_SIGMA, BLUR_SIZE
 from tests.streamer.pictures import texture
 
 GRID = (24, 32)
@@ -32,10 +33,10 @@ def luma(*, height: int, width: int, moved: tuple[float, float] = (0.0, 0.0)) ->
     return torch.from_numpy(picture)[None, None].float() / 255
 
 
-def motion(*flow: float, mask: float = 1.0, residual: float = 0.0) -> Motion:
+def motion(*flow: float, mask: float = 1.0, residual: float = 0.0, softness: float = 0.0) -> Motion:
     values = torch.tensor(flow).reshape(1, 4, 1, 1).expand(1, 4, *GRID)
-    shape = (1, 1, *GRID)
-    return Motion(values.clone(), torch.full(shape, mask), torch.full(shape, residual))
+    rest = (torch.full((1, 1, *GRID), value) for value in (mask, residual, softness))
+    return Motion(values.clone(), *rest)
 
 
 def test_a_warp_is_opencvs_bilinear_look_up() -> None:
@@ -52,6 +53,20 @@ def test_a_warp_is_opencvs_bilinear_look_up() -> None:
     seen = warp(torch.from_numpy(picture)[None, None], flow)[0, 0].numpy()
     assert np.abs(expected - picture).max() > 0.5
     assert np.allclose(seen, expected, atol=1e-4)
+
+
+def test_softness_blurs_as_the_host_does() -> None:
+    height, width = 4 * GRID[0], 4 * GRID[1]
+    picture = luma(height=height, width=width)
+    soft = compose(motion(0.0, 0.0, 0.0, 0.0, softness=1.0), picture, picture)[0, 0].numpy()
+    expected = cv2.GaussianBlur(
+        picture[0, 0].numpy(),
+        (BLUR_SIZE, BLUR_SIZE),
+        BLUR_SIGMA,
+        borderType=cv2.BORDER_REPLICATE,
+    )
+    assert np.abs(soft - expected).max() < 1e-4
+    assert np.abs(soft - picture[0, 0].numpy()).max() > 0.02
 
 
 def test_a_warp_repeats_the_border() -> None:

@@ -153,7 +153,8 @@ def test_the_known_flow_makes_the_wanted_picture(recipe: MotionRecipe, make_run:
     mask = torch.ones_like(batch.known[:, :1])
     for share in (1.0, 0.0):
         told, still = (
-            Motion(flow, share * mask, 0 * mask) for flow in (batch.known, 0 * batch.known)
+            Motion(flow, share * mask, 0 * mask, 0 * mask)
+            for flow in (batch.known, 0 * batch.known)
         )
         errors = [
             (compose(made, batch.first, batch.second) - batch.wanted)[:, :, EDGE:-EDGE, EDGE:-EDGE]
@@ -189,7 +190,8 @@ def test_the_fused_network_gives_the_same(*, has_confidence: bool) -> None:
     with torch.no_grad():
         made, fused = network(pictures, motion), network.fused()(pictures, motion)
     names = {name for name, value in made._asdict().items() if value is not None}
-    assert names == {"flow", "mask", "residual", *(["confidence"] if has_confidence else [])}
+    expected = {"flow", "mask", "residual", "softness"}
+    assert names == expected | ({"confidence"} if has_confidence else set())
     for name in names:
         assert torch.equal(getattr(made, name), getattr(fused, name))
 
@@ -203,7 +205,7 @@ def test_an_untrained_network_follows_the_motion_it_is_told(
     network = build_network(recipe)
     with torch.no_grad():
         made = network(batch.pictures, batch.motion)
-        still = Motion(0 * made.flow, made.mask, 0 * made.residual)
+        still = made._replace(flow=0 * made.flow, residual=0 * made.residual)
         told, kept = (
             picture_loss(
                 compose(way, batch.first, batch.second) - batch.wanted, pyramid_weight=0.25

@@ -22,8 +22,8 @@ COSTS = {
     "sr_lite_x2_live": (45_688, 11_376),
     "sr_lite_x2_clean": (64_184, 15_984),
     "sr_medium_x2_clean": (179_304, 44_712),
-    "interpolation_lite": (489_224, 5_684),
-    "prediction_lite": (489_513, 5_702),
+    "interpolation_lite": (489_513, 5_702),
+    "prediction_lite": (489_802, 5_720),
 }
 """Parameters, and multiply-accumulates per pixel of the input picture."""
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from streamer.frame import Plane
 from streamer.ops.motion import (
+    BLUR_SIGMA,
+    BLUR_SIZE,
     MOTIONS,
     MULTIPLE,
     PICTURES,
@@ -101,6 +105,7 @@ def even_guide(*flows: Floats, share: float, size: tuple[int, int]) -> Guide:
         np.concatenate([everywhere(flow, height=height, width=width) for flow in flows]),
         np.full(size, share, np.float32),
         np.zeros(size, np.float32),
+        np.zeros(size, np.float32),
     )
 
 
@@ -176,14 +181,33 @@ def test_a_warper_takes_guides_of_several_sizes_one_after_another() -> None:
         assert np.array_equal(out, blended(first, second, guide))
 
 
+def finished(*, residual: Floats, softness: Floats) -> Plane:
+    out = at(0)
+    still = even_guide(0 * MOVED, 0 * MOVED, share=1.0, size=(HEIGHT // 4, WIDTH // 4))
+    guide = replace(still, residual=residual, softness=softness)
+    Warper(HEIGHT, WIDTH, is_enlarged=False).finish(guide, out)
+    return out
+
+
 def test_a_residual_is_added_in_code_values_and_stays_among_them() -> None:
     residual = np.full((HEIGHT // 4, WIDTH // 4), 10 / 255, np.float32)
     residual[:, WIDTH // 8 :] = -1.0
-    out = at(0)
-    Warper(HEIGHT, WIDTH, is_enlarged=False).add(residual, out)
+    out = finished(residual=residual, softness=np.zeros_like(residual))
     middle = WIDTH // 2
     assert np.array_equal(out[:, : middle - 8], at(0)[:, : middle - 8] + np.uint8(10))
     assert not out[:, middle + 8 :].any()
+
+
+def test_a_made_picture_is_blurred_where_it_is_a_guess_and_only_there() -> None:
+    softness = np.zeros((HEIGHT // 4, WIDTH // 4), np.float32)
+    softness[:, WIDTH // 8 :] = 1.0
+    out, middle = finished(residual=np.zeros_like(softness), softness=softness), WIDTH // 2
+    soft = cv2.GaussianBlur(
+        at(0), (BLUR_SIZE, BLUR_SIZE), BLUR_SIGMA, borderType=cv2.BORDER_REPLICATE
+    )
+    assert np.array_equal(out[:, : middle - 8], at(0)[:, : middle - 8])
+    assert np.array_equal(out[:, middle + 8 :], soft[:, middle + 8 :])
+    assert not np.array_equal(soft, at(0))
 
 
 @pytest.mark.parametrize("time", [0.5, 2.0])
@@ -205,7 +229,8 @@ def test_a_prediction_lands_where_the_motion_leads(flows: Flows) -> None:
     for motion in motions_at(flows, 2.0):
         share = np.ascontiguousarray(motion.transpose(2, 0, 1))
         for mask in (np.ones((HEIGHT, WIDTH), np.float32), np.zeros((HEIGHT, WIDTH), np.float32)):
-            guide = Guide(np.concatenate([-2 * share, -share]), mask, np.zeros_like(mask))
+            none = np.zeros_like(mask)
+            guide = Guide(np.concatenate([-2 * share, -share]), mask, none, none)
             out = blended(at(0), at(1), guide)
             assert psnr(out, at(2)) > 35
             assert psnr(out, at(1)) < 25
