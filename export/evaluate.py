@@ -44,10 +44,11 @@ KEPT = ("training", "lost_against_fp32_db", "cost")
 
 METHOD = (
     "Mean over frames of luma PSNR in dB on rounded 8-bit code values, peak 255, a border of "
-    "`scale` pixels cut. Held-out clips: area kernel, rounded, x264 veryfast zerolatency, frames "
-    "0, 4, 8, 11 of a 12-frame run. Stills: converted to limited-range BT.601 4:2:0, each plane "
-    "shrunk by the named antialiased kernel (bicubic: a = -0.5) and rounded; coded ones as a "
-    "single x264 veryfast zerolatency intra frame. bicubic, lanczos: OpenCV's enlargements."
+    "`scale` pixels cut. Held-out clips: area kernel (for clean networks bicubic), rounded, x264 "
+    "veryfast zerolatency, frames 0, 4, 8, 11 of a 12-frame run. Stills: converted to limited-range "
+    "BT.601 4:2:0, each plane shrunk by the named antialiased kernel (bicubic: a = -0.5) and "
+    "rounded; coded ones as a single x264 veryfast zerolatency intra frame. bicubic, lanczos: "
+    "OpenCV's enlargements."
 )
 
 Table = dict[str, dict[str, float]]

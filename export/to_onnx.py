@@ -157,7 +157,7 @@ def describe(
         precision="fp32",
         inputs=inputs,
         outputs=outputs,
-        multiple_of=2,
+        multiple_of=2 * MULTIPLE if recipe.task in MULTIPLES else 2,
         parameters=count_parameters(fused),
         macs_per_pixel=_macs_per_pixel(fused, inputs),
         recipe=recipe.as_dict(),
