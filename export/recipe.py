@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from export.data.motion_recipe import MotionDataRecipe
+from export.data.motion_recipe import MotionDataRecipe, check_range
 from streamer.errors import ConfigError
 
 Section = TypeVar("Section")
@@ -27,10 +27,10 @@ class NetworkRecipe:
     long_skip: bool = False
 
     def __post_init__(self) -> None:
-        _check("network.scale", self.scale, 1, 4)
-        _check("network.channels", self.channels, 1, 512)
-        _check("network.depth", self.depth, 1, 64)
-        _check("network.expansion", self.expansion, 1, 4096)
+        check_range("network.scale", self.scale, 1, 4)
+        check_range("network.channels", self.channels, 1, 512)
+        check_range("network.depth", self.depth, 1, 64)
+        check_range("network.expansion", self.expansion, 1, 4096)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +48,8 @@ class MotionNetworkRecipe:
                 f"network.channels is {list(self.channels)}, it must be three numbers"
             )
         for channels in self.channels:
-            _check("network.channels", channels, 1, 512)
-        _check("network.depth", self.depth, 1, 16)
+            check_range("network.channels", channels, 1, 512)
+        check_range("network.depth", self.depth, 1, 16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +75,17 @@ class DataRecipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _check("data.patch", self.patch, 16, 512)
+        check_range("data.patch", self.patch, 16, 512)
         if self.patch % 2:
             raise ConfigError(f"data.patch is {self.patch}, it must be even")
-        _check("data.passes", self.passes, 1, 100)
-        _check("data.segment_frames", self.segment_frames, 2, 64)
-        _check("data.sampled_frames", self.sampled_frames, 1, self.segment_frames)
-        _check("data.segments_per_clip", self.segments_per_clip, 1, 1000)
-        _check("data.patches_per_frame", self.patches_per_frame, 1, 1000)
-        _check("data.image_segments", self.image_segments, 0, 1000)
+        check_range("data.passes", self.passes, 1, 100)
+        check_range("data.segment_frames", self.segment_frames, 2, 64)
+        check_range("data.sampled_frames", self.sampled_frames, 1, self.segment_frames)
+        check_range("data.segments_per_clip", self.segments_per_clip, 1, 1000)
+        check_range("data.patches_per_frame", self.patches_per_frame, 1, 1000)
+        check_range("data.image_segments", self.image_segments, 0, 1000)
         for share in ("blur_share", "noise_share", "clean_share"):
-            _check(f"data.{share}", getattr(self, share), 0.0, 1.0)
+            check_range(f"data.{share}", getattr(self, share), 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,11 +103,11 @@ class TrainRecipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _check("train.iterations", self.iterations, 1, 10**9)
-        _check("train.batch", self.batch, 1, 4096)
-        _check("train.learning_rate", self.learning_rate, 0.0, 1.0)
-        _check("train.clip_norm", self.clip_norm, 0.0, 1e9)
-        _check("train.ema", self.ema, 0.0, 1.0)
+        check_range("train.iterations", self.iterations, 1, 10**9)
+        check_range("train.batch", self.batch, 1, 4096)
+        check_range("train.learning_rate", self.learning_rate, 0.0, 1.0)
+        check_range("train.clip_norm", self.clip_norm, 0.0, 1e9)
+        check_range("train.ema", self.ema, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,11 +140,11 @@ class MotionTrainRecipe(TrainRecipe):
     def __post_init__(self) -> None:
         # Named, because slots and super() without arguments do not go together.
         TrainRecipe.__post_init__(self)
-        _check("train.crop", self.crop, 64, 512)
+        check_range("train.crop", self.crop, 64, 512)
         if self.crop % 16:
             raise ConfigError(f"train.crop is {self.crop}, it must be a multiple of 16")
         for share in ("overlay_share", "scene_share", "rollout_share"):
-            _check(f"train.{share}", getattr(self, share), 0.0, 1.0)
+            check_range(f"train.{share}", getattr(self, share), 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,8 +277,3 @@ def _check_type(key: str, value: object, hint: object) -> None:
         if not isinstance(value, list | tuple) or not all(type(v) is kind for v in value):
             named = "names" if kind is str else "whole numbers"
             raise ConfigError(f"{key} is {value!r}, it must be a list of {named}")
-
-
-def _check(key: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"{key} is {value}, allowed is {low} to {high}")

@@ -36,18 +36,18 @@ class MotionDataRecipe:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _check("data.frames", self.frames, 3, 16)
-        _check("data.patch", self.patch, 16, 512)
+        check_range("data.frames", self.frames, 3, 16)
+        check_range("data.patch", self.patch, 16, 512)
         if self.patch % 2:
             raise ConfigError(f"data.patch is {self.patch}, it must be even")
-        _check("data.segments_per_clip", self.segments_per_clip, 1, 1000)
-        _check("data.segment_frames", self.segment_frames, self.frames, 250)
-        _check("data.items_per_segment", self.items_per_segment, 1, 1000)
-        _check("data.max_skip", self.max_skip, 1, 8)
-        _check("data.min_speed", self.min_speed, 0.0, 100.0)
-        _check("data.max_speed", self.max_speed, self.min_speed, 1000.0)
+        check_range("data.segments_per_clip", self.segments_per_clip, 1, 1000)
+        check_range("data.segment_frames", self.segment_frames, self.frames, 250)
+        check_range("data.items_per_segment", self.items_per_segment, 1, 1000)
+        check_range("data.max_skip", self.max_skip, 1, 8)
+        check_range("data.min_speed", self.min_speed, 0.0, 100.0)
+        check_range("data.max_speed", self.max_speed, self.min_speed, 1000.0)
         for share in ("still_share", "coded_share", "noise_share"):
-            _check(f"data.{share}", getattr(self, share), 0.0, 1.0)
+            check_range(f"data.{share}", getattr(self, share), 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +72,13 @@ class SceneRecipe:
     noise_share: float = 0.2
 
     def __post_init__(self) -> None:
-        _check("scenes.max_speed", self.max_speed, 0.0, 200.0)
-        _check("scenes.max_layers", self.max_layers, 1, 16)
+        check_range("scenes.max_speed", self.max_speed, 0.0, 200.0)
+        check_range("scenes.max_layers", self.max_layers, 1, 16)
         for name in ("still", "wobble", "blur", "flicker", "overlay", "coded", "noise"):
-            _check(f"scenes.{name}_share", getattr(self, f"{name}_share"), 0.0, 1.0)
+            check_range(f"scenes.{name}_share", getattr(self, f"{name}_share"), 0.0, 1.0)
 
 
-def _check(key: str, value: float, low: float, high: float) -> None:
+def check_range(key: str, value: float, low: float, high: float) -> None:
+    """Raises ``ConfigError`` naming the key unless the value is within both bounds."""
     if not low <= value <= high:
         raise ConfigError(f"{key} is {value}, allowed is {low} to {high}")

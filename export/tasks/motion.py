@@ -200,7 +200,7 @@ class MotionTask:
             flows = self._estimator.between(first, second)
             pack_motion(first, second, flows, triple.time, pictures=pictures[n], motion=motion[n])
             for end, small in enumerate((first, second)):
-                found = self._estimator.between(wanted, small).forward
+                found = self._estimator.to(wanted, small)
                 known[n, 2 * end : 2 * end + 2] = coarser(found).transpose(2, 0, 1)
         return Batch(
             pictures=torch.from_numpy(pictures),

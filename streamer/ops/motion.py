@@ -70,9 +70,14 @@ class FlowEstimator:
 
     def between(self, first: Plane, second: Plane) -> Flows:
         """Both flows of two (h, w) uint8 pictures; at least 16 pixels on each side."""
-        forward = self._search.calc(first, second, None)  # type: ignore[call-overload]
-        backward = self._search.calc(second, first, None)  # type: ignore[call-overload]
-        return Flows(forward, backward)
+        return Flows(self.to(first, second), self.to(second, first))
+
+    def to(self, start: Plane, end: Plane) -> Floats:
+        """From each pixel of one picture to its place in the other, (h, w, 2) pixels."""
+        return np.asarray(
+            self._search.calc(start, end, None),  # type: ignore[call-overload]
+            dtype=np.float32,
+        )
 
 
 def half(luma: Plane) -> Plane:
