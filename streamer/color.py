@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal
 
-from streamer.frame import Color
+from streamer.media import Color
 
 # Two code points stand for the one BT.601 matrix (625 and 525 lines); it is written as 6.
 MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020nc"}

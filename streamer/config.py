@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
+from urllib.parse import urlsplit
 
 from streamer.errors import ConfigError
+
+SourceKind = Literal["file", "device", "synthetic", "rtsp", "network", "whip"]
+SinkKind = Literal["webrtc", "rtsp", "push", "hls", "file", "y4m", "null"]
 
 SCALES = (1, 2, 3, 4)
 FILE_SUFFIXES: Mapping[str, str] = MappingProxyType(
@@ -18,11 +22,30 @@ FILE_SUFFIXES: Mapping[str, str] = MappingProxyType(
 )
 """What a file sink's ending says about its container, by libav's name."""
 
-SOURCE_HELP = "a file, an image sequence (frames/%04d.png), device:/dev/video0 or synthetic:"
-SINK_HELP = "webrtc:, out.mp4, out.mkv, out.ts, y4m:FILE, y4m:- or null:"
+SOURCE_SCHEMES: Mapping[str, SourceKind] = MappingProxyType(
+    {
+        "rtsp": "rtsp",
+        "rtsps": "rtsp",
+        "rtmp": "network",
+        "rtmps": "network",
+        "http": "network",
+        "https": "network",
+        "udp": "network",
+        "srt": "network",
+    }
+)
+"""What reads an address, by its scheme; no other scheme ever reaches a library."""
 
-SourceKind = Literal["file", "device", "synthetic"]
-SinkKind = Literal["webrtc", "file", "y4m", "null"]
+PUSH_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "srt")
+
+SOURCE_HELP = (
+    "rtsp://, rtmp://, http(s)://, udp:// or srt:// with an address, whip: (under serve), a file, "
+    "an image sequence (frames/%04d.png), device:/dev/video0 or synthetic:"
+)
+SINK_HELP = (
+    "webrtc:, rtsp: (served here), an address of rtsp:// rtmp:// udp:// or srt://, hls:DIR, "
+    "out.mp4, out.mkv, out.ts, y4m:FILE, y4m:- or null:"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +58,13 @@ class SinkSpec:
     @property
     def is_live(self) -> bool:
         """Whether somebody watches while it happens."""
-        return self.kind == "webrtc"
+        return self.kind in ("webrtc", "rtsp", "push", "hls")
 
     @property
     def label(self) -> str:
-        """How logs, metrics and reports call it."""
+        """How logs, metrics and reports call it; never a secret."""
+        if self.kind == "push":
+            return _place(self.target)
         return f"{self.kind}:{Path(self.target).name}" if self.target else self.kind
 
 
@@ -109,7 +134,10 @@ class StreamSettings:
         return not _is_live(self.source) and not any(s.is_live for s in self.sinks)
 
     def _check_targets(self) -> None:
-        targets = [s.target for s in self.sinks if s.target]
+        addresses = [s.target for s in self.sinks if s.kind == "push"]
+        if len(addresses) != len(set(addresses)):
+            raise ConfigError("two outputs have the same address; give each --to its own")
+        targets = [s.target for s in self.sinks if s.target and s.kind != "push"]
         if len(targets) != len({Path(target).resolve() for target in targets}):
             raise ConfigError("two outputs have the same name; give each --to its own file")
         for target in targets:
@@ -139,9 +167,14 @@ def source_kind(source: str) -> SourceKind:
         return "synthetic"
     if source.startswith("device:"):
         return "device"
+    if source == "whip:":
+        return "whip"
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", source)
     if scheme:
-        raise ConfigError(f"{scheme[1]}:// cannot be read by this version; use {SOURCE_HELP}")
+        kind = SOURCE_SCHEMES.get(scheme[1].lower())
+        if kind is None:
+            raise ConfigError(f"{scheme[1]}:// cannot be read; use {SOURCE_HELP}")
+        return kind
     if not source:
         raise ConfigError(f"the source is empty; use {SOURCE_HELP}")
     return "file"
@@ -151,8 +184,14 @@ def parse_sink(text: str) -> SinkSpec:
     """SINK as written on the command line; raises ``ConfigError`` for what is not one."""
     if text == "webrtc:":
         return SinkSpec(kind="webrtc")
+    if text == "rtsp:":
+        return SinkSpec(kind="rtsp")
     if text == "null:":
         return SinkSpec(kind="null")
+    if re.match(rf"({'|'.join(PUSH_SCHEMES)})://[^/]", text):
+        return SinkSpec(kind="push", target=text)
+    if text.startswith("hls:") and len(text) > 4:
+        return SinkSpec(kind="hls", target=text[4:])
     if text.startswith("y4m:") and len(text) > 4:
         return SinkSpec(kind="y4m", target=text[4:])
     if text.endswith(".y4m") and "://" not in text:
@@ -160,6 +199,13 @@ def parse_sink(text: str) -> SinkSpec:
     if Path(text).suffix.lower() in FILE_SUFFIXES and "://" not in text:
         return SinkSpec(kind="file", target=text)
     raise ConfigError(f"{redacted(text)!r} is no output; use {SINK_HELP}")
+
+
+def _place(url: str) -> str:
+    """Scheme, host and port: the path may hold a stream key, the rest a password."""
+    parts = urlsplit(url)
+    port = re.search(r":(\d+)$", parts.netloc)
+    return f"{parts.scheme}://{parts.hostname or ''}{port[0] if port else ''}"
 
 
 def redacted(text: str) -> str:

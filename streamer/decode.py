@@ -27,14 +27,10 @@ class Decoder:
     ) -> None:
         """With ``low_delay`` no frame waits for a later packet; only for input without B-frames."""
         self._video = video
+        self._low_delay = low_delay
         self._clock = clock
         self._metrics = metrics
-        self._context = video.codec_parameters.codec_context
-        # Frame threads hold back as many frames as there are threads; slice threads none.
-        self._context.thread_type = "SLICE" if low_delay else "AUTO"
-        self._context.copy_opaque = True
-        if low_delay:
-            self._context.flags |= av.codec.context.Flags.low_delay
+        self._context = _open(video, low_delay=low_delay)
         self._deinterlacer: _Deinterlacer | None = None
         self._arrived_ns = 0
         self._last_pts: int | None = None
@@ -45,6 +41,11 @@ class Decoder:
     def decode(self, packet: Packet) -> list[Frame]:
         """The frames that are ready after ``packet``; a damaged packet gives none and is counted."""
         began_ns = self._clock.now_ns()
+        if packet.video is not None:
+            # Another camera, or the same one after a break: nothing refers to what came before.
+            self._video = packet.video
+            self._context = _open(packet.video, low_delay=self._low_delay)
+            self._deinterlacer = None
         native = _native(packet)
         if native.is_corrupt:
             self.refused += 1
@@ -127,6 +128,22 @@ class Decoder:
         if not self._video.fps:
             return 0
         return round(1 / self._video.fps / self._video.time_base)
+
+
+def _open(video: VideoInfo, *, low_delay: bool) -> Any:
+    if video.codec_parameters is not None:
+        context = video.codec_parameters.codec_context
+    else:
+        context = av.CodecContext.create(video.codec, "r")
+        context.time_base = video.time_base
+        if video.extradata:
+            context.extradata = video.extradata
+    # Frame threads hold back as many frames as there are threads; slice threads none.
+    context.thread_type = "SLICE" if low_delay else "AUTO"
+    context.copy_opaque = True
+    if low_delay:
+        context.flags |= av.codec.context.Flags.low_delay
+    return context
 
 
 def _native(packet: Packet) -> av.Packet[Any]:

@@ -13,7 +13,8 @@ from streamer.clock import Clock
 from streamer.color import FULL, LIMITED, MATRIX_CODES, PRIMARIES_CODES, TRANSFER_CODES, UNSPECIFIED
 from streamer.config import EncodeSettings
 from streamer.errors import SinkError
-from streamer.frame import RTP_TIME_BASE, Color, Frame, Origin, Packet, Planes, rescale
+from streamer.frame import RTP_TIME_BASE, Frame, Origin, Packet, Planes, rescale
+from streamer.media import Color
 from streamer.metrics import Metrics
 
 BITS_PER_PIXEL = 0.2

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.media import Color, VideoInfo
+
 Plane: TypeAlias = NDArray[np.uint8]
 """One component, (rows, columns) uint8; rows may lie further apart than columns."""
 
@@ -30,21 +32,6 @@ class Origin(Enum):
     REPEATED = "repeated"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Color:
-    """How code values turn into light; names as FFmpeg writes them."""
-
-    matrix: str
-    range: Literal["limited", "full"] = "limited"
-    primaries: str = "unspecified"
-    transfer: str = "unspecified"
-
-    @classmethod
-    def untagged(cls, height: int) -> Color:
-        """The rule for input that states nothing: BT.601 below 720 lines, BT.709 from there."""
-        return cls(matrix="bt601" if height < 720 else "bt709")
-
-
 Payload: TypeAlias = Any
 """Encoded bytes: ``bytes``, or an ``av.Packet``, whose side data then survives."""
 
@@ -62,6 +49,8 @@ class Packet:
     duration: int = 0
     """In ticks; 0 where unknown."""
     stream: Literal["video", "audio"] = "video"
+    video: VideoInfo | None = None
+    """What the picture is from this packet on, where that differs from before or may differ."""
     follows_loss: bool = False
     """Something before it never arrived: what it refers to may be damaged."""
     origin: Origin = Origin.DECODED

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
-from streamer.frame import Color
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Color:
+    """How code values turn into light; names as FFmpeg writes them."""
+
+    matrix: str
+    range: Literal["limited", "full"] = "limited"
+    primaries: str = "unspecified"
+    transfer: str = "unspecified"
+
+    @classmethod
+    def untagged(cls, height: int) -> Color:
+        """The rule for input that states nothing: BT.601 below 720 lines, BT.709 from there."""
+        return cls(matrix="bt601" if height < 720 else "bt709")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +41,11 @@ class VideoInfo:
     is_live: bool = False
     notes: tuple[str, ...] = ()
     """What is changed on the way in, one sentence each, for the report."""
-    codec_parameters: Any = None
-    """What the decoder needs beside the packets; opaque outside ``decode`` and ``sinks``."""
+    extradata: bytes = field(default=b"", repr=False)
+    """The codec's own header, where it does not come with the packets."""
+    codec_parameters: Any = field(default=None, repr=False)
+    """A libav stream that describes it, where the input was opened in this process; opaque
+    outside ``decode`` and ``sinks``. Without one, ``codec`` and ``extradata`` say all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,4 +56,7 @@ class AudioInfo:
     rate_hz: int
     channels: int
     time_base: Fraction
+    extradata: bytes = field(default=b"", repr=False)
+    """The codec's own header (AudioSpecificConfig, OpusHead), where there is one."""
     codec_parameters: Any = field(default=None, repr=False)
+    """As in ``VideoInfo``."""

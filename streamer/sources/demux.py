@@ -12,10 +12,11 @@ import av.error
 import av.stream
 
 from streamer.clock import Clock
-from streamer.color import is_rgb, stated_color
+from streamer.color import stated_color
 from streamer.errors import SourceError, SourceLost
 from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
+from streamer.sources.elementary import picture_notes
 
 READ_TIMEOUT_S = 5.0
 
@@ -138,7 +139,13 @@ def _video_info(container: Any, name: str) -> VideoInfo:
         pix_fmt=codec.pix_fmt,
         frames=stream.frames or 0,
         duration_s=container.duration / 1_000_000 if container.duration else None,
-        notes=_notes(codec, color.matrix),
+        notes=picture_notes(
+            width=codec.width,
+            height=codec.height,
+            pix_fmt=codec.pix_fmt,
+            stated_matrix=codec.colorspace,
+            matrix=color.matrix,
+        ),
         codec_parameters=stream,
     )
 
@@ -147,20 +154,6 @@ def _films(container: Any) -> list[Any]:
     """Its video streams; the cover of a song is none."""
     cover = av.stream.Disposition.attached_pic
     return [stream for stream in container.streams.video if not stream.disposition & cover]
-
-
-def _notes(codec: Any, matrix: str) -> tuple[str, ...]:
-    notes = []
-    if codec.pix_fmt not in ("yuv420p", "yuvj420p"):
-        how = f" with the {matrix} matrix, limited range" if is_rgb(codec.pix_fmt) else ""
-        notes.append(f"{codec.pix_fmt} is converted to 8-bit 4:2:0{how}")
-    if codec.colorspace in (0, 2) and not is_rgb(codec.pix_fmt):
-        notes.append(f"the input states no colour matrix; {matrix} is taken for its height")
-    if codec.width % 2 or codec.height % 2:
-        notes.append(
-            f"{codec.width}x{codec.height} is cut to even sizes, as 4:2:0 video needs them"
-        )
-    return tuple(notes)
 
 
 def _audio_info(container: Any) -> AudioInfo | None:

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.frame import Color, Plane
+from streamer.frame import Plane
+from streamer.media import Color
 
 Planes: TypeAlias = tuple[Plane, Plane, Plane]
 Image: TypeAlias = NDArray[np.uint8]

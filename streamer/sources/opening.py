@@ -9,6 +9,8 @@ from streamer.config import SourceKind, source_kind
 from streamer.sources.base import Source
 from streamer.sources.device import DeviceSource
 from streamer.sources.file import FileSource
+from streamer.sources.network import NetworkSource
+from streamer.sources.rtsp import RtspSource
 from streamer.sources.synthetic import SyntheticSource
 
 
@@ -24,10 +26,20 @@ async def _synthetic(source: str, clock: Clock, *, paced: bool) -> Source:
     return await SyntheticSource.open(source, clock=clock)
 
 
+async def _rtsp(source: str, clock: Clock, *, paced: bool) -> Source:
+    return await RtspSource.open(source, clock=clock)
+
+
+async def _network(source: str, clock: Clock, *, paced: bool) -> Source:
+    return await NetworkSource.open(source, clock=clock)
+
+
 OPENERS: dict[SourceKind, Callable[..., Awaitable[Source]]] = {
     "file": _file,
     "device": _device,
     "synthetic": _synthetic,
+    "rtsp": _rtsp,
+    "network": _network,
 }
 
 

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 
 from streamer.clock import Clock
 from streamer.errors import ConfigError
-from streamer.frame import Color, Frame, Plane
-from streamer.media import AudioInfo, VideoInfo
+from streamer.frame import Frame, Plane
+from streamer.media import AudioInfo, Color, VideoInfo
 from streamer.sources import counter
 from streamer.sources.scene import Scene
 from streamer.worker import Worker

@@ -15,8 +15,9 @@ from benchmarks.quality import extras, methods
 from benchmarks.quality.published import interpolation_table, super_resolution_table
 from benchmarks.quality.upscaling import LanczosUpscaler, PlainUpscaler, ShippedUpscaler
 from streamer.enhance.super_resolution import SuperResolution
-from streamer.frame import Color, Frame
+from streamer.frame import Frame
 from streamer.infer.ort import OrtCpuEngine
+from streamer.media import Color
 from streamer.model import find_models
 from tests.benchmarks.drawn import panned, texture
 

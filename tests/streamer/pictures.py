@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from streamer.frame import Color, Frame, Plane, Planes
+from streamer.frame import Frame, Plane, Planes
+from streamer.media import Color
 
 
 def noise(*, width: int, height: int, seed: int = 1, padding: int = 0) -> Planes:

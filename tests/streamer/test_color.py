@@ -15,7 +15,7 @@ from streamer.color import (
     is_rgb,
     stated_color,
 )
-from streamer.frame import Color
+from streamer.media import Color
 
 RGB = 0
 """H.273's matrix code of RGB."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.frame import Color, Frame
+from streamer.frame import Frame
+from streamer.media import Color
 from tests.clips import Clips, ffmpeg, moving
 from tests.measure import as_planes, pictures_of, psnr
 from tests.programs import needs

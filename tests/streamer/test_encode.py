@@ -10,7 +10,8 @@ from streamer.clock import MonotonicClock
 from streamer.config import EncodeSettings
 from streamer.encode import Encoder, live_bitrate_bps
 from streamer.errors import SinkError
-from streamer.frame import Color, Frame, Packet
+from streamer.frame import Frame, Packet
+from streamer.media import Color
 from streamer.metrics import Metrics
 
 WIDTH, HEIGHT = 320, 192

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from streamer.clock import ManualClock
 from streamer.config import EncodeSettings
 from streamer.encode import Encoder
-from streamer.frame import RTP_TIME_BASE, Color, Frame, Packet
+from streamer.frame import RTP_TIME_BASE, Frame, Packet
+from streamer.media import Color
 from streamer.metrics import Metrics
 from tests.streamer.pictures import frame_of, noise
 

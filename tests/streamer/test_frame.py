@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.clock import ManualClock, MonotonicClock
-from streamer.frame import RTP_TIME_BASE, Color, Frame, Packet, rescale
+from streamer.frame import RTP_TIME_BASE, Frame, Packet, rescale
+from streamer.media import Color
 
 TICKS = st.integers(-(10**15), 10**15)
 BASES = st.fractions(min_value=Fraction(1, 10**7), max_value=1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import SinkError
-from streamer.frame import Color
+from streamer.media import Color
 from streamer.sinks.raw import Y4mSink
 from tests.streamer.pictures import frame_of, noise
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import SourceError
-from streamer.frame import Color
+from streamer.media import Color
 from tests.clips import Clips, h264, moving
 from tests.programs import needs
 from tests.streamer.decoding import opened

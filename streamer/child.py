@@ -1,0 +1,136 @@
+"""A child process and the messages on its pipes: a JSON head and bytes, nothing executable.
+
+libav holds the interpreter lock while it opens a network output, and it parses what strangers send;
+both belong into a process that can be killed. Secrets go through the pipe, never into an argument.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+_LENGTHS = struct.Struct(">II")
+MAX_HEAD_BYTES = 1 << 20
+MAX_PAYLOAD_BYTES = 1 << 26
+"""64 MiB: far above any access unit; a longer one is a broken child."""
+
+LAST_WORDS = 20
+"""Lines of a child's standard error that are kept for the message about its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """``head`` is what JSON can say, ``payload`` the bytes it is about."""
+
+    head: Mapping[str, Any]
+    payload: bytes = field(default=b"", repr=False)
+
+
+def as_bytes(message: Message) -> bytes:
+    """``message`` as it travels."""
+    head = json.dumps(message.head, separators=(",", ":")).encode()
+    return _LENGTHS.pack(len(head), len(message.payload)) + head + message.payload
+
+
+def read_message(stream: BinaryIO) -> Message | None:
+    """The next message of a blocking stream, in the child; ``None`` at its end."""
+    lengths = stream.read(_LENGTHS.size)
+    if len(lengths) < _LENGTHS.size:
+        return None
+    head_bytes, payload_bytes = _checked(lengths)
+    head, payload = stream.read(head_bytes), stream.read(payload_bytes)
+    if len(head) < head_bytes or len(payload) < payload_bytes:
+        return None
+    return Message(json.loads(head), payload)
+
+
+def write_message(stream: BinaryIO, message: Message) -> None:
+    """Send at once, from the child."""
+    stream.write(as_bytes(message))
+    stream.flush()
+
+
+class Child:
+    """A child that runs a module of ours; made by ``start``, ended by ``close``."""
+
+    def __init__(self, process: asyncio.subprocess.Process, module: str) -> None:
+        self._process = process
+        self._module = module
+        self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        self._listening = asyncio.create_task(self._listen(), name=f"stderr of {module}")
+
+    @classmethod
+    async def start(cls, module: str) -> Child:
+        """Run ``python -m module`` with pipes on all three streams."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            # Ctrl-C is for the parent, which finishes its children in order.
+            start_new_session=True,
+        )
+        return cls(process, module)
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it wrote to standard error. May hold secrets: redact before use."""
+        return "\n".join(self._last_words)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.returncode is None
+
+    async def send(self, message: Message) -> None:
+        """Hand over one message; waits while the child is behind. Raises ``OSError`` if it is gone."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(as_bytes(message))
+        await self._process.stdin.drain()
+
+    async def receive(self) -> Message | None:
+        """Its next message; ``None`` when it has ended or sent what is no message."""
+        assert self._process.stdout is not None
+        try:
+            lengths = await self._process.stdout.readexactly(_LENGTHS.size)
+            head_bytes, payload_bytes = _checked(lengths)
+            head = await self._process.stdout.readexactly(head_bytes)
+            payload = await self._process.stdout.readexactly(payload_bytes)
+            return Message(json.loads(head), payload)
+        except (asyncio.IncompleteReadError, ValueError):
+            return None
+
+    async def close(self, *, within_s: float = 0.0) -> int:
+        """Its exit code; it may finish by itself for ``within_s`` seconds, then it is killed."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), within_s)
+        except TimeoutError:
+            if self._process.returncode is None:
+                self._process.kill()
+        code = await self._process.wait()
+        await self._listening
+        return code
+
+    async def _listen(self) -> None:
+        assert self._process.stderr is not None
+        try:
+            while line := await self._process.stderr.readline():
+                self._last_words.append(line.decode(errors="replace").rstrip())
+        except ValueError:  # a line beyond the reader's limit
+            self._last_words.append("(a line too long to keep)")
+
+
+def _checked(lengths: bytes) -> tuple[int, int]:
+    head_bytes, payload_bytes = _LENGTHS.unpack(lengths)
+    if head_bytes > MAX_HEAD_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a message of {head_bytes} + {payload_bytes} bytes is no message")
+    return head_bytes, payload_bytes

@@ -1,0 +1,1 @@
+"""The RTSP protocol as both sides speak it: messages, authentication, session descriptions."""

@@ -1,0 +1,78 @@
+"""What a bare codec stream shows, found by decoding its first keyframe."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.error
+
+from streamer.color import is_rgb, stated_color
+from streamer.media import VideoInfo
+
+
+def describe_video(
+    codec: str,
+    keyframe: bytes,
+    *,
+    extradata: bytes = b"",
+    fps: Fraction | None = None,
+    time_base: Fraction,
+) -> VideoInfo | None:
+    """The picture in ``keyframe``, by libav's name of its codec; ``None`` if it does not decode.
+
+    Takes a decode's time, some milliseconds, on the calling thread.
+    """
+    context: Any = av.CodecContext.create(codec, "r")
+    if extradata:
+        context.extradata = extradata
+    try:
+        pictures = [*context.decode(av.Packet(keyframe)), *context.decode(None)]
+    except av.error.FFmpegError:
+        return None
+    if not pictures:
+        return None
+    first = pictures[0]
+    color = stated_color(
+        matrix=first.colorspace,
+        color_range=first.color_range,
+        primaries=first.color_primaries,
+        transfer=first.color_trc,
+        pix_fmt=first.format.name,
+        height=first.height,
+    )
+    return VideoInfo(
+        codec=codec,
+        width=first.width,
+        height=first.height,
+        fps=fps,
+        time_base=time_base,
+        color=color,
+        sample_aspect=Fraction(context.sample_aspect_ratio or 1) or Fraction(1),
+        pix_fmt=first.format.name,
+        is_live=True,
+        notes=picture_notes(
+            width=first.width,
+            height=first.height,
+            pix_fmt=first.format.name,
+            stated_matrix=first.colorspace,
+            matrix=color.matrix,
+        ),
+        extradata=extradata,
+    )
+
+
+def picture_notes(
+    *, width: int, height: int, pix_fmt: str, stated_matrix: int, matrix: str
+) -> tuple[str, ...]:
+    """What is changed on the way in, one sentence each; ``stated_matrix`` is H.273's code."""
+    notes = []
+    if pix_fmt not in ("yuv420p", "yuvj420p"):
+        how = f" with the {matrix} matrix, limited range" if is_rgb(pix_fmt) else ""
+        notes.append(f"{pix_fmt} is converted to 8-bit 4:2:0{how}")
+    if stated_matrix in (0, 2) and not is_rgb(pix_fmt):
+        notes.append(f"the input states no colour matrix; {matrix} is taken for its height")
+    if width % 2 or height % 2:
+        notes.append(f"{width}x{height} is cut to even sizes, as 4:2:0 video needs them")
+    return tuple(notes)
