@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
@@ -18,6 +19,10 @@ class Overflow(Enum):
     WAIT = "wait"
     DROP_OLDEST = "drop_oldest"
     SKIP_TO_KEYFRAME = "skip_to_keyframe"
+
+
+class LinkEnded(Exception):
+    """A link was closed and everything in it was read."""
 
 
 @dataclass(slots=True)
@@ -87,15 +92,22 @@ class Link(Generic[T]):
             self._closed = True
             self._changed.notify_all()
 
+    async def get(self) -> T:
+        """The next item. Raises ``LinkEnded`` when it is closed and empty.
+
+        Nothing is lost where the wait is cancelled, by a timeout for example.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._items or self._closed)
+            if not self._items:
+                raise LinkEnded
+            self._changed.notify_all()
+            return self._items.popleft()
+
     async def __aiter__(self) -> AsyncIterator[T]:
-        while True:
-            async with self._changed:
-                await self._changed.wait_for(lambda: self._items or self._closed)
-                if not self._items:
-                    return
-                item = self._items.popleft()
-                self._changed.notify_all()
-            yield item
+        with suppress(LinkEnded):
+            while True:
+                yield await self.get()
 
     def _make_room(self, item: T) -> bool:
         """Whether ``item`` may enter, after the overflow rule has been applied."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from streamer.link import Link, LinkStats, Overflow
+from streamer.link import Link, LinkEnded, LinkStats, Overflow
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -132,3 +132,20 @@ def test_a_link_that_makes_no_sense_is_refused() -> None:
         Link("frames", capacity=0, overflow=Overflow.WAIT)
     with pytest.raises(ValueError, match="needs is_keyframe"):
         Link("packets", capacity=1, overflow=Overflow.SKIP_TO_KEYFRAME)
+
+
+def test_a_wait_that_was_given_up_loses_nothing() -> None:
+    async def run() -> list[int]:
+        link: Link[int] = Link("test", capacity=4, overflow=Overflow.WAIT)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await link.get()
+        await link.put(1)
+        await link.put(2)
+        await link.close()
+        taken = [await link.get(), await link.get()]
+        with pytest.raises(LinkEnded):
+            await link.get()
+        return taken
+
+    assert asyncio.run(run()) == [1, 2]
