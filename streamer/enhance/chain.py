@@ -28,6 +28,10 @@ class Chain:
         """The networks that upscale, best first, for reports."""
         return tuple(self._super_resolution.engines.values())
 
+    def limit(self, tier: str) -> None:
+        """Take ``tier`` at best from now on. Raises ``ConfigError`` for one there is not."""
+        self._ladder.limit(tier)
+
     def process(
         self, frame: Frame, *, deadline_ns: int | None, with_comparison: bool
     ) -> list[Frame]:
@@ -39,9 +43,10 @@ class Chain:
         )
         ended_ns = self._clock.now_ns()
         cost_ms = (ended_ns - began_ns) / 1e6
-        tier.costs.add(cost_ms)
+        if enhanced.tier == tier.name:
+            tier.costs.add(cost_ms)
         self._metrics.time("super_resolve", cost_ms)
-        self._metrics.count(f"tier.{tier.name}")
+        self._metrics.count(f"tier.{enhanced.tier}")
         return [enhanced.stamped("enhanced", ended_ns)]
 
     def close(self) -> None:

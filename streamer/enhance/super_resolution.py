@@ -19,15 +19,21 @@ PLAIN = "plain"
 
 
 class SuperResolution:
-    """Upscales by its engines' factor; called from one thread only."""
+    """Upscales by its engines' factor; called from one thread only.
+
+    The output keeps the size of its first picture. A camera may change its own (WebRTC does so
+    all the time): the upscaled picture is fitted then, and one that is large enough already is
+    only made smaller.
+    """
 
     def __init__(self, engines: Sequence[Engine]) -> None:
         """``engines`` run from best to cheapest; each is a tier named after its network."""
         self.engines = {engine.manifest.variant: engine for engine in engines}
         self.scale = engines[0].manifest.scale
         self._size = (0, 0)
+        self._output = (0, 0)
         self._pool = PicturePool(0, 0)
-        self._tall_pool = PicturePool(0, 0)
+        self._output_pool = self._tall_pool = self._pool
         self._packed: NDArray[np.float32] = np.empty(0, np.float32)
         self._residuals: dict[str, NDArray[Any]] = {}
 
@@ -40,16 +46,15 @@ class SuperResolution:
         """The frame at ``scale`` times its size; the same moment, the same colour."""
         if (frame.width, frame.height) != self._size:
             self._resize(frame.width, frame.height)
+        if (self._pool.width, self._pool.height) != self._output:
+            return self._fitted(frame, tier=tier, with_comparison=with_comparison)
         comparison = self._tall_pool.lease() if with_comparison else None
         planes = _half(comparison, upper=True) if comparison else self._pool.lease()
         host.upscale(frame.planes, planes)
         if comparison:
             host.copy(planes, _half(comparison, upper=False))
         if tier != PLAIN:
-            host.pack(frame.planes, self._packed)
-            residual = self._residuals[tier]
-            self.engines[tier].run({"packed": self._packed}, {"residual": residual})
-            host.add_residual(planes, residual, planes)
+            self._add_residual(frame.planes, planes, tier)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
 
     def warm_up(self, width: int, height: int) -> None:
@@ -57,6 +62,29 @@ class SuperResolution:
         self._resize(width, height)
         for tier, engine in self.engines.items():
             engine.run({"packed": self._packed}, {"residual": self._residuals[tier]})
+
+    def _fitted(self, frame: Frame, *, tier: str, with_comparison: bool) -> Frame:
+        """As ``process``, for a picture of another size than the first one."""
+        black = 0 if frame.color.range == "full" else 16
+        comparison = self._tall_pool.lease() if with_comparison else None
+        planes = _half(comparison, upper=True) if comparison else self._output_pool.lease()
+        if frame.width >= self._output[0] and frame.height >= self._output[1]:
+            upscaled, tier = frame.planes, PLAIN
+        else:
+            upscaled = self._pool.lease()
+            host.upscale(frame.planes, upscaled)
+        if comparison:
+            host.fit(upscaled, _half(comparison, upper=False), black=black)
+        if tier != PLAIN:
+            self._add_residual(frame.planes, upscaled, tier)
+        host.fit(upscaled, planes, black=black)
+        return replace(frame, planes=planes, comparison=comparison, tier=tier)
+
+    def _add_residual(self, small: Planes, base: Planes, tier: str) -> None:
+        host.pack(small, self._packed)
+        residual = self._residuals[tier]
+        self.engines[tier].run({"packed": self._packed}, {"residual": residual})
+        host.add_residual(base, residual, base)
 
     def close(self) -> None:
         for engine in self.engines.values():
@@ -66,7 +94,10 @@ class SuperResolution:
         half = (height // 2, width // 2)
         self._size = (width, height)
         self._pool = PicturePool(width * self.scale, height * self.scale)
-        self._tall_pool = PicturePool(width * self.scale, 2 * height * self.scale)
+        if self._output == (0, 0):
+            self._output = (width * self.scale, height * self.scale)
+            self._output_pool = self._pool
+            self._tall_pool = PicturePool(self._output[0], 2 * self._output[1])
         self._packed = np.zeros((1, 6, *half), np.float32)
         shape = (1, 6 * self.scale**2, *half)
         self._residuals = {

@@ -30,6 +30,28 @@ def upscale(planes: Planes, out: Planes) -> None:
             cv2.resize(plane, size, dst=target, interpolation=cv2.INTER_CUBIC)
 
 
+def fit(planes: Planes, out: Planes, *, black: int) -> None:
+    """The whole picture at another size, centred; where its shape differs, between black bars.
+
+    ``black`` is the luma code of black: 16, or 0 in full range. Areas are averaged when it
+    shrinks, bicubic otherwise.
+    """
+    height, width = planes[0].shape
+    space_height, space_width = out[0].shape
+    ratio = min(space_height / height, space_width / width)
+    inner_height = min(space_height, 2 * round(height * ratio / 2))
+    inner_width = min(space_width, 2 * round(width * ratio / 2))
+    top, left = (space_height - inner_height) // 4 * 2, (space_width - inner_width) // 4 * 2
+    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC
+    for plane, target, step, empty in zip(planes, out, (1, 2, 2), (black, 128, 128), strict=True):
+        rows = slice(top // step, (top + inner_height) // step)
+        columns = slice(left // step, (left + inner_width) // step)
+        if (inner_height, inner_width) != (space_height, space_width):
+            target[:] = empty
+        inner = target[rows, columns]
+        cv2.resize(plane, (inner.shape[1], inner.shape[0]), dst=inner, interpolation=how)
+
+
 def copy(planes: Planes, out: Planes) -> None:
     """The same picture in other memory."""
     for plane, target in zip(planes, out, strict=True):

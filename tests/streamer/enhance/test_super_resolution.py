@@ -20,6 +20,11 @@ def same(ours: Planes, theirs: Planes) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+def half(tall: Planes, *, upper: bool) -> Planes:
+    y, u, v = (plane[: len(plane) // 2] if upper else plane[len(plane) // 2 :] for plane in tall)
+    return y, u, v
+
+
 def plain(planes: Planes, scale: int) -> Planes:
     height, width = planes[0].shape
     out = empty(width=width * scale, height=height * scale)
@@ -92,18 +97,6 @@ def test_the_comparison_is_the_picture_above_its_plain_upscale(
     assert all(np.shares_memory(a, b) for a, b in zip(enhanced.planes, upper, strict=True))
 
 
-def test_a_new_size_in_the_middle_of_a_stream_is_taken_up(network: SuperResolution) -> None:
-    for width, height in ((32, 18), (20, 30), (20, 30), (32, 18)):
-        planes = noise(width=width, height=height)
-        for with_comparison in (False, True):
-            enhanced = network.process(
-                frame_of(planes), tier="plain", with_comparison=with_comparison
-            )
-            assert (enhanced.width, enhanced.height) == (2 * width, 2 * height)
-            assert same(enhanced.planes, plain(planes, 2))
-        network.process(frame_of(planes), tier="tiny", with_comparison=False)
-
-
 def test_a_picture_that_is_kept_is_not_written_over(network: SuperResolution) -> None:
     first = network.process(
         frame_of(noise(width=32, height=18)), tier="tiny", with_comparison=False
@@ -134,3 +127,35 @@ def test_each_tier_is_its_own_network(tmp_path: Path) -> None:
         for tier in (PLAIN, "nano", "lite")
     )
     assert np.abs(lite - bare).mean() > np.abs(nano - bare).mean() > 0
+
+
+def test_the_output_keeps_its_first_size_when_the_camera_changes_its_own(
+    network: SuperResolution,
+) -> None:
+    network.process(
+        frame_of(noise(width=32, height=18)), tier=network.tiers[0], with_comparison=False
+    )
+    for width, height in ((24, 14), (40, 22), (18, 32), (32, 18)):
+        enhanced = network.process(
+            frame_of(noise(width=width, height=height)),
+            tier=network.tiers[0],
+            with_comparison=True,
+        )
+        assert (enhanced.width, enhanced.height) == (64, 36)
+        assert enhanced.tier == network.tiers[0]
+        assert enhanced.comparison is not None
+        assert enhanced.comparison[0].shape == (72, 64)
+        # The upper half is the enhanced picture, the lower half was not touched by the network.
+        assert same(enhanced.planes, half(enhanced.comparison, upper=True))
+        assert not same(enhanced.planes, half(enhanced.comparison, upper=False))
+
+
+def test_a_picture_as_large_as_the_output_is_only_made_smaller(network: SuperResolution) -> None:
+    network.process(
+        frame_of(noise(width=32, height=18)), tier=network.tiers[0], with_comparison=False
+    )
+    large = noise(width=128, height=72)
+    enhanced = network.process(frame_of(large), tier=network.tiers[0], with_comparison=False)
+    assert enhanced.tier == PLAIN
+    blocks = large[0].reshape(36, 2, 64, 2).mean(axis=(1, 3))
+    assert np.abs(enhanced.planes[0] - blocks).max() <= 1
