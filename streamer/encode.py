@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -34,8 +34,8 @@ class _Pending:
 class Encoder:
     """One rendition's encoder; opened by its first frame, reopened when the size changes.
 
-    Called from one thread, except ``request_keyframe`` and ``set_target_bitrate``, which only
-    leave a note for the next frame.
+    Called from one thread, except ``request_keyframe``, ``set_target_bitrate`` and ``set_bitrate``,
+    which only leave a note for the next frame.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Encoder:
         self._last_pts: int | None = None
         self._wants_keyframe = False
         self._target_bps: int | None = None
+        self._is_outdated = False
 
     def request_keyframe(self) -> None:
         """The next frame is coded without reference to any other."""
@@ -69,6 +70,11 @@ class Encoder:
     def set_target_bitrate(self, bits_per_second: int) -> None:
         """From the next frame on; never above what the encoder was opened with."""
         self._target_bps = bits_per_second
+
+    def set_bitrate(self, kbps: int) -> None:
+        """From the next frame on, which is a keyframe: libx264 cannot raise its ceiling as it runs."""
+        self._settings = replace(self._settings, bitrate_kbps=kbps)
+        self._is_outdated = True
 
     def encode(self, frame: Frame, planes: Planes) -> list[Packet]:
         """Packets that are ready; live that is the frame's own. Raises ``SinkError``.
@@ -79,7 +85,8 @@ class Encoder:
         began_ns = self._clock.now_ns()
         packets = []
         shape = (planes[0].shape[1], planes[0].shape[0], frame.color, frame.sample_aspect)
-        if shape != self._shape:
+        if shape != self._shape or self._is_outdated:
+            self._is_outdated = False
             packets += self.flush()
             self._open(frame, planes)
             self._shape = shape

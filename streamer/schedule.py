@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamer.clock import Clock
+from streamer.errors import ConfigError
 from streamer.metrics import percentile
 
 COST_WINDOW_NS = 3_000_000_000
@@ -56,13 +57,22 @@ class TierLadder:
     def __init__(self, names: Sequence[str], clock: Clock) -> None:
         """``names`` run from best to cheapest; the last one always fits."""
         self.tiers = tuple(Tier(name, Costs(clock)) for name in names)
+        self._best = 0
         self._clock = clock
+
+    def limit(self, name: str) -> None:
+        """Take ``name`` at best from now on. Raises ``ConfigError`` for a tier there is not."""
+        names = [tier.name for tier in self.tiers]
+        if name not in names:
+            raise ConfigError(f"there is no tier {name!r}; this stream has {', '.join(names)}")
+        self._best = names.index(name)
 
     def choose(self, deadline_ns: int | None) -> Tier:
         """The tier for a frame that must be enhanced by ``deadline_ns``; the best without one."""
+        tiers = self.tiers[self._best :]
         if deadline_ns is None:
-            return self.tiers[0]
+            return tiers[0]
         left_ms = (deadline_ns - self._clock.now_ns()) / 1e6
         if left_ms <= 0:
-            return self.tiers[-1]
-        return next((tier for tier in self.tiers if tier.costs.p95_ms() <= left_ms), self.tiers[-1])
+            return tiers[-1]
+        return next((tier for tier in tiers if tier.costs.p95_ms() <= left_ms), tiers[-1])

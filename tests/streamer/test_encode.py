@@ -89,6 +89,18 @@ def test_the_bitrate_follows_its_target_while_running_and_never_exceeds_the_ceil
     assert size_bytes(packets[75:]) * 8 / 2.5 / 1000 < 4600
 
 
+def test_a_new_bitrate_goes_above_the_first_ceiling_from_a_keyframe_on() -> None:
+    live = encoder(is_live=True, bitrate_kbps=300)
+    before, after = [], []
+    for number, frame in enumerate(frames(120)):
+        if number == 60:
+            live.set_bitrate(3000)
+        (before if number < 60 else after).extend(live.encode(frame, frame.planes))
+    assert after[0].is_keyframe
+    assert [packet.pts for packet in after] == [3000 * number for number in range(60, 120)]
+    assert size_bytes(after) > 4 * size_bytes(before)
+
+
 def test_a_file_keeps_ticks_that_ninety_kilohertz_would_round() -> None:
     rate = Fraction(24_000, 1001)
     offline = encoder(is_live=False, fps=rate)

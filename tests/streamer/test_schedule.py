@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from streamer.clock import ManualClock
+from streamer.errors import ConfigError
 from streamer.schedule import COST_WINDOW_NS, TierLadder
 
 MS = 1_000_000
@@ -97,3 +100,19 @@ def test_one_slow_frame_in_a_hundred_does_not_cost_the_tier() -> None:
     for number in range(90):
         tiers.tiers[0].costs.add(300.0 if number == 50 else 10.0)
     assert tiers.choose(clock.now_ns() + 20 * MS).name == "lite"
+
+
+def test_a_limited_ladder_takes_no_better_tier() -> None:
+    ladder = TierLadder(("full", "lite", "plain"), ManualClock())
+    ladder.limit("lite")
+    assert ladder.choose(None).name == "lite"
+    assert ladder.choose(1_000_000_000).name == "lite"
+    ladder.limit("full")
+    assert ladder.choose(None).name == "full"
+
+
+def test_a_tier_that_is_not_on_the_ladder_is_refused_with_those_that_are() -> None:
+    ladder = TierLadder(("lite", "plain"), ManualClock())
+    with pytest.raises(ConfigError, match="no tier 'full'; this stream has lite, plain"):
+        ladder.limit("full")
+    assert ladder.choose(None).name == "lite"
