@@ -94,6 +94,16 @@ class EncodeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What may change while a stream runs; ``None`` leaves it as it is."""
+
+    budget_ms: float | None = None
+    bitrate_kbps: int | None = None
+    tier: str | None = None
+    """The best step of the ladder that may be taken, by name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSettings:
     """One stream: what comes in, what is done, where it goes."""
 
@@ -208,6 +218,15 @@ def _place(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port[0] if port else ''}"
 
 
+SECRET_KEYS = "token|pass(word|phrase|wd)?|pwd|key|secret|auth|sig(nature)?|streamid"
+
+
 def redacted(text: str) -> str:
-    """``text`` with the user and password of any URL in it replaced by stars."""
-    return re.sub(r"(?<=://)[^\s/]*@", "***@", text)
+    """``text`` without the secrets of any URL in it: user and password, the values of telling
+    query keys, and what follows the application in RTMP, which is the stream's key.
+
+    A password may hold ``@`` and ``/``, so it rather hides too much than too little.
+    """
+    text = re.sub(r"(?<=://)\S*@", "***@", text)
+    text = re.sub(rf"(?i)([?&]({SECRET_KEYS})=)[^&\s'\"]*", r"\1***", text)
+    return re.sub(r"(?i)(rtmps?://[^/\s]+/[^/\s]+/)[^\s'\"?;,)]+", r"\1***", text)
