@@ -16,6 +16,9 @@ from streamer.frame import Frame, Packet, Plane, Planes
 from streamer.media import VideoInfo
 from streamer.metrics import Metrics
 
+MAX_PIXELS = 8192 * 4608
+"""Of one picture that a stranger sends: 8K and a little."""
+
 _NATIVE = ("yuv420p", "yuvj420p")
 
 
@@ -135,7 +138,8 @@ def _open(video: VideoInfo, *, low_delay: bool) -> Any:
         context = video.codec_parameters.codec_context
     else:
         context = av.CodecContext.create(video.codec, "r")
-        context.time_base = video.time_base
+        # A parameter set may announce any size; the memory for it is taken before a pixel comes.
+        context.options = {"max_pixels": str(MAX_PIXELS)}
         if video.extradata:
             context.extradata = video.extradata
     # Frame threads hold back as many frames as there are threads; slice threads none.

@@ -1,0 +1,85 @@
+"""A live source that comes back, perhaps as another one: the decoder follows its packets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+
+from streamer.clock import MonotonicClock
+from streamer.decode import Decoder
+from streamer.frame import RTP_TIME_BASE, Packet
+from streamer.media import VideoInfo
+from streamer.metrics import Metrics
+from streamer.sources.elementary import describe_video
+
+
+def coded(codec: str, *, width: int, height: int, frames: int, first_pts: int) -> Iterator[Packet]:
+    """What a camera sends: a keyframe and what refers to it, its headers in band."""
+    context: Any = av.CodecContext.create(codec, "w")
+    context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+    context.time_base = Fraction(1, 30)
+    context.options = (
+        {"tune": "zerolatency", "preset": "ultrafast"}
+        if codec == "libx264"
+        else {"deadline": "realtime", "lag-in-frames": "0"}
+    )
+    random = np.random.default_rng(1)
+    for number in range(frames):
+        luma = random.integers(16, 235, (height * 3 // 2, width), np.uint8)
+        picture = av.VideoFrame.from_ndarray(luma, format="yuv420p")
+        picture.pts = number
+        for native in context.encode(picture):
+            assert native.pts is not None
+            pts = first_pts + native.pts * 3000
+            yield Packet(
+                payload=bytes(native),
+                pts=pts,
+                dts=pts,
+                time_base=RTP_TIME_BASE,
+                arrived_ns=pts,
+                is_keyframe=native.is_keyframe,
+            )
+
+
+def described(codec: str, keyframe: Packet) -> VideoInfo:
+    video = describe_video(codec, bytes(keyframe.payload), time_base=RTP_TIME_BASE)
+    assert video is not None
+    return video
+
+
+def test_a_bare_stream_is_described_by_its_first_keyframe() -> None:
+    first = next(coded("libx264", width=320, height=180, frames=1, first_pts=0))
+    video = described("h264", first)
+    assert (video.codec, video.width, video.height) == ("h264", 320, 180)
+    assert video.pix_fmt == "yuv420p"
+    assert video.is_live
+    assert describe_video("h264", b"\0\0\0\1\x65garbage", time_base=RTP_TIME_BASE) is None
+
+
+def test_another_codec_and_size_after_a_break_are_decoded_from_their_first_packet_on() -> None:
+    before = list(coded("libx264", width=320, height=180, frames=5, first_pts=0))
+    after = list(coded("libvpx", width=160, height=90, frames=5, first_pts=90_000))
+    after[0] = replace(after[0], video=described("vp8", after[0]), follows_loss=True)
+    decoder = Decoder(
+        described("h264", before[0]), low_delay=True, clock=MonotonicClock(), metrics=Metrics()
+    )
+    frames = [frame for packet in (*before, *after) for frame in decoder.decode(packet)]
+    assert [frame.width for frame in frames] == [320] * 5 + [160] * 5
+    assert [frame.pts for frame in frames] == [packet.pts for packet in (*before, *after)]
+    assert decoder.refused == 0
+
+
+def test_a_picture_larger_than_any_camera_gives_is_refused_before_its_memory_is_taken() -> None:
+    huge = next(coded("libvpx", width=16_000, height=2_400, frames=1, first_pts=0))
+    small = next(coded("libvpx", width=160, height=90, frames=1, first_pts=0))
+    decoder = Decoder(
+        described("vp8", small), low_delay=True, clock=MonotonicClock(), metrics=Metrics()
+    )
+    assert decoder.decode(huge) == []
+    assert decoder.refused == 1
+    assert len(decoder.decode(small)) == 1
