@@ -1,0 +1,108 @@
+"""What is shown while nothing comes: the last picture again, then the last picture as a slate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from streamer.clock import Clock
+from streamer.frame import Frame, Origin, Plane, Planes, rescale
+
+HOLD_AFTER_S = 1.0
+"""Silence from here on is a break: frames that come later than this would not be shown anyway."""
+
+SLATE_AFTER_S = 3.0
+EVERY_S = 0.2
+"""Often enough for players to stay connected and for a keyframe to be asked for."""
+
+TEXT = "NO SIGNAL"
+DIMMED = 0.35
+
+
+class Hold:
+    """Makes frames for the times at which the source gives none.
+
+    Their media time goes on by the clock from the last real frame's, as that of a source does which
+    comes back, so that the output never runs backwards. Called from one thread at a time.
+    """
+
+    def __init__(self, clock: Clock, *, fps: Fraction | None) -> None:
+        self._clock = clock
+        # A camera with one picture in two seconds is not silent between them.
+        self._after_s = max(HOLD_AFTER_S, 3 / float(fps)) if fps else HOLD_AFTER_S
+        self._last: Frame | None = None
+        self._shown_ns = 0
+        self._slate: tuple[Planes, Planes | None] | None = None
+
+    def shown(self, frame: Frame) -> None:
+        """A real frame was shown just now."""
+        self._last = frame
+        self._shown_ns = self._clock.now_ns()
+        self._slate = None
+
+    @property
+    def wait_s(self) -> float:
+        """How long to wait for a real frame before ``make`` is to be called."""
+        if self._last is None:
+            return EVERY_S
+        silent_s = (self._clock.now_ns() - self._shown_ns) / 1e9
+        return EVERY_S if silent_s >= self._after_s else self._after_s - silent_s
+
+    def make(self) -> Frame | None:
+        """A frame for now; ``None`` while there is nothing to hold, or no need to."""
+        if self._last is None:
+            return None
+        silent_ns = self._clock.now_ns() - self._shown_ns
+        if silent_ns < self._after_s * 1e9:
+            return None
+        last = self._last
+        elapsed = rescale(silent_ns, Fraction(1, 1_000_000_000), last.time_base)
+        planes, comparison = last.planes, last.comparison
+        if silent_ns >= (self._after_s - HOLD_AFTER_S + SLATE_AFTER_S) * 1e9:
+            planes, comparison = self._as_slate(last)
+        return replace(
+            last,
+            planes=planes,
+            comparison=comparison,
+            pts=last.pts + elapsed,
+            arrived_ns=self._clock.now_ns(),
+            origin=Origin.REPEATED,
+            tier="held",
+            stamps_ns={},
+        )
+
+    def _as_slate(self, last: Frame) -> tuple[Planes, Planes | None]:
+        if self._slate is None:
+            black = 0 if last.color.range == "full" else 16
+            tall = last.comparison
+            self._slate = (
+                slate(last.planes, black=black),
+                None if tall is None else _stacked(slate(_upper(tall), black=black)),
+            )
+        return self._slate
+
+
+def slate(planes: Planes, *, black: int) -> Planes:
+    """The picture dimmed and grey, with ``TEXT`` across its middle; ``black`` is luma's zero."""
+    luma = cv2.GaussianBlur(planes[0], (0, 0), max(1.0, planes[0].shape[0] / 120))
+    y: Plane = np.asarray(black + (luma.astype(np.float32) - black) * DIMMED).astype(np.uint8)
+    height, width = y.shape
+    size = width / 640
+    thick = max(1, round(2 * size))
+    (text_width, text_height), _ = cv2.getTextSize(TEXT, cv2.FONT_HERSHEY_DUPLEX, size, thick)
+    place = ((width - text_width) // 2, (height + text_height) // 2)
+    cv2.putText(y, TEXT, place, cv2.FONT_HERSHEY_DUPLEX, size, 225, thick, cv2.LINE_AA)
+    return y, np.full_like(planes[1], 128), np.full_like(planes[2], 128)
+
+
+def _upper(tall: Planes) -> Planes:
+    y, u, v = (plane[: len(plane) // 2] for plane in tall)
+    return y, u, v
+
+
+def _stacked(planes: Planes) -> Planes:
+    y, u, v = (np.concatenate((plane, plane)) for plane in planes)
+    return y, u, v
