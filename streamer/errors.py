@@ -3,7 +3,8 @@
 StreamerError
 ├── ConfigError            a setting is wrong; nothing was opened
 ├── SourceError            an input could not be opened or broke
-│   └── SourceLost         it worked, then stopped; reconnecting may help
+│   ├── SourceLost         it worked, then stopped; reconnecting may help
+│   └── UnsupportedFormat  a track that libav has to read (rtp/unit.py)
 ├── SinkError              an output could not be opened or broke
 └── EngineError            a model file does not fit this machine or is damaged
 """
