@@ -12,6 +12,7 @@ INSTALL = {
     "ffmpeg": "apt-get install ffmpeg",
     "ffprobe": "apt-get install ffmpeg",
     "git": "apt-get install git",
+    "openssl": "apt-get install openssl",
 }
 
 
