@@ -1,0 +1,166 @@
+"""The RTSP server: ``rtsp://host:port/NAME`` for any number of clients that pull."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from streamer.clock import Clock
+from streamer.errors import ConfigError
+from streamer.server.rtsp_connection import RtspConnection
+from streamer.server.rtsp_desk import RtspDesk
+from streamer.sinks.rtsp_mount import RtspMount
+
+_log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 64
+BACKLOG = 64
+
+ROUNDS_APART_S = 0.5
+"""How late a timeout, a removed mount or a sender report may be noticed."""
+
+CLOSED_WITHIN_S = 2.0
+
+
+class RtspServer:
+    """``async with RtspServer(mounts, ...) as server`` listens until the block ends.
+
+    ``mounts`` maps paths to what is served there and may change while it runs: clients of a mount
+    that is gone have their session ended. ``users`` maps names to passwords; without any, all may
+    watch. Port 0 takes any free one; ``port`` and ``url`` then tell which. Raises ``ConfigError``
+    where the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        mounts: Mapping[str, RtspMount],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8554,
+        users: Mapping[str, str] | None = None,
+        clock: Clock,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._desk = RtspDesk(mounts, users=users, clock=clock)
+        self._clock = clock
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._rounds: asyncio.Task[None] | None = None
+        self._is_closing = False
+        self._complained_ns: int | None = None
+
+    @property
+    def url(self) -> str:
+        """Where a player on this machine finds the streams: add a mount's name."""
+        here = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host)
+        name = here or (f"[{self.host}]" if ":" in self.host else self.host)
+        return f"rtsp://{name}:{self.port}/"
+
+    async def __aenter__(self) -> Self:
+        listeners = await _listen(self.host, self.port)
+        self.port = listeners[0].getsockname()[1]
+        for listener in listeners:
+            self._servers.append(
+                await asyncio.start_server(self._accept, sock=listener, backlog=BACKLOG)
+            )
+        self._rounds = asyncio.create_task(self._make_rounds(), name="rtsp rounds")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._is_closing = True
+        for server in self._servers:
+            server.close()
+        if self._rounds is not None:
+            self._rounds.cancel()
+        self._desk.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSED_WITHIN_S)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closing or len(self._tasks) >= MAX_CONNECTIONS:
+            if not self._is_closing:
+                self._complain()
+            writer.transport.abort()
+            return
+        task = asyncio.create_task(RtspConnection(self._desk, reader, writer).run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _complain(self) -> None:
+        now_ns = self._clock.now_ns()
+        if self._complained_ns is None or now_ns - self._complained_ns >= 1_000_000_000:
+            self._complained_ns = now_ns
+            _log.warning(
+                "an RTSP client was turned away: %d connections are open, the limit",
+                MAX_CONNECTIONS,
+            )
+
+    async def _make_rounds(self) -> None:
+        while True:
+            await asyncio.sleep(ROUNDS_APART_S)
+            self._desk.make_rounds()
+
+
+async def _listen(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets, one for each family of ``host``, or a sentence about why there is none."""
+    where = f"{host or '*'}:{port}"
+    if not 0 <= port <= 65_535:  # the resolver would quietly take the remainder
+        raise ConfigError(f"cannot listen on {where}: a port is 0 to 65535")
+    loop = asyncio.get_running_loop()
+    listeners: list[socket.socket] = []
+    failure: OSError | None = None
+    try:
+        found: list[Any] = await loop.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {where}: {_reason(error)}") from error
+    for family, _, _, _, address in found:
+        try:
+            # Where any port will do, all families take the one that the first has found.
+            chosen = listeners[0].getsockname()[1] if listeners else port
+            listeners.append(_bound(family, (address[0], chosen, *address[2:])))
+        except OSError as error:
+            failure = failure or error
+    # A host without IPv6 still has its IPv4 listener; one whose port is taken has none.
+    if not listeners:
+        assert failure is not None
+        raise ConfigError(
+            f"cannot listen on {where}: {_reason(failure)}; "
+            "choose another port or stop what uses it"
+        ) from failure
+    return listeners
+
+
+def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.listen(BACKLOG)
+        made.setblocking(False)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _reason(error: OSError) -> str:
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]

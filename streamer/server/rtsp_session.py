@@ -1,0 +1,215 @@
+"""One RTSP session: the tracks a client has set up, and the task that sends them while it plays."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+from streamer.clock import Clock
+from streamer.rtp.packetise_burst import RtpLane
+from streamer.rtp.rtcp import (
+    PictureLoss,
+    SenderReport,
+    build_bye,
+    build_sender_report,
+    ns_to_ntp,
+    parse_compound,
+)
+from streamer.server.rtsp_ways import ClientGone, TcpWay, UdpWay
+from streamer.sinks.rtc_ring import RingClosed
+from streamer.sinks.rtsp_mount import RtspMount
+from streamer.sinks.rtsp_tracks import Track
+from streamer.sinks.rtsp_viewer import MediaAnchor, RtspViewer
+
+TIMEOUT_S = 60
+"""Said in every SETUP; requests and receiver reports begin it anew."""
+
+ABANDONED_S = 15
+"""What is left to a datagram session whose connection has gone: players that only reconnect report
+every few seconds, those that were killed do not."""
+
+REPORTS_APART_S = 5
+"""Between sender reports, RFC 3550's minimum; the first one follows the first picture."""
+
+
+class RtspSession:
+    """Made by its first SETUP, ended by TEARDOWN, silence, its connection or its mount.
+
+    ``gone`` is called when the client is lost or the mount closed while it plays.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        mount: RtspMount,
+        way: TcpWay | UdpWay,
+        *,
+        clock: Clock,
+        gone: Callable[[RtspSession], None],
+    ) -> None:
+        # 128 bits: whoever knows it may end the session.
+        self.id = secrets.token_hex(16)
+        self.path = path
+        self.mount = mount
+        self.way = way
+        self._clock = clock
+        self._gone = gone
+        # Equal for all tracks, so that players know that they belong together (RFC 7022).
+        self._cname = base64.b64encode(secrets.token_bytes(12)).decode()
+        self._lanes: dict[int, RtpLane] = {}
+        self._clock_hz: dict[int, int] = {}
+        self.urls: dict[int, str] = {}
+        """What each track was called when it was set up."""
+        self._viewer: RtspViewer | None = None
+        self._sending: asyncio.Task[None] | None = None
+        self._anchor: MediaAnchor | None = None
+        self._reported_ns = 0
+        self._ends_ns = 0
+        self.touch()
+
+    @property
+    def is_playing(self) -> bool:
+        return self._viewer is not None
+
+    @property
+    def lanes(self) -> Mapping[int, RtpLane]:
+        return self._lanes
+
+    def add_track(self, track: Track, url: str, *, channel: int = 0) -> RtpLane:
+        """Set a track up, or anew; the way to it is the caller's to prepare."""
+        # An upper half of the sequence numbers stays free, so that none wraps at the beginning.
+        lane = RtpLane(secrets.randbits(32) or 1, secrets.randbits(15), 0, channel)
+        self._lanes[track.number] = lane
+        self._clock_hz[track.number] = track.clock_hz
+        self.urls[track.number] = url
+        return lane
+
+    def channels_of(self, number: int) -> tuple[int, ...]:
+        """The channels of a track that was set up before, if it has any."""
+        if not isinstance(self.way, TcpWay) or number not in self._lanes:
+            return ()
+        return self._lanes[number].channel, self.way.rtcp_channels[number]
+
+    def touch(self) -> None:
+        """The client lives."""
+        self._ends_ns = self._clock.now_ns() + TIMEOUT_S * 1_000_000_000
+
+    def abandon(self) -> None:
+        """Its connection has gone; only its receiver reports can keep it now."""
+        soon_ns = self._clock.now_ns() + ABANDONED_S * 1_000_000_000
+        self._ends_ns = min(self._ends_ns, soon_ns)
+
+    @property
+    def is_expired(self) -> bool:
+        return self._clock.now_ns() >= self._ends_ns
+
+    def play(self) -> str:
+        """Begin to send with the next turn of the event loop; the RTP-Info for the answer."""
+        self._begin_clock()
+        if self._viewer is None:
+            viewer = self._viewer = self.mount.join(self._lanes)
+            self._sending = asyncio.create_task(self._send(viewer), name=f"rtsp {self.path}")
+        begin_s = self._begin_s()
+        return ",".join(self._rtp_info(number, begin_s) for number in self._lanes)
+
+    def pause(self) -> None:
+        """Send nothing more, until ``play``."""
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        if self._viewer is not None:
+            self.mount.leave(self._viewer)
+            self._viewer = None
+
+    def end(self) -> None:
+        """Send nothing more, ever; the client is told so in RTCP."""
+        self.pause()
+        for number, lane in self._lanes.items():
+            if lane.sent_packets:
+                self.way.send_report(number, build_bye(lane.ssrc, cname=self._cname))
+
+    def report_if_due(self) -> None:
+        """Say which instant the media clocks stand for, every few seconds."""
+        since_ns = self._clock.now_ns() - self._reported_ns
+        if self.is_playing and since_ns >= REPORTS_APART_S * 1_000_000_000:
+            self._reported_ns = self._clock.now_ns()
+            for number, lane in self._lanes.items():
+                if lane.sent_packets:
+                    self._report(number, lane)
+
+    def take_rtcp(self, data: bytes) -> None:
+        """A compound packet from the client: a sign of life, and perhaps a plea for a keyframe."""
+        reports = parse_compound(data)
+        if reports:
+            self.touch()
+        if any(isinstance(report, PictureLoss) for report in reports):
+            self.mount.ask_for_keyframe()
+
+    def _rtp_info(self, number: int, begin_s: Fraction | None) -> str:
+        lane = self._lanes[number]
+        info = f"url={self.urls[number]};seq={lane.sequence}"
+        if begin_s is None:
+            return info
+        return f"{info};rtptime={lane.rtp_time(self._ticks(number, begin_s))}"
+
+    def _begin_s(self) -> Fraction | None:
+        """A media time that neither a packet nor a report to come lies before.
+
+        ffmpeg subtracts RTP-Info's time from the first report's without a sign: one tick less would
+        put the track 13 hours off.
+        """
+        latest_s = self.mount.latest_s
+        if self._anchor is None or latest_s is None:
+            return None
+        return min(latest_s, self._anchor.media_at(self.mount.wall_ns))
+
+    def _begin_clock(self) -> None:
+        """Take the mount's clock for the rest of the session, as soon as there is one.
+
+        RTP times begin low, at random: none wraps within six hours, which some players take badly
+        near the beginning.
+        """
+        if self._anchor is not None or self.mount.anchor is None:
+            return
+        self._anchor = self.mount.anchor
+        begin_s = self._begin_s() or self._anchor.media_s
+        for number, lane in self._lanes.items():
+            lane.tick_offset = 0x10000 + secrets.randbits(30) - self._ticks(number, begin_s)
+
+    def _ticks(self, number: int, media_s: Fraction) -> int:
+        return round(media_s * self._clock_hz[number])
+
+    async def _send(self, viewer: RtspViewer) -> None:
+        try:
+            while True:
+                number, burst = await viewer.take()
+                if self._anchor is None:
+                    self._begin_clock()
+                lane = self._lanes[number]
+                framed = lane.address(burst)
+                is_first = lane.sent_packets == len(burst.packets)
+                await self.way.send(number, burst, framed)
+                viewer.sent_bytes += len(framed)
+                if self.way.is_tcp:
+                    # What it takes from a connection says that it lives, as reports do.
+                    self.touch()
+                if is_first:
+                    self._report(number, lane)
+        except (ClientGone, RingClosed):
+            self._gone(self)
+
+    def _report(self, number: int, lane: RtpLane) -> None:
+        if self._anchor is None:
+            return
+        wall_ns = self.mount.wall_ns
+        report = SenderReport(
+            ssrc=lane.ssrc,
+            ntp=ns_to_ntp(wall_ns),
+            rtp_timestamp=lane.rtp_time(self._ticks(number, self._anchor.media_at(wall_ns))),
+            packets=lane.sent_packets,
+            octets=lane.sent_payload_bytes,
+        )
+        self.way.send_report(number, build_sender_report(report, cname=self._cname))
