@@ -13,14 +13,18 @@ from typing import Any
 from streamer.clock import Clock
 from streamer.errors import SinkError
 from streamer.frame import Packet
+from streamer.media import AudioInfo
+from streamer.rtc.session import Session, TooManyViewers
 from streamer.sinks.rtc_feedback import BitrateVote, KeyframeRequests
 from streamer.sinks.rtc_ring import PacketRing
-from streamer.sinks.rtc_session import Session, TooManyViewers
 
 log = logging.getLogger(__name__)
 
 RING_PACKETS = 60
 """One second at 60 fps: a viewer that is further behind is better served by a new keyframe."""
+
+RING_AUDIO_PACKETS = 50
+"""One second in packets of 20 ms."""
 
 CONNECT_WITHIN_S = 15.0
 HANG_UP_WITHIN_S = 2.0
@@ -31,14 +35,25 @@ class _Viewer:
     """One session's parts."""
 
     ring: PacketRing[Any]
+    audio_ring: PacketRing[Any] | None
     peer: Any
     deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def rings(self) -> list[PacketRing[Any]]:
+        return [self.ring, self.audio_ring] if self.audio_ring is not None else [self.ring]
+
+    @property
+    def dropped(self) -> int:
+        """Packets lost because a ring was full."""
+        return sum(ring.dropped for ring in self.rings)
 
 
 class WebRtcSink:
     """Sends ready H.264 packets (Annex B, parameter sets at each keyframe) to many viewers.
 
-    ``request_keyframe`` and ``set_target_bitrate`` (bits per second) reach the encoder of this
+    With ``audio``, packets of sound, which are Opus whatever the source's sound was, go to the
+    viewers who offer to receive it. ``request_keyframe`` and ``set_target_bitrate`` (bits per second) reach the encoder of this
     rendition; both are called on the event loop and must not wait. Everything runs on one loop.
     """
 
@@ -49,6 +64,7 @@ class WebRtcSink:
         request_keyframe: Callable[[], None],
         set_target_bitrate: Callable[[int], None],
         clock: Clock,
+        audio: AudioInfo | None = None,
         ice_servers: Sequence[Any] = (),
         max_bitrate_bps: int = 8_000_000,
         max_viewers: int = 16,
@@ -61,6 +77,7 @@ class WebRtcSink:
         self._rtc = rtc_peer
         self.name = name
         self._clock = clock
+        self._has_audio = audio is not None
         self._ice_servers = tuple(ice_servers)
         self._max_viewers = max_viewers
         self._ring_packets = ring_packets
@@ -81,7 +98,7 @@ class WebRtcSink:
     @property
     def dropped(self) -> int:
         """Packets that viewers lost because their own ring was full."""
-        live = sum(viewer.ring.dropped for viewer in self._sessions.values())
+        live = sum(viewer.dropped for viewer in self._sessions.values())
         return self._dropped_by_gone + live
 
     def statistics(self) -> dict[str, Any]:
@@ -129,8 +146,11 @@ class WebRtcSink:
         return True
 
     async def send(self, packet: Packet) -> None:
-        """Give the packet to every viewer's ring; audio is not sent."""
-        if packet.stream != "video" or not self._sessions:
+        """Give the packet to every viewer's ring."""
+        if not self._sessions:
+            return
+        if packet.stream == "audio":
+            self._send_audio(packet)
             return
         if packet.is_keyframe:
             self._requests.served()
@@ -143,6 +163,20 @@ class WebRtcSink:
                 self._requests.ask()
             elif viewer.ring.is_open and viewer.ring.needs_keyframe:
                 self._requests.remind()
+
+    def _send_audio(self, packet: Packet) -> None:
+        listening = [
+            viewer.audio_ring
+            for viewer in self._sessions.values()
+            if viewer.audio_ring is not None and viewer.audio_ring.is_open
+        ]
+        if not listening:
+            return
+        ready = self._rtc.ready(packet)
+        # Estimates are of the whole line, so the sound counts as well.
+        self._vote.sent(ready.size)
+        for ring in listening:
+            ring.push(ready, is_keyframe=True)
 
     async def close(self) -> None:
         """End every session, waiting a moment at most for each to say good-bye."""
@@ -161,8 +195,13 @@ class WebRtcSink:
             keyframe_wanted=self._requests.ask,
             estimated_bps=partial(self._on_estimate, session_id),
         )
-        peer = self._rtc.Peer(ring, events, clock=self._clock, ice_servers=self._ice_servers)
-        viewer = self._sessions[session_id] = _Viewer(ring, peer)
+        audio_ring: PacketRing[Any] | None = None
+        if self._has_audio:
+            audio_ring = PacketRing(RING_AUDIO_PACKETS)
+        peer = self._rtc.Peer(
+            ring, events, clock=self._clock, audio_ring=audio_ring, ice_servers=self._ice_servers
+        )
+        viewer = self._sessions[session_id] = _Viewer(ring, audio_ring, peer)
         return viewer
 
     def _on_connected(self, session_id: str) -> None:
@@ -172,6 +211,8 @@ class WebRtcSink:
         if viewer.deadline is not None:
             viewer.deadline.cancel()
         viewer.ring.open()
+        if viewer.audio_ring is not None and viewer.peer.has_audio:
+            viewer.audio_ring.open()
         self._requests.ask()
 
     def _on_estimate(self, session_id: str, estimate_bps: int) -> None:
@@ -185,8 +226,9 @@ class WebRtcSink:
             return None
         if viewer.deadline is not None:
             viewer.deadline.cancel()
-        viewer.ring.close()
-        self._dropped_by_gone += viewer.ring.dropped
+        for ring in viewer.rings:
+            ring.close()
+        self._dropped_by_gone += viewer.dropped
         self._vote.forget(session_id)
         return viewer
 

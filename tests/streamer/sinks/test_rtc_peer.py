@@ -12,8 +12,8 @@ from aiortc import RTCPeerConnection, RTCRtpSender
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 
 from streamer.frame import RTP_TIME_BASE, Packet
+from streamer.rtc.session import OfferInvalid, OfferUnsupported
 from streamer.sinks import rtc_peer
-from streamer.sinks.rtc_session import OfferInvalid, OfferUnsupported
 from tests.streamer.server.moving_picture import WIDTH, LiveStream, Rendition, running
 from tests.streamer.server.watcher import Watcher, run, until, watching
 
@@ -31,7 +31,7 @@ def test_a_packet_in_another_time_base_is_rescaled_once() -> None:
 
 
 def test_a_large_keyframe_arrives_whole_at_the_first_attempt() -> None:
-    """In one burst it would be more than the receiving socket holds; see ``space_bursts``."""
+    """In one burst it would be more than the receiving socket holds; see ``watch_sending``."""
     payload = b"\0\0\0\1\x65" + bytes(range(1, 256)) * 1_500  # about 300 RTP packets
 
     async def scenario() -> None:
@@ -145,7 +145,7 @@ def test_answers_name_no_outside_server_and_hidden_addresses_are_not_looked_up()
 
 
 def test_aiortc_still_has_what_the_hooks_take_hold_of() -> None:
-    """See ``listen_to_feedback`` and ``space_bursts``: an upgrade must not break them in silence."""
+    """See ``listen_to_feedback`` and ``watch_sending``: an upgrade must not break them in silence."""
     assert "self._send_keyframe()" in _source_of(RTCRtpSender._handle_rtcp_packet)
     assert "% RTP_HISTORY_SIZE" in _source_of(RTCRtpSender._retransmit)
     assert "self.__encoder.pack(data)" in _source_of(RTCRtpSender._next_encoded_frame)

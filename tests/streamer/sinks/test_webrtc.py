@@ -10,7 +10,7 @@ import pytest
 
 from streamer.clock import ManualClock
 from streamer.frame import RTP_TIME_BASE, Packet
-from streamer.sinks.rtc_session import TooManyViewers
+from streamer.rtc.session import TooManyViewers
 from streamer.sinks.webrtc import WebRtcSink
 from tests.streamer.server.moving_picture import (
     ENHANCED,

@@ -1,0 +1,1 @@
+"""WebRTC sessions in both directions: what offers and answers are, and the door to aiortc."""

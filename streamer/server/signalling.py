@@ -1,0 +1,94 @@
+"""What WHIP and WHEP have in common: an offer comes in by POST, the answer is a resource."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from fastapi import HTTPException, Request, Response
+
+from streamer.errors import StreamerError
+from streamer.rtc.session import (
+    OfferInvalid,
+    OfferUnsupported,
+    PublisherPresent,
+    Session,
+    TooManyViewers,
+)
+
+SDP: Final = "application/sdp"
+MAX_OFFER_BYTES: Final = 64 * 1024
+RETRY_AFTER_S: Final = 5
+
+STATUS_OF: Final[tuple[tuple[type[StreamerError], int], ...]] = (
+    (OfferInvalid, 400),
+    (OfferUnsupported, 406),
+    (PublisherPresent, 409),
+    (TooManyViewers, 503),
+    (StreamerError, 503),
+)
+
+
+def described() -> Response:
+    """The answer to OPTIONS at an endpoint."""
+    return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, POST"})
+
+
+async def read_offer(request: Request) -> str:
+    """The body, read no further than it may be long."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != SDP:
+        raise HTTPException(
+            415,
+            f"the body is {content_type or 'of no stated type'}; send {SDP}",
+            headers={"Accept-Post": SDP},
+        )
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_OFFER_BYTES:
+            raise HTTPException(
+                413,
+                f"the offer is longer than {MAX_OFFER_BYTES // 1024} KiB",
+                headers={"Connection": "close"},
+            )
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise HTTPException(400, "the offer is not UTF-8 text") from None
+
+
+def created(session: Session, *, endpoint: str) -> Response:
+    """201 with the answer, and where the session's resource is."""
+    tag = hashlib.sha256(session.answer_sdp.encode()).hexdigest()[:16]
+    return Response(
+        session.answer_sdp,
+        status_code=201,
+        media_type=SDP,
+        headers={
+            "Location": f"{endpoint}/{session.id}",
+            "ETag": f'"{tag}"',
+            "Cache-Control": "no-store",
+        },
+    )
+
+
+def refusal(error: StreamerError) -> HTTPException:
+    """What to answer where there is no session."""
+    status = next(status for kind, status in STATUS_OF if isinstance(error, kind))
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+    return HTTPException(status, str(error), headers=headers)
+
+
+def no_such_session() -> HTTPException:
+    """404 for a session's resource."""
+    return HTTPException(404, "there is no such session; it may have ended by itself")
+
+
+def no_trickle() -> HTTPException:
+    """405 for PATCH, as RFC 9725, section 4.3 has it for servers with neither of its uses."""
+    return HTTPException(
+        405,
+        "trickle ICE and ICE restarts are not offered; put all candidates into the offer",
+        headers={"Allow": "DELETE"},
+    )

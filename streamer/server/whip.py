@@ -1,0 +1,66 @@
+"""WHIP (RFC 9725): a publisher posts an offer and gets the answer; no trickle, no restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from streamer.errors import StreamerError
+from streamer.server.signalling import (
+    created,
+    described,
+    no_such_session,
+    no_trickle,
+    read_offer,
+    refusal,
+)
+
+if TYPE_CHECKING:
+    from streamer.sources.whip import WhipDoor
+
+
+def whip_routes(doors: Mapping[str, WhipDoor]) -> APIRouter:
+    """The endpoint of each door, and the resource of each session.
+
+    ``doors`` is looked up anew on each request. GET, HEAD and PUT are answered with 405 by the
+    router itself, as section 4.2 asks.
+    """
+    router = APIRouter(prefix="/whip")
+
+    @router.options("/{name}")
+    async def describe(name: str) -> Response:
+        _find_door(doors, name)
+        return described()
+
+    @router.post("/{name}")
+    async def publish(name: str, request: Request) -> Response:
+        door = _find_door(doors, name)
+        offer_sdp = await read_offer(request)
+        try:
+            session = await door.answer(offer_sdp)
+        except StreamerError as error:
+            raise refusal(error) from error
+        return created(session, endpoint=f"/whip/{quote(name, safe='')}")
+
+    @router.delete("/{name}/{session_id}")
+    async def leave(name: str, session_id: str) -> Response:
+        if not await _find_door(doors, name).hang_up(session_id):
+            raise no_such_session()
+        return Response(status_code=200)
+
+    @router.patch("/{name}/{session_id}")
+    async def patch(name: str, session_id: str) -> Response:
+        _find_door(doors, name)
+        raise no_trickle()
+
+    return router
+
+
+def _find_door(doors: Mapping[str, WhipDoor], name: str) -> WhipDoor:
+    door = doors.get(name)
+    if door is None:
+        raise HTTPException(404, f"no stream {name!r} takes a publisher here")
+    return door
