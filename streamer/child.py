@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import struct
 import sys
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -22,6 +25,8 @@ MAX_PAYLOAD_BYTES = 1 << 26
 
 LAST_WORDS = 20
 """Lines of a child's standard error that are kept for the message about its end."""
+
+_STDERR_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,8 @@ class Child:
             head_bytes, payload_bytes = _checked(lengths)
             head = await self._process.stdout.readexactly(head_bytes)
             payload = await self._process.stdout.readexactly(payload_bytes)
-            return Message(json.loads(head), payload)
+            told = json.loads(head)
+            return Message(told, payload) if isinstance(told, dict) else None
         except (asyncio.IncompleteReadError, ValueError):
             return None
 
@@ -114,19 +120,29 @@ class Child:
         try:
             await asyncio.wait_for(self._process.wait(), within_s)
         except TimeoutError:
-            if self._process.returncode is None:
-                self._process.kill()
+            self._kill()
         code = await self._process.wait()
         await self._listening
         return code
 
+    def _kill(self) -> None:
+        """It and whatever it started: it leads a session of its own."""
+        # Not ``Process.kill``: that polls, and may take the exit code from asyncio, which then
+        # warns of an unknown process.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
     async def _listen(self) -> None:
         assert self._process.stderr is not None
-        try:
-            while line := await self._process.stderr.readline():
-                self._last_words.append(line.decode(errors="replace").rstrip())
-        except ValueError:  # a line beyond the reader's limit
-            self._last_words.append("(a line too long to keep)")
+        rest = b""
+        while data := await self._process.stderr.read(_STDERR_BYTES):
+            # Whatever it writes is read: a full pipe would stop it.
+            *lines, rest = (rest + data).split(b"\n")
+            rest = rest[-_STDERR_BYTES:]
+            self._last_words.extend(line.decode(errors="replace").rstrip() for line in lines)
+        if rest:
+            self._last_words.append(rest.decode(errors="replace").rstrip())
 
 
 def _checked(lengths: bytes) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from streamer.clock import Clock
 from streamer.config import SourceKind, source_kind
@@ -13,25 +14,27 @@ from streamer.sources.network import NetworkSource
 from streamer.sources.rtsp import RtspSource
 from streamer.sources.synthetic import SyntheticSource
 
+MayConnect: TypeAlias = Callable[[str], bool] | None
 
-async def _file(source: str, clock: Clock, *, paced: bool) -> Source:
+
+async def _file(source: str, *, clock: Clock, paced: bool, may_connect: MayConnect) -> Source:
     return await FileSource.open(source, clock=clock, paced=paced)
 
 
-async def _device(source: str, clock: Clock, *, paced: bool) -> Source:
+async def _device(source: str, *, clock: Clock, paced: bool, may_connect: MayConnect) -> Source:
     return await DeviceSource.open(source, clock=clock)
 
 
-async def _synthetic(source: str, clock: Clock, *, paced: bool) -> Source:
+async def _synthetic(source: str, *, clock: Clock, paced: bool, may_connect: MayConnect) -> Source:
     return await SyntheticSource.open(source, clock=clock)
 
 
-async def _rtsp(source: str, clock: Clock, *, paced: bool) -> Source:
-    return await RtspSource.open(source, clock=clock)
+async def _rtsp(source: str, *, clock: Clock, paced: bool, may_connect: MayConnect) -> Source:
+    return await RtspSource.open(source, clock=clock, may_connect=may_connect)
 
 
-async def _network(source: str, clock: Clock, *, paced: bool) -> Source:
-    return await NetworkSource.open(source, clock=clock)
+async def _network(source: str, *, clock: Clock, paced: bool, may_connect: MayConnect) -> Source:
+    return await NetworkSource.open(source, clock=clock, may_connect=may_connect)
 
 
 OPENERS: dict[SourceKind, Callable[..., Awaitable[Source]]] = {
@@ -43,9 +46,13 @@ OPENERS: dict[SourceKind, Callable[..., Awaitable[Source]]] = {
 }
 
 
-async def open_source(source: str, *, clock: Clock, paced: bool) -> Source:
+async def open_source(
+    source: str, *, clock: Clock, paced: bool, may_connect: MayConnect = None
+) -> Source:
     """The opened source; ``paced`` files come at their own rate, as if they were live.
 
+    ``may_connect`` says to which hosts a redirect or a playlist may lead; it runs on a thread.
     Raises ``ConfigError`` for what is no source and ``SourceError`` for one that does not open.
     """
-    return await OPENERS[source_kind(source)](source, clock, paced=paced)
+    opener = OPENERS[source_kind(source)]
+    return await opener(source, clock=clock, paced=paced, may_connect=may_connect)

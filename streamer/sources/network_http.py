@@ -1,0 +1,197 @@
+"""HTTP for libav's demuxers: every address, redirect and segment is opened here and nowhere else.
+
+libav's own HTTP verifies no certificate of an HLS segment and follows redirects to anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import os
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from urllib.parse import SplitResult, unquote, urljoin
+
+from streamer.addresses import split
+from streamer.errors import ConfigError, SourceError
+
+_MAX_REDIRECTS = 5
+_PASSED_ON = (301, 302, 303, 307, 308)
+_PLAYLIST_BYTES = 1 << 22
+_AGENT = "streamer"
+
+
+class HttpFiles:
+    """Opens addresses for ``av.open(io_open=...)``."""
+
+    def __init__(
+        self, first: str, *, may_connect: Callable[[str], bool] | None, timeout_s: float
+    ) -> None:
+        """The user and password in ``first`` are sent to its own host only."""
+        parts = split(first)
+        self._home = (parts.scheme, parts.hostname, parts.port)
+        self._login = _login(parts)
+        self._may_connect = may_connect
+        self._timeout_s = timeout_s
+        self._trust = ssl.create_default_context()
+
+    def open(self, url: str, flags: int, options: Mapping[str, str]) -> HttpFile:
+        """``url`` for reading. Raises ``SourceError``, to be said after the source's name."""
+        if url.startswith("crypto"):
+            raise SourceError("sends encrypted HLS; use a playlist without EXT-X-KEY")
+        return HttpFile(self, url)
+
+    def get(self, url: str, *, begin: int) -> tuple[http.client.HTTPResponse, str]:
+        """The answer from byte ``begin`` on, and the address it came from in the end."""
+        for _ in range(_MAX_REDIRECTS + 1):
+            response = self._ask(url, begin=begin)
+            if response.status not in _PASSED_ON:
+                return response, url
+            place = response.getheader("Location", "")
+            response.close()
+            url = urljoin(url, place)
+        raise SourceError(f"was redirected more than {_MAX_REDIRECTS} times; use the last address")
+
+    def _ask(self, url: str, *, begin: int) -> http.client.HTTPResponse:
+        try:
+            parts = split(url)
+        except ConfigError as error:
+            raise SourceError(f"leads to an address that is not followed: {error}") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SourceError(
+                f"leads to {parts.scheme or 'no'}://, which is not followed; use http or https"
+            )
+        headers = {"User-Agent": _AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+        if begin:
+            headers["Range"] = f"bytes={begin}-"
+        if self._login and (parts.scheme, parts.hostname, parts.port) == self._home:
+            headers["Authorization"] = self._login
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        try:
+            connection = self._connect(parts)
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise SourceError(_said(error)) from None
+        wanted = (200, 206) if not begin else (206,)
+        if response.status not in (*wanted, *_PASSED_ON):
+            response.close()
+            raise SourceError(
+                f"answered {response.status} {http.client.responses.get(response.status, '')}"
+                f"; {_ADVICE.get(response.status, 'check the address')}"
+            )
+        return response
+
+    def _connect(self, parts: SplitResult) -> http.client.HTTPConnection:
+        """A connection to an address that was looked up once, and that may be reached."""
+        host = parts.hostname or ""
+        is_secure = parts.scheme == "https"
+        port = parts.port or (443 if is_secure else 80)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if self._may_connect is not None:
+            for address in addresses:
+                if not self._may_connect(address):
+                    raise SourceError(
+                        f"leads to {host}, which may not be reached from here; "
+                        "list its network under allow_sources in the settings file"
+                    )
+        plain = _first_that_answers(addresses, port, timeout_s=self._timeout_s)
+        connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+        connection.sock = (
+            self._trust.wrap_socket(plain, server_hostname=host) if is_secure else plain
+        )
+        return connection
+
+
+class HttpFile:
+    """What libav reads: sequential, or by ``seek`` where the server knows ranges."""
+
+    def __init__(self, files: HttpFiles, url: str) -> None:
+        self._files = files
+        self._response, self._url = files.get(url, begin=0)
+        length = self._response.getheader("Content-Length", "")
+        self._length = int(length) if length.isdigit() else None
+        self._takes_ranges = self._response.getheader("Accept-Ranges", "") == "bytes"
+        self._at = 0
+        self._is_playlist = url.partition("?")[0].endswith((".m3u8", ".m3u"))
+
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes, as soon as there are any; empty at the end."""
+        if self._is_playlist and self._at > _PLAYLIST_BYTES:
+            raise SourceError("sends a playlist of more than 4 MiB")
+        try:
+            data = self._response.read1(size)
+        except (OSError, http.client.HTTPException) as error:
+            raise SourceError(_said(error)) from None
+        self._at += len(data)
+        return data
+
+    def seekable(self) -> bool:
+        return self._takes_ranges and self._length is not None
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Also to the end, which only libav's question for the length does."""
+        assert self._length is not None
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
+        at = max(0, min(base + offset, self._length))
+        if at != self._at:
+            self._response.close()
+            if at < self._length:
+                self._response, self._url = self._files.get(self._url, begin=at)
+            self._at = at
+        return at
+
+    def close(self) -> None:
+        self._response.close()
+
+
+_ADVICE = {
+    401: "add user:password@ before the host, or check them",
+    403: "check the address and its token",
+    404: "check the path",
+}
+
+
+def _login(parts: SplitResult) -> str:
+    if parts.username is None:
+        return ""
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"Basic {base64.b64encode(login.encode()).decode()}"
+
+
+def _first_that_answers(addresses: list[str], port: int, *, timeout_s: float) -> socket.socket:
+    failure: OSError = OSError("no address")
+    for address in addresses:
+        try:
+            connection = socket.create_connection((address, port), timeout=timeout_s)
+        except OSError as error:
+            failure = error
+            continue
+        with suppress(OSError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+    raise failure
+
+
+def _said(error: Exception) -> str:
+    """What happened, without the address, which may hold a token."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"has a certificate that is not trusted ({error.verify_message}); "
+            "name its issuer's file in SSL_CERT_FILE"
+        )
+    if isinstance(error, socket.gaierror):
+        return "has a name that does not resolve; check its spelling"
+    if isinstance(error, TimeoutError):
+        return "does not answer; check the address, and that it is reachable"
+    if isinstance(error, http.client.HTTPException):
+        return f"does not speak HTTP properly ({type(error).__name__}); check the port"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be reached ({os.strerror(error.errno)}); check the address"
+    return f"cannot be reached ({type(error).__name__}); check the address"

@@ -1,0 +1,290 @@
+"""What libav reads from the network, as it leaves the child: Annex B, bare AAC, ticks of 1/90000."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import zip_longest
+from typing import Any
+
+import av
+import av.error
+import av.stream
+
+from streamer.clock import Clock
+from streamer.errors import SourceError
+from streamer.frame import RTP_TIME_BASE, rescale
+from streamer.media import VideoInfo
+from streamer.sources.elementary import describe_video
+
+MAX_PACKET_BYTES = 1 << 24
+"""16 MiB: a keyframe of 8K at 100 Mbit/s and one keyframe a second has 12."""
+
+MAX_PIXELS = 7680 * 4320
+_MIN_FPS, _MAX_FPS = 1, 240
+
+# Types of NAL units that hold parameter sets: SPS and PPS; VPS, SPS and PPS.
+_PARAMETER_SETS = {"h264": (7, 8), "hevc": (32, 33, 34)}
+_START = re.compile(rb"\x00\x00\x01")
+_HEADER_SEARCH_BYTES = 65_536
+_ADTS_BYTES, _ADTS_BYTES_WITH_CRC = 7, 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """The audio beside the picture."""
+
+    codec: str
+    rate_hz: int
+    channels: int
+    extradata: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One packet; ``video`` as in ``Packet``, times in ticks of 1/90000 from the first one."""
+
+    payload: bytes
+    pts: int
+    dts: int
+    duration: int
+    arrived_ns: int
+    is_video: bool
+    is_keyframe: bool
+    follows_loss: bool
+    video: VideoInfo | None
+
+
+class Pieces:
+    """One opened container as pieces, from its first keyframe on."""
+
+    def __init__(self, container: Any, *, clock: Clock) -> None:
+        """Raises ``SourceError`` with what is wrong, to be said after the source's name."""
+        self._container = container
+        self._clock = clock
+        self._film = _film(container)
+        self._codec = str(self._film.codec_context.name)
+        self._headers = _Headers(self._film)
+        self._described: bytes | None = None
+        self._zero: int | None = None
+        self._last_dts = 0
+        self._is_damaged = False
+        self._sound_stream = next(iter(container.streams.audio), None)
+        self.sound, self._strips_adts = _sound(self._sound_stream)
+        if self.sound is None:
+            self._sound_stream = None
+
+    def __iter__(self) -> Iterator[Piece]:
+        """Raises what libav raises."""
+        streams = [one for one in (self._film, self._sound_stream) if one is not None]
+        for packet in self._container.demux(streams):
+            arrived_ns = self._clock.now_ns()
+            if not 0 < packet.size <= MAX_PACKET_BYTES:
+                self._is_damaged |= packet.size > 0
+                continue
+            if packet.stream_index == self._film.index:
+                yield from self._seen(packet, arrived_ns)
+            elif self._zero is not None:
+                yield from self._heard(packet, arrived_ns)
+
+    def _seen(self, packet: Any, arrived_ns: int) -> Iterator[Piece]:
+        self._is_damaged |= packet.is_corrupt
+        for native in self._headers.as_annex_b(packet):
+            payload, info = bytes(native), None
+            if native.is_keyframe:
+                payload = self._headers.complete(payload)
+                info = self._described_anew(payload)
+            if self._described is None:
+                continue
+            dts = self._dts(native)
+            if self._zero is None:
+                self._zero = dts
+            self._last_dts = dts
+            yield self._piece(
+                native, payload, dts=dts, arrived_ns=arrived_ns, is_video=True, info=info
+            )
+            # A damaged access unit comes first, and what refers to it comes after.
+            self._is_damaged = packet.is_corrupt
+
+    def _heard(self, packet: Any, arrived_ns: int) -> Iterator[Piece]:
+        payload = bytes(packet)
+        if self._strips_adts:
+            payload = without_adts(payload)
+        dts = packet.dts if packet.dts is not None else packet.pts
+        if payload and dts is not None:
+            ticks = rescale(dts, packet.time_base, RTP_TIME_BASE)
+            yield self._piece(packet, payload, dts=ticks, arrived_ns=arrived_ns, is_video=False)
+
+    def _piece(
+        self,
+        native: Any,
+        payload: bytes,
+        *,
+        dts: int,
+        arrived_ns: int,
+        is_video: bool,
+        info: VideoInfo | None = None,
+    ) -> Piece:
+        assert self._zero is not None
+        pts = native.pts
+        ticks = dts if pts is None else rescale(pts, native.time_base, RTP_TIME_BASE)
+        return Piece(
+            payload=payload,
+            pts=ticks - self._zero,
+            dts=dts - self._zero,
+            duration=rescale(native.duration or 0, native.time_base, RTP_TIME_BASE),
+            arrived_ns=arrived_ns,
+            is_video=is_video,
+            is_keyframe=is_video and native.is_keyframe,
+            follows_loss=is_video and self._is_damaged,
+            video=info,
+        )
+
+    def _dts(self, native: Any) -> int:
+        for ticks in (native.dts, native.pts):
+            if ticks is not None:
+                return rescale(ticks, native.time_base, RTP_TIME_BASE)
+        return self._last_dts + rescale(native.duration or 0, native.time_base, RTP_TIME_BASE)
+
+    def _described_anew(self, keyframe: bytes) -> VideoInfo | None:
+        """What the picture is, on the first keyframe and where its parameter sets changed."""
+        headers = self._headers.of(keyframe)
+        if headers == self._described:
+            return None
+        info = describe_video(
+            self._codec,
+            keyframe,
+            extradata=self._headers.extradata,
+            fps=_rate(self._film),
+            time_base=RTP_TIME_BASE,
+        )
+        if info is None:
+            return None
+        if info.width * info.height > MAX_PIXELS:
+            raise SourceError(f"sends {info.width}x{info.height}; at most 7680x4320 is taken")
+        self._described = headers
+        return info
+
+
+class _Headers:
+    """Puts parameter sets in front of keyframes, and length prefixes into start codes."""
+
+    def __init__(self, film: Any) -> None:
+        codec = film.codec_context
+        self._types = _PARAMETER_SETS.get(codec.name, ())
+        self._known = b""
+        self._filter: av.BitStreamFilterContext | None = None
+        self.extradata = codec.extradata or b""
+        """What the decoder needs beside the packets."""
+        if self._types and self.extradata[:1] == b"\x01":
+            name = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}[codec.name]
+            self._filter = av.BitStreamFilterContext(name, film)
+        elif self._types:
+            self._known = self.of(self.extradata)
+        if self._types:
+            self.extradata = b""
+
+    def as_annex_b(self, packet: Any) -> list[Any]:
+        if self._filter is None:
+            return [packet]
+        time_base = packet.time_base
+        try:
+            filtered = self._filter.filter(packet)
+        except av.error.FFmpegError:
+            # A packet whose lengths do not add up: as good as lost.
+            self._filter.flush()
+            return []
+        for native in filtered:
+            native.time_base = time_base
+        return filtered
+
+    def of(self, data: bytes) -> bytes:
+        """The parameter sets at the head of an access unit, with their start codes."""
+        if not self._types:
+            return b""
+        starts = [found.end() for found in _START.finditer(data, 0, _HEADER_SEARCH_BYTES)]
+        ends = [begin - 3 for begin in starts[1:]]
+        pairs = zip_longest(starts, ends, fillvalue=len(data))
+        units = [data[begin:end].rstrip(b"\0") for begin, end in pairs if begin < end]
+        sets = [unit for unit in units if unit and self._type(unit[0]) in self._types]
+        return b"".join(b"\0\0\0\1" + unit for unit in sets)
+
+    def complete(self, keyframe: bytes) -> bytes:
+        """``keyframe`` with the last known parameter sets where it has none."""
+        found = self.of(keyframe)
+        self._known = found or self._known
+        return keyframe if found else self._known + keyframe
+
+    def _type(self, first: int) -> int:
+        return first & 0x1F if self._types == _PARAMETER_SETS["h264"] else first >> 1 & 0x3F
+
+
+def _film(container: Any) -> Any:
+    cover = av.stream.Disposition.attached_pic
+    films = [one for one in container.streams.video if not one.disposition & cover]
+    known = [one for one in films if one.codec_context is not None]
+    if known:
+        # An HLS playlist may hold several qualities.
+        return max(known, key=lambda one: one.codec_context.width * one.codec_context.height)
+    kinds = ", ".join(sorted({str(one.type) for one in container.streams})) or "nothing"
+    what = "video of an unknown codec" if films else f"no video (it has: {kinds})"
+    raise SourceError(f"sends {what}; use a source with a picture that ffmpeg can decode")
+
+
+def _rate(film: Any) -> Fraction | None:
+    for rate in (film.guessed_rate, film.average_rate):
+        if rate and _MIN_FPS <= rate <= _MAX_FPS:
+            return Fraction(rate)
+    return None
+
+
+def _sound(stream: Any) -> tuple[Sound | None, bool]:
+    """The audio, and whether its packets begin with ADTS headers."""
+    codec = stream.codec_context if stream is not None else None
+    if codec is None or not codec.sample_rate or not codec.channels:
+        return None, False
+    extradata, is_adts = codec.extradata or b"", False
+    if codec.name == "aac" and not extradata:
+        # The header of HE-AAC states its core: half the rate, and in version 2 one channel.
+        profile = str(codec.profile or "")
+        core_hz = codec.sample_rate // 2 if profile.startswith("HE") else codec.sample_rate
+        core_channels = 1 if profile == "HE-AACv2" else codec.channels
+        extradata, is_adts = audio_specific_config(core_hz, core_channels), True
+        if not extradata:
+            return None, False
+    return (
+        Sound(
+            codec=codec.name,
+            rate_hz=codec.sample_rate,
+            channels=codec.channels,
+            extradata=extradata,
+        ),
+        is_adts,
+    )
+
+
+_AAC_RATES = (
+    *(96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000),
+    *(22_050, 16_000, 12_000, 11_025, 8_000, 7_350),
+)
+_AAC_LC = 2
+
+
+def audio_specific_config(rate_hz: int, channels: int) -> bytes:
+    """ISO/IEC 14496-3, 1.6.2.1, for AAC-LC; empty where it cannot say so in two bytes."""
+    if rate_hz not in _AAC_RATES or channels not in (1, 2, 3, 4, 5, 6, 8):
+        return b""
+    configuration = 7 if channels == 8 else channels
+    packed = _AAC_LC << 11 | _AAC_RATES.index(rate_hz) << 7 | configuration << 3
+    return packed.to_bytes(2, "big")
+
+
+def without_adts(packet: bytes) -> bytes:
+    """One AAC frame without its ADTS header; empty where there is none or it does not add up."""
+    if len(packet) < _ADTS_BYTES or packet[0] != 0xFF or packet[1] & 0xF6 != 0xF0:
+        return b""
+    size_bytes = (packet[3] & 3) << 11 | packet[4] << 3 | packet[5] >> 5
+    head_bytes = _ADTS_BYTES if packet[1] & 1 else _ADTS_BYTES_WITH_CRC
+    return packet[head_bytes:size_bytes] if size_bytes <= len(packet) else b""

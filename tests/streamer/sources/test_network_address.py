@@ -1,0 +1,79 @@
+import pytest
+
+from streamer.errors import ConfigError
+from streamer.sources.network_address import parse
+
+READABLE = [
+    "rtmp://user:hunter2@host/live/s3cret",
+    "rtmps://host:443/live/s3cret",
+    "rtmp://0.0.0.0:1935/live/s3cret?listen=1",
+    "https://user:hunter2@host/live.m3u8?token=s3cret",
+    "udp://@:5000",
+    "udp://239.1.2.3:5000",
+    "srt://host:9000?passphrase=s3cret-s3cret&streamid=hunter2",
+    "srt://:9000?mode=listener",
+    "rtsp://user:hunter2@host/s3cret",
+]
+
+
+@pytest.mark.parametrize("url", READABLE)
+def test_labels_and_representations_hold_no_secret(url: str) -> None:
+    address = parse(url)
+    assert "hunter2" not in repr(address) + address.label
+    assert "s3cret" not in repr(address) + address.label
+
+
+@pytest.mark.parametrize("url", READABLE)
+def test_libav_may_reach_only_what_the_scheme_needs(url: str) -> None:
+    allowed = set(parse(url).options["protocol_whitelist"].split(","))
+    assert allowed & {"file", "concat", "subfile", "data", "crypto", "async", "unix"} == set()
+
+
+@pytest.mark.parametrize("url", READABLE)
+def test_no_option_is_one_that_libav_ignores(url: str) -> None:
+    assert "stimeout" not in parse(url).options
+
+
+def test_udp_hands_over_the_port_and_nothing_a_user_wrote_behind_it() -> None:
+    address = parse("udp://@:5000?fifo_size=1&localaddr=10.0.0.1&overrun_nonfatal=0&sources=x")
+    assert address.url == "udp://:5000"
+    assert address.options["localaddr"] == "10.0.0.1"
+    assert address.options["overrun_nonfatal"] == "1"
+    assert "localaddr" not in parse("udp://:5000?localaddr=a;b").options
+
+
+def test_who_listens_waits_for_its_peer() -> None:
+    waiting = [url for url in READABLE if parse(url).waits_for_peer]
+    assert waiting == [
+        "rtmp://0.0.0.0:1935/live/s3cret?listen=1",
+        "srt://:9000?mode=listener",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("gopher://host/", "cannot be read; use one of"),
+        ("rtmp:///live/key", "names no host"),
+        ("rtmp://host/live/key?listen=2", "use listen=1"),
+        ("rtmp://:1935/key?listen=1", "names no application and key"),
+        ("rtmps://:1935/live/key?listen=1", "cannot listen with TLS"),
+        ("udp://host", "names no port"),
+        ("srt://host", "names no port"),
+        ("srt://host:9000?mode=rendezvous", "use caller or listener"),
+        ("srt://host:9000?passphrase=short", "10 to 79"),
+        ("srt://host:9000?latency=soon", "whole number"),
+        ("srt://host:9000?tsbpdmode=0", "use mode, passphrase"),
+        ("srt://:9000?mode=caller", "names no host"),
+        ("http:///x", "names no host"),
+        ("rtsp:///x", "names no host"),
+    ],
+)
+def test_what_cannot_be_read_is_said(url: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse(url)
+
+
+def test_latency_is_in_microseconds_as_ffmpeg_has_it() -> None:
+    assert parse("srt://host:9000?latency=200000").settings["latency_ms"] == 200
+    assert parse("srt://host:9000").settings["latency_ms"] == 120
