@@ -1,25 +1,31 @@
-"""Encoded video, and the input's audio untouched, into MP4, Matroska or MPEG-TS."""
+"""Encoded video and the input's audio into MP4, Matroska or MPEG-TS."""
 
 from __future__ import annotations
 
 import errno
-import io
+import logging
 from pathlib import Path
-from typing import Any
 
-import av
 import av.error
 
 from streamer.config import FILE_SUFFIXES
 from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
+from streamer.sinks.muxer import Muxer
+from streamer.sinks.muxer_protocol import Output
 from streamer.worker import Worker
 
-TS_AUDIO = frozenset(
-    {"aac", "aac_latm", "ac3", "dts", "eac3", "mp1", "mp2", "mp3", "opus", "s302m", "truehd"}
-)
-"""What MPEG-TS has a stream type for; libav writes anything else as data that nothing plays."""
+_log = logging.getLogger(__name__)
+
+# Written in fragments and completed at the end: even a killed run leaves a file that plays.
+# Without delay_moov the fragments lose the edit lists, and audio that starts before zero
+# (AAC priming) moves every later picture by 23 ms. Edit lists count in the movie's time
+# scale, whose usual 1000 would move a start of 1.4667 s by 0.7 ms.
+MP4_OPTIONS = {"movflags": "+hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
+
+EARLY_PACKETS = 3000
+"""One minute of audio in packets of 20 ms: what may come before the first picture."""
 
 
 class FileSink:
@@ -27,41 +33,53 @@ class FileSink:
 
     def __init__(self, path: str, *, audio: AudioInfo | None) -> None:
         """``audio`` is what the input has beside the picture. Raises ``SinkError``."""
-        self._path = Path(path)
-        if audio is not None and _format(self._path) == "mpegts" and audio.codec not in TS_AUDIO:
-            raise _cannot_hold(self._path, audio)
         self._worker = Worker("mux")
-        self._muxer = _Muxer(self._path, audio)
+        self._writer = _Writer(Path(path), audio)
 
     async def send(self, packet: Packet) -> None:
         """Write one packet. Raises ``SinkError`` when the disk or the container refuses it."""
-        await self._worker.call(self._muxer.write, packet)
+        await self._worker.call(self._writer.write, packet)
 
     async def close(self) -> None:
         """Finish the file; it is playable after this, whatever ended the stream."""
         try:
-            await self._worker.call(self._muxer.close)
+            await self._worker.call(self._writer.close)
         finally:
             await self._worker.close()
 
 
-class _Muxer:
+class _Writer:
     """The libav side of a file; lives on the sink's worker."""
 
     def __init__(self, path: Path, audio: AudioInfo | None) -> None:
         self._path = path
-        self._audio = audio
-        self._container: Any = None
-        self._video_stream: Any = None
-        self._audio_stream: Any = None
-        self._audio_filter: av.BitStreamFilterContext | None = None
         self._early_audio: list[Packet] = []
+        self._is_open = False
+        format = FILE_SUFFIXES[path.suffix.lower()]
+        options = MP4_OPTIONS if format == "mp4" else {}
+        output = Output(url=str(path), format=format, options=options, describes_once=False)
+        try:
+            self._muxer = Muxer(output, audio)
+        except SinkError as error:
+            assert audio is not None
+            raise SinkError(
+                f"{path.suffix} files cannot hold {audio.codec} audio, and it cannot be decoded "
+                "here; convert the sound of the input with ffmpeg"
+            ) from error
+        if audio is not None and self._muxer.transcoder is not None:
+            _log.warning(
+                "%s: the sound is coded anew, since %s files cannot hold %s; .mkv takes most "
+                "sound as it is",
+                path.name,
+                path.suffix,
+                audio.codec,
+            )
 
     def write(self, packet: Packet) -> None:
         try:
-            if self._container is None and not self._open_at(packet):
+            if not self._is_open and not self._open_at(packet):
                 return
-            self._mux(packet)
+            self._muxer.write(packet)
         except (av.error.FFmpegError, OSError) as error:
             raise SinkError(
                 f"{self._path} could not be written further ({_reason(error)}); what is in it "
@@ -69,11 +87,8 @@ class _Muxer:
             ) from error
 
     def close(self) -> None:
-        if self._container is None:
-            return
-        container, self._container = self._container, None
         try:
-            container.close()
+            self._muxer.close()
         except (av.error.FFmpegError, OSError) as error:
             raise SinkError(
                 f"{self._path} could not be finished ({_reason(error)}); it may not play"
@@ -82,86 +97,18 @@ class _Muxer:
     def _open_at(self, packet: Packet) -> bool:
         """Whether the file is open now; audio before the first picture is kept for it."""
         if packet.stream == "audio":
+            if len(self._early_audio) == EARLY_PACKETS:
+                del self._early_audio[0]
             self._early_audio.append(packet)
             return False
         if not packet.is_keyframe:
             return False
-        self._open(packet)
+        self._muxer.open(bytes(packet.payload), time_base=packet.time_base)
+        self._is_open = True
         for early in self._early_audio:
-            self._mux(early)
+            self._muxer.write(early)
         self._early_audio = []
         return True
-
-    def _open(self, keyframe: Packet) -> None:
-        format = _format(self._path)
-        # Written in fragments and completed at the end: even a killed run leaves a file that plays.
-        # Without delay_moov the fragments lose the edit lists, and audio that starts before zero
-        # (AAC priming) moves every later picture by 23 ms. Edit lists count in the movie's time
-        # scale, whose usual 1000 would move a start of 1.4667 s by 0.7 ms.
-        options = (
-            {"movflags": "+hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
-            if format == "mp4"
-            else {}
-        )
-        self._container = av.open(str(self._path), "w", format=format, options=options)
-        self._video_stream = self._container.add_stream_from_template(_template(keyframe))
-        self._video_stream.time_base = keyframe.time_base
-        if self._audio is not None:
-            self._add_audio(self._audio)
-        self._container.start_encoding()
-
-    def _add_audio(self, audio: AudioInfo) -> None:
-        try:
-            self._audio_stream = self._container.add_stream_from_template(audio.codec_parameters)
-        except (ValueError, av.error.FFmpegError) as error:
-            raise _cannot_hold(self._path, audio) from error
-        if _format(self._path) == "mp4" and audio.codec == "aac" and not _has_extradata(audio):
-            # MP4 says once what ADTS says before every packet.
-            self._audio_filter = av.BitStreamFilterContext("aac_adtstoasc", audio.codec_parameters)
-
-    def _mux(self, packet: Packet) -> None:
-        stream = self._video_stream if packet.stream == "video" else self._audio_stream
-        if stream is None:
-            return
-        natives = [_own(packet)]
-        if packet.stream == "audio" and self._audio_filter is not None:
-            natives = self._audio_filter.filter(natives[0])
-        for native in natives:
-            native.stream = stream
-            self._container.mux(native)
-
-
-def _own(packet: Packet) -> av.Packet[Any]:
-    """A copy: muxing rewrites a packet's times, and other sinks have the same one."""
-    native = av.Packet(bytes(packet.payload))
-    native.pts, native.dts = packet.pts, packet.dts
-    native.duration = packet.duration
-    native.is_keyframe = packet.is_keyframe
-    native.time_base = packet.time_base
-    if isinstance(packet.payload, av.Packet):
-        for side in packet.payload.iter_sidedata():
-            native.set_sidedata(side)
-    return native
-
-
-def _format(path: Path) -> str:
-    return FILE_SUFFIXES[path.suffix.lower()]
-
-
-def _has_extradata(audio: AudioInfo) -> bool:
-    return bool(audio.codec_parameters.codec_context.extradata)
-
-
-def _cannot_hold(path: Path, audio: AudioInfo) -> SinkError:
-    return SinkError(
-        f"{path.suffix} files cannot hold {audio.codec} audio; write .mkv, which takes it as it is"
-    )
-
-
-def _template(keyframe: Packet) -> Any:
-    """A stream described by the parameter sets inside a keyframe of ours."""
-    elementary = av.open(io.BytesIO(bytes(keyframe.payload)), format="h264")
-    return elementary.streams.video[0]
 
 
 def _way_out(error: Exception) -> str:

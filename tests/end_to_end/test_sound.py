@@ -108,15 +108,30 @@ def test_uncompressed_sound_is_carried(
     assert ffmpeg("-i", str(output), *arguments) == before
 
 
-def test_sound_that_a_container_cannot_hold_is_refused_before_anything_is_written(
+def test_sound_that_a_container_cannot_hold_is_coded_anew(
     clips: Clips, streamer: RunHere, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.ts"
-    done = streamer("run", uncompressed(clips), "--to", output, "--tier", "plain")
-    assert done.sentence == (
-        ".ts files cannot hold pcm_s16le audio; write .mkv, which takes it as it is"
-    )
-    assert not output.exists()
+    done = streamer("run", uncompressed(clips), "--to", output, "--tier", "plain", "--scale", 1)
+    assert done.code == 0
+    assert done.err.count("the sound is coded anew, since .ts files cannot hold pcm_s16le") == 1
+    assert stream_of(output, "a")["codec_name"] == "aac"
+    samples = ffmpeg("-i", str(output), "-map", "0:a:0", "-f", "s16le", "-ac", "1", "-")
+    assert abs(len(samples) / 2 / 44_100 - 1) < 0.05
+
+
+def test_sound_that_is_coded_anew_stays_with_the_picture(
+    clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "flac.mkv", tmp_path / "out.ts"
+    copied = ("-c:v", "copy", "-c:a", "flac")
+    ffmpeg("-i", str(clips.flash_and_beep(".mkv")), *copied, str(source))
+    assert streamer("run", source, "--to", output, "--tier", "plain", "--scale", 1).code == 0
+    flashes, beeps = flash_and_beep_times(source)
+    new_flashes, new_beeps = flash_and_beep_times(output)
+    assert len(new_flashes) == len(new_beeps) == len(FLASHES_S)
+    for i in range(len(FLASHES_S)):
+        assert abs((new_beeps[i] - new_flashes[i]) - (beeps[i] - flashes[i])) < 0.010
 
 
 def uncompressed(clips: Clips) -> Path:

@@ -1,0 +1,125 @@
+"""The encoded stream as HLS: segments of fragmented MP4 and a playlist in a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+from streamer.clock import Clock
+from streamer.errors import SinkError
+from streamer.frame import Packet
+from streamer.media import AudioInfo
+from streamer.metrics import Metrics
+from streamer.sinks.muxer_protocol import Output, Target
+from streamer.sinks.muxer_session import Patience
+from streamer.sinks.muxer_sink import MuxerSink
+
+PLAYLIST = "index.m3u8"
+
+OURS = re.compile(r"(index\.m3u8|init-[0-9a-f]{8}\.mp4|seg-[0-9a-f]{8}-\d+\.m4s)(\.tmp)?")
+"""Names this sink gives; nothing else in the folder is ever touched."""
+
+SEGMENT_S = 2.0
+WINDOW = 6
+"""Segments in the playlist: 12 s, of which players keep three segments' distance from the end."""
+
+KEPT = 3
+"""Segments that stay on disk after they left the playlist, for players that are late."""
+
+
+class HlsSink:
+    """Writes to a folder from a child process; asks for a keyframe wherever a segment may end."""
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        audio: AudioInfo | None,
+        clock: Clock,
+        metrics: Metrics,
+        request_keyframe: Callable[[], None],
+        label: str | None = None,
+        segment_s: float = SEGMENT_S,
+        window: int = WINDOW,
+        patience: Patience | None = None,
+    ) -> None:
+        """Touches nothing before the first keyframe; the folder is made then."""
+        self._folder = Path(folder)
+        self._request_keyframe = request_keyframe
+        self._segment_s = Fraction(segment_s)
+        self._window = window
+        self._next_cut_s: Fraction | None = None
+        self._runs = 0
+        self._sink = MuxerSink(
+            label or f"hls:{self._folder.name}",
+            self._prepared,
+            audio=audio,
+            clock=clock,
+            metrics=metrics,
+            request_keyframe=request_keyframe,
+            patience=patience,
+        )
+
+    async def send(self, packet: Packet) -> None:
+        """Take or drop one packet, at once. Raises ``SinkError`` when the folder refuses."""
+        if packet.stream == "video":
+            self._ask_for_cut(packet)
+        await self._sink.send(packet)
+
+    async def close(self) -> None:
+        """End the playlist; what is in it stays playable."""
+        await self._sink.close()
+
+    def _ask_for_cut(self, packet: Packet) -> None:
+        """libav cuts at the first keyframe after each multiple of the segment's length."""
+        if self._next_cut_s is None:
+            if packet.is_keyframe:
+                self._next_cut_s = packet.time_s + self._segment_s
+            return
+        # The request takes effect one picture later.
+        if packet.time_s + packet.duration * packet.time_base >= self._next_cut_s:
+            while self._next_cut_s <= packet.time_s + packet.duration * packet.time_base:
+                self._next_cut_s += self._segment_s
+            self._request_keyframe()
+
+    def _prepared(self) -> Target:
+        """A folder without segments of earlier runs, and how libav is to fill it."""
+        folder = Path(os.path.abspath(self._folder))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for entry in folder.iterdir():
+                if OURS.fullmatch(entry.name):
+                    entry.unlink(missing_ok=True)
+        except OSError as error:
+            raise SinkError(
+                f"the HLS folder {self._folder} cannot be used ({error.strerror}); "
+                "choose one that may be written to"
+            ) from error
+        # Each run names its files anew: whoever still holds an old segment or header cannot mix it.
+        run = secrets.token_hex(4)
+        flags = ["delete_segments", "independent_segments", "program_date_time", "temp_file"]
+        if self._runs:
+            flags.append("discont_start")
+        self._runs += 1
+        output = Output(
+            url=str(folder / PLAYLIST),
+            format="hls",
+            options={
+                "hls_time": str(float(self._segment_s)),
+                "hls_list_size": str(self._window),
+                "hls_delete_threshold": str(KEPT),
+                "hls_segment_type": "fmp4",
+                "hls_fmp4_init_filename": f"init-{run}.mp4",
+                "hls_segment_filename": str(folder).replace("%", "%%") + f"/seg-{run}-%d.m4s",
+                # Seconds since 1970: a later run never counts from below an earlier one.
+                "hls_start_number_source": "epoch",
+                "hls_flags": "+".join(flags),
+                "max_interleave_delta": "250000",
+                "protocol_whitelist": "file",
+            },
+        )
+        return Target(output=output, place=f"hls:{self._folder.name}")

@@ -1,0 +1,175 @@
+"""Packets into a libav container: H.264 of ours, and sound as it is or coded anew."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+import av.error
+
+from streamer.frame import Packet, rescale
+from streamer.media import AudioInfo
+from streamer.sinks.audio_format import Template, codec_of, holds_as_is, layout_of, without_adts
+from streamer.sinks.audio_transcode import AudioTranscoder
+from streamer.sinks.muxer_protocol import Output
+
+LEAD_S = Fraction(1, 10)
+"""Where a timeline that is moved begins: an AAC encoder's delay must not lie before zero."""
+
+
+class PictureChanged(Exception):
+    """The parameter sets differ from those in the container's header."""
+
+
+class Muxer:
+    """One container, from its header to its end; lives on one thread and may block there."""
+
+    def __init__(
+        self, output: Output, audio: AudioInfo | None, *, file: BinaryIO | None = None
+    ) -> None:
+        """Opens nothing yet; writes to ``file`` instead of the URL where there is one.
+
+        Raises ``SinkError`` for audio that can be neither taken nor decoded.
+        """
+        self._output = output
+        self._file = file
+        self._container: Any = None
+        self._video_stream: Any = None
+        self._audio_stream: Any = None
+        self._sets = b""
+        self._offset_s: Fraction | None = None
+        self._adts: av.BitStreamFilterContext | None = None
+        self.transcoder: AudioTranscoder | None = None
+        self._template: Template | None = None
+        self._audio = audio
+        if audio is None:
+            return
+        if holds_as_is(output.audio_format, audio):
+            self._template = Template(audio)
+        else:
+            self.transcoder = AudioTranscoder(audio, "aac")
+            self._template = Template(self.transcoder.audio)
+
+    def open(self, keyframe: bytes, *, time_base: Fraction) -> None:
+        """Write the header; ``keyframe`` holds the parameter sets. It is not written itself.
+
+        Raises ``FFmpegError`` or ``OSError``.
+        """
+        target: Any = self._file if self._file is not None else self._output.url
+        self._container = av.open(
+            target, "w", format=self._output.format, options=dict(self._output.options)
+        )
+        with av.open(io.BytesIO(keyframe), format="h264") as elementary:
+            self._video_stream = self._container.add_stream_from_template(
+                elementary.streams.video[0]
+            )
+        self._video_stream.time_base = time_base
+        self._sets = parameter_sets(keyframe)
+        if self._template is not None:
+            self._add_audio()
+        self._container.start_encoding()
+
+    def write(self, packet: Packet) -> None:
+        """Append one packet. Raises ``FFmpegError``, ``OSError`` or ``PictureChanged``."""
+        if self._offset_s is None:
+            self._offset_s = LEAD_S - packet.time_s if self._output.begins_at_zero else Fraction(0)
+        if packet.stream == "audio":
+            self._write_audio(packet)
+            return
+        if packet.is_keyframe and self._output.describes_once:
+            sets = parameter_sets(bytes(packet.payload))
+            if sets and sets != self._sets:
+                raise PictureChanged
+        self._mux(_own(packet), self._video_stream, packet)
+
+    def close(self) -> None:
+        """Finish the container. Raises ``FFmpegError`` or ``OSError``."""
+        if self._container is None:
+            return
+        container = self._container
+        try:
+            if self.transcoder is not None:
+                for packet in self.transcoder.flush():
+                    self._mux(_own(packet), self._audio_stream, packet)
+        finally:
+            self._container = None
+            container.close()
+
+    def _add_audio(self) -> None:
+        assert self._template is not None
+        self._audio_stream = self._container.add_stream_from_template(self._template.stream)
+        context = self._audio_stream.codec_context
+        if context.layout.name.endswith(" channels"):
+            # A bare number; MP4 cannot write PCM without the channels' places.
+            context.layout = layout_of(context.channels)
+        audio = self._audio
+        if (
+            self._output.format == "mp4"
+            and audio is not None
+            and self.transcoder is None
+            and codec_of(audio) == "aac"
+            and not self._template.stream.codec_context.extradata
+        ):
+            # MP4 says once what ADTS says before every packet.
+            self._adts = av.BitStreamFilterContext("aac_adtstoasc", self._template.stream)
+
+    def _write_audio(self, packet: Packet) -> None:
+        if self._audio_stream is None:
+            return
+        if self.transcoder is not None:
+            for coded in self.transcoder.transcode(packet):
+                self._mux(_own(coded), self._audio_stream, coded)
+            return
+        if self._strips_adts():
+            packet = replace(packet, payload=without_adts(bytes(packet.payload)))
+        natives = [_own(packet)]
+        if self._adts is not None:
+            natives = self._adts.filter(natives[0])
+        for native in natives:
+            self._mux(native, self._audio_stream, packet)
+
+    def _strips_adts(self) -> bool:
+        """Whether the header was made for bare AAC, whatever the packets are."""
+        audio = self._audio
+        return (
+            audio is not None
+            and audio.codec_parameters is None
+            and codec_of(audio) == "aac"
+            and self._output.format != "mpegts"
+        )
+
+    def _mux(self, native: av.Packet[Any], stream: Any, packet: Packet) -> None:
+        if self._offset_s:
+            moved = rescale_s(self._offset_s, packet.time_base)
+            native.pts, native.dts = packet.pts + moved, packet.dts + moved
+        native.stream = stream
+        self._container.mux(native)
+
+
+def rescale_s(seconds: Fraction, time_base: Fraction) -> int:
+    """A span in ticks of ``time_base``, rounded once."""
+    return rescale(seconds.numerator, Fraction(1, seconds.denominator), time_base)
+
+
+def parameter_sets(access_unit: bytes) -> bytes:
+    """The SPS and PPS units of an Annex B access unit, one after another; empty without any."""
+    # Splitting at three zero-one bytes is enough to compare: a leading zero stays with the unit
+    # before, the same each time.
+    units = access_unit.split(b"\0\0\1")[1:]
+    return b"\0\0\1".join(unit.rstrip(b"\0") for unit in units if unit and unit[0] & 0x1F in (7, 8))
+
+
+def _own(packet: Packet) -> av.Packet[Any]:
+    """A copy: muxing rewrites a packet's times, and other sinks have the same one."""
+    native = av.Packet(bytes(packet.payload))
+    native.pts, native.dts = packet.pts, packet.dts
+    native.duration = packet.duration
+    native.is_keyframe = packet.is_keyframe
+    native.time_base = packet.time_base
+    if isinstance(packet.payload, av.Packet):
+        for side in packet.payload.iter_sidedata():
+            native.set_sidedata(side)
+    return native

@@ -1,0 +1,123 @@
+"""The program of the child process that holds one network output (or HLS folder) of libav.
+
+It gets ``open`` with a keyframe, then packets; it says ``ready``, ``opened``, ``took`` for each
+packet, and ``failed`` with the reason before it ends. It ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+import av.error
+
+from streamer.child import Message, read_message, write_message
+from streamer.errors import SinkError
+from streamer.frame import Packet
+from streamer.media import AudioInfo
+from streamer.sinks.muxer import Muxer, PictureChanged
+from streamer.sinks.muxer_protocol import PICTURE_CHANGED, Output, as_packet, audio_of, output_of
+from streamer.sinks.muxer_srt import SrtBridge
+
+
+class _Connection:
+    """One output, whatever carries it."""
+
+    def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
+        self._say = say
+        self._bridge: SrtBridge | None = None
+        self._muxer: Muxer | None = None
+
+    def open(self, opening: Message) -> None:
+        """Connect and write the header; the payload is a keyframe with its parameter sets."""
+        head = opening.head
+        output, audio = output_of(opening), audio_of(opening)
+        if head["bridge"] is not None:
+            self._bridge = SrtBridge(head["url"], head["bridge"], opened=self._opened)
+        self._muxer = self._made(output, audio)
+        self._muxer.open(opening.payload, time_base=Fraction(*head["time_base"]))
+        if self._bridge is None:
+            self._opened()
+
+    def write(self, packet: Packet) -> None:
+        assert self._muxer is not None
+        self._muxer.write(packet)
+
+    def reason(self, error: Exception) -> str:
+        """Why it broke: in the bridge's words where there is one, else libav's."""
+        said = self._bridge.reason() if self._bridge is not None else ""
+        # Not the whole text: libav's errors carry the address.
+        return said or str(getattr(error, "strerror", None) or error)
+
+    def close(self) -> None:
+        with suppress(av.error.FFmpegError, OSError, ValueError):
+            if self._muxer is not None:
+                self._muxer.close()
+        if self._bridge is not None:
+            self._bridge.close()
+
+    def _made(self, output: Output, audio: AudioInfo | None) -> Muxer:
+        file = self._bridge.stdin if self._bridge is not None else None
+        try:
+            muxer = Muxer(output, audio, file=file)
+        except SinkError as error:
+            self._say({"remark": f"it gets no sound, since {error}"})
+            return Muxer(output, None, file=file)
+        if muxer.transcoder is not None and audio is not None:
+            self._say(
+                {"remark": f"the sound is coded anew to AAC, since it takes no {audio.codec}"}
+            )
+        return muxer
+
+    def _opened(self) -> None:
+        self._say({"opened": True})
+
+
+def main() -> int:
+    """Serve one connection; the exit code says nothing, the messages do."""
+    # A peer that is gone is an error of the write, not a signal.
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    commands = sys.stdin.buffer
+    # Whatever a library prints must not get between the messages.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def say(head: dict[str, Any]) -> None:
+        with suppress(OSError):  # the parent is gone; its end of the input says so next
+            write_message(answers, Message(head))
+
+    say({"ready": True})
+    opening = read_message(commands)
+    if opening is None:
+        return 0
+    failure = _serve(commands, opening, say)
+    if failure:
+        say({"failed": failure})
+    return 0
+
+
+def _serve(commands: BinaryIO, opening: Message, say: Callable[[dict[str, Any]], None]) -> str:
+    """Move packets until the input ends; why that was too early, or nothing."""
+    connection = _Connection(say)
+    try:
+        connection.open(opening)
+        while (message := read_message(commands)) is not None:
+            connection.write(as_packet(message))
+            say({"took": 1})
+    except PictureChanged:
+        return PICTURE_CHANGED
+    except (SinkError, av.error.FFmpegError, OSError, ValueError) as error:
+        return connection.reason(error)
+    finally:
+        connection.close()
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""One life of a muxer's child: started, connected, fed, watched, and ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from streamer.child import Child, Message
+from streamer.clock import Clock
+from streamer.frame import Packet
+from streamer.link import Link, Overflow
+from streamer.media import AudioInfo
+from streamer.sinks.muxer_protocol import Target, as_head, opening_of
+
+MODULE = "streamer.sinks.muxer_child"
+
+RING_PACKETS = 240
+"""Two seconds and more of 60 pictures and 50 sounds: what a peer may lag before it skips."""
+
+START_WITHIN_S = 20.0
+"""Loading libav takes 0.3 s on an idle machine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a peer may keep a child busy."""
+
+    open_s: float = 10.0
+    """For the name, the connection, the handshakes and the header together."""
+    take_s: float = 5.0
+    """For any one packet."""
+    finish_s: float = 3.0
+    """For what is still queued, and the trailer."""
+
+
+class MuxerSession:
+    """Feeds one child; made, run once, and thrown away."""
+
+    def __init__(
+        self,
+        target: Target,
+        audio: AudioInfo | None,
+        keyframe: Packet,
+        *,
+        clock: Clock,
+        patience: Patience,
+        request_keyframe: Callable[[], None],
+        opened: Callable[[], None],
+        told: Callable[[str], None],
+    ) -> None:
+        """``opened`` is called when the peer has taken the header, ``told`` with a remark."""
+        self.ring: Link[Packet] = Link(
+            "muxer",
+            capacity=RING_PACKETS,
+            overflow=Overflow.SKIP_TO_KEYFRAME,
+            # Audio stands alone, but only a video keyframe ends a gap.
+            is_keyframe=lambda packet: packet.stream == "video" and packet.is_keyframe,
+            on_overflow=request_keyframe,
+        )
+        self.is_joined = False
+        """Whether packets flow into the ring; they begin with a keyframe."""
+        self.is_open = False
+        self.given = 0
+        self.taken = 0
+        self.overflowed = 0
+        self._target = target
+        self._audio = audio
+        self._keyframe = keyframe
+        self._clock = clock
+        self._patience = patience
+        self._opened = opened
+        self._told = told
+        self._is_ready = False
+        self._handed = 0
+        self._progress_ns = clock.now_ns()
+
+    @property
+    def joins_early(self) -> bool:
+        """Whether it must be fed before it can connect: ffmpeg looks at the stream first."""
+        return self._target.bridge is not None
+
+    @property
+    def lost(self) -> int:
+        """Packets that were given and that the child never took."""
+        return self.given - self.taken
+
+    async def put(self, packet: Packet) -> int:
+        """Queue one packet; how many the ring lost by it."""
+        self.given += 1
+        await self.ring.put(packet)
+        before, self.overflowed = self.overflowed, self.ring.stats.dropped
+        return self.overflowed - before
+
+    async def run(self) -> str:
+        """Why it ended; empty where ``ring.close`` was called and all of it was written."""
+        child = await Child.start(MODULE)
+        listening = asyncio.create_task(self._listen(child), name="muxer answers")
+        feeding = asyncio.create_task(self._feed(child), name="muxer packets")
+        finish_s = 0.0
+        try:
+            while not listening.done() and not feeding.done():
+                await asyncio.wait(
+                    {listening, feeding},
+                    # What is allowed changes on the way, so it is looked at again before it ends.
+                    timeout=min(self._left_s(), self._patience.take_s / 2),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if self._left_s() <= 0:
+                    return self._complaint()
+            if not listening.done():
+                # All was handed over, or the child is gone and its last message is on the way.
+                child_ends = asyncio.create_task(child.close(within_s=self._patience.finish_s))
+                await asyncio.wait({child_ends})
+            with suppress(TimeoutError):
+                return await asyncio.wait_for(listening, self._patience.finish_s)
+            return "it did not finish in time"
+        finally:
+            for task in (listening, feeding):
+                task.cancel()
+            await asyncio.gather(listening, feeding, return_exceptions=True)
+            await child.close(within_s=finish_s)
+
+    async def _feed(self, child: Child) -> None:
+        target = self._target
+        opening = opening_of(target.output, self._keyframe, audio=self._audio, bridge=target.bridge)
+        with suppress(OSError):
+            await child.send(opening)
+            async for packet in self.ring:
+                if self._handed == self.taken:
+                    self._progress_ns = self._clock.now_ns()
+                self._handed += 1
+                await child.send(Message(as_head(packet), bytes(packet.payload)))
+
+    async def _listen(self, child: Child) -> str:
+        """Hear the child until it ends; gives its reason, empty where it had none."""
+        reason = ""
+        while (message := await child.receive()) is not None:
+            self._progress_ns = self._clock.now_ns()
+            reason = self._heard(message.head) or reason
+        if not reason and self._handed > self.taken:
+            reason = "the process that writes it ended unexpectedly"
+        return reason
+
+    def _heard(self, head: Any) -> str:
+        if "took" in head:
+            self.taken += 1
+        elif "ready" in head:
+            self._is_ready = True
+        elif "opened" in head and not self.is_open:
+            self.is_open = True
+            self._opened()
+        elif "remark" in head:
+            self._told(str(head["remark"]))
+        return str(head.get("failed", ""))
+
+    def _left_s(self) -> float:
+        """Until the child has been silent for too long."""
+        if not self._is_ready:
+            allowed_s = START_WITHIN_S
+        elif not self.is_open:
+            allowed_s = self._patience.open_s
+        elif self._handed > self.taken:
+            allowed_s = self._patience.take_s
+        else:
+            return self._patience.take_s
+        return allowed_s - (self._clock.now_ns() - self._progress_ns) / 1e9
+
+    def _complaint(self) -> str:
+        if not self._is_ready:
+            return "the process that writes it did not start"
+        if not self.is_open:
+            return f"it did not answer within {self._patience.open_s:g} s"
+        return f"it took nothing for {self._patience.take_s:g} s"

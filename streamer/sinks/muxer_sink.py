@@ -1,0 +1,203 @@
+"""A sink in a child process that is started again whenever its peer fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+
+from streamer.clock import Clock
+from streamer.errors import SinkError
+from streamer.frame import Packet
+from streamer.media import AudioInfo
+from streamer.metrics import Metrics
+from streamer.sinks.muxer_protocol import PICTURE_CHANGED, Target
+from streamer.sinks.muxer_session import MuxerSession, Patience
+
+_log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+LASTING_S = 10.0
+"""A connection that held this long was a good one: the next pause is the first again."""
+
+
+class Backoff:
+    """Pauses that double from 0.5 s to 30 s, each shortened at random by up to half, so that many
+    streams do not come back to a server all at once."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self._failures = 0
+
+    def next_s(self) -> float:
+        pause_s = min(FIRST_PAUSE_S * 2.0**self._failures, LONGEST_PAUSE_S)
+        self._failures = min(self._failures + 1, 16)
+        return pause_s * self._dice.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        self._failures = 0
+
+
+class MuxerSink:
+    """Hands packets to a child and never waits for it.
+
+    What a slow child cannot take is dropped up to the next keyframe, in a ring of this sink's own:
+    the fan-out's ring before it stays empty, so its close does not wait for a peer either. While
+    nothing is connected everything is dropped. All of it is counted.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        prepare: Callable[[], Target],
+        *,
+        audio: AudioInfo | None,
+        clock: Clock,
+        metrics: Metrics,
+        request_keyframe: Callable[[], None],
+        patience: Patience | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        """``prepare`` runs in a thread before each start and may raise ``SinkError``, which ends
+        the sink; ``label`` names it in logs and metrics and holds no secret."""
+        self._label = label
+        self._prepare = prepare
+        self._audio = audio
+        self._clock = clock
+        self._metrics = metrics
+        self._request_keyframe = request_keyframe
+        self._patience = patience or Patience()
+        self._backoff = Backoff(dice or random.Random())
+        self._keyframe: Packet | None = None
+        self._session: MuxerSession | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+        self._has_joined = False
+        self._is_reported = False
+        """Whether the log says already that it is not connected."""
+
+    @property
+    def is_connected(self) -> bool:
+        return self._session is not None and self._session.is_open
+
+    async def send(self, packet: Packet) -> None:
+        """Take or drop one packet. Raises ``SinkError`` when trying again is pointless."""
+        if packet.stream == "audio" and self._audio is None:
+            return
+        is_keyframe = packet.stream == "video" and packet.is_keyframe
+        if is_keyframe:
+            self._keyframe = packet
+        if self._running is None:
+            if not is_keyframe:
+                return
+            await self._begin()
+        assert self._running is not None
+        if self._running.done():
+            self._running.result()
+        await self._pass_on(packet, is_keyframe=is_keyframe)
+
+    async def close(self) -> None:
+        """Finish what is queued and the trailer within three seconds; then end the child."""
+        self._closing.set()
+        running, session = self._running, self._session
+        if running is None or running.done():
+            return
+        if session is not None and session.is_joined:
+            await session.ring.close()
+            await asyncio.wait({running}, timeout=self._patience.finish_s)
+        running.cancel()
+        with suppress(asyncio.CancelledError, SinkError):
+            await running
+
+    async def _begin(self) -> None:
+        """Start the first session, so that its keyframe is the first it gets."""
+        target = await asyncio.to_thread(self._prepare)
+        self._session = self._new_session(target)
+        self._running = asyncio.create_task(self._run(target), name=f"sink {self._label}")
+
+    async def _pass_on(self, packet: Packet, *, is_keyframe: bool) -> None:
+        session = self._session
+        if session is not None and not session.is_joined:
+            # The first connection begins with the stream; a later one once the peer has answered,
+            # so that a server that is away costs no keyframes.
+            may_join = session.is_open or not self._has_joined or session.joins_early
+            if is_keyframe and may_join:
+                session.is_joined = self._has_joined = True
+        if session is None or not session.is_joined:
+            self._count_lost(1)
+            return
+        self._count_lost(await session.put(packet))
+
+    def _new_session(self, target: Target) -> MuxerSession:
+        assert self._keyframe is not None
+        return MuxerSession(
+            target,
+            self._audio,
+            self._keyframe,
+            clock=self._clock,
+            patience=self._patience,
+            request_keyframe=self._request_keyframe,
+            opened=self._on_opened,
+            told=lambda remark: _log.warning("%s: %s", self._label, remark),
+        )
+
+    async def _run(self, target: Target) -> None:
+        """One session after another until closed."""
+        while True:
+            session = self._session
+            assert session is not None
+            began_ns = self._clock.now_ns()
+            reason = await session.run()
+            self._session = None
+            self._count_lost(session.lost - session.overflowed)
+            if self._closing.is_set():
+                return
+            lasted_s = (self._clock.now_ns() - began_ns) / 1e9
+            if session.is_open and lasted_s > LASTING_S:
+                self._backoff.reset()
+            self._report(session, without(target.secrets, reason))
+            self._metrics.count(f"sink.restarts.{self._label}")
+            if reason != PICTURE_CHANGED or not session.is_open:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), self._backoff.next_s())
+                    return
+            target = await asyncio.to_thread(self._prepare)
+            self._session = self._new_session(target)
+            if self._session.joins_early:
+                self._request_keyframe()
+
+    def _on_opened(self) -> None:
+        self._is_reported = False
+        _log.info("%s: open", self._label)
+        if self._session is not None and not self._session.is_joined:
+            self._request_keyframe()
+
+    def _report(self, session: MuxerSession, reason: str) -> None:
+        if self._is_reported:
+            _log.debug("%s: still not open (%s)", self._label, reason)
+            return
+        self._is_reported = True
+        if session.is_open:
+            _log.warning("%s: lost (%s); it is tried again until it is back", self._label, reason)
+        else:
+            _log.warning(
+                "%s: cannot be opened (%s); the stream goes on, and it is tried again until it can "
+                "be; check where it goes",
+                self._label,
+                reason,
+            )
+
+    def _count_lost(self, packets: int) -> None:
+        if packets > 0:
+            self._metrics.count(f"dropped.sink.{self._label}", packets)
+
+
+def without(secrets: tuple[str, ...], text: str) -> str:
+    """``text`` with stars for each of ``secrets``, which are sorted from long to short."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

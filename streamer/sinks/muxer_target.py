@@ -1,0 +1,170 @@
+"""What an output's address says about how libav is to write it; a table by scheme."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
+
+from streamer.errors import SinkError
+from streamer.sinks.muxer_protocol import Output, Target
+
+IO_TIMEOUT_US = 5_000_000
+"""How long libav waits for a peer; the parent's own watch ends the child soon after."""
+
+INTERLEAVE_US = 250_000
+"""How long the picture waits for sound that does not come; libav's default is ten seconds."""
+
+TS_PACKETS_BYTES = 1316
+"""Seven packets of MPEG-TS, the most that fit one Ethernet frame."""
+
+CA_FILES = (
+    ssl.get_default_verify_paths().cafile,
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+)
+"""Where authorities are listed: as ``SSL_CERT_FILE`` says, or as Debian, Fedora and macOS have it."""
+
+# Certificates are checked. The file is found once: looking for it touches the disk.
+_CA_FILE = next((file for file in CA_FILES if file and Path(file).exists()), None)
+TLS_OPTIONS = {"tls_verify": "1"} | ({"ca_file": _CA_FILE} if _CA_FILE else {})
+
+UDP_OPTIONS = frozenset({"pkt_size", "ttl", "localaddr", "localport", "buffer_size", "broadcast"})
+SRT_OPTIONS = frozenset(
+    {"mode", "latency", "pbkeylen", "connect_timeout", "payload_size", "maxbw", "tlpktdrop"}
+)
+SRT_SECRETS = frozenset({"passphrase", "streamid"})
+
+
+def target_of(url: str) -> Target:
+    """How to write to ``url``. Raises ``SinkError`` for what can never work."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise SinkError("an output's address is malformed; use scheme://host:port/path") from None
+    place = f"{parts.scheme}://{parts.hostname or ''}{f':{port}' if port else ''}"
+    if re.search(r"[\x00-\x20\x7f]", url):
+        raise SinkError(f"the address of {place} holds a space or a control character; encode it")
+    if parts.scheme not in TARGETS:
+        raise SinkError(f"{parts.scheme}:// is no output; use {', '.join(TARGETS)}")
+    if not parts.hostname:
+        raise SinkError(f"the address {place} names no host; use {parts.scheme}://host:port/path")
+    output, bridge = TARGETS[parts.scheme](parts, place)
+    return Target(output=output, place=place, secrets=_secrets(parts), bridge=bridge)
+
+
+def _secrets(parts: SplitResult) -> tuple[str, ...]:
+    """Userinfo, everything after the host, and its pieces that are long enough to be a key."""
+    pieces = [parts.username, parts.password, parts.path.strip("/"), parts.query]
+    pieces += [piece for piece in parts.path.split("/") if len(piece) > 3]
+    pieces += [value for _, value in parse_qsl(parts.query) if len(value) > 3]
+    return tuple(sorted({p for p in pieces if p}, key=len, reverse=True))
+
+
+def _rtsp(parts: SplitResult, place: str) -> tuple[Output, None]:
+    options = {
+        "rtsp_transport": "tcp",
+        "timeout": str(IO_TIMEOUT_US),
+        "max_interleave_delta": str(INTERLEAVE_US),
+        "protocol_whitelist": "rtsp,rtsps,rtp,tcp,tls",
+    }
+    if parts.scheme == "rtsps":
+        options |= TLS_OPTIONS
+    return Output(url=parts.geturl(), format="rtsp", options=options), None
+
+
+def _rtmp(parts: SplitResult, place: str) -> tuple[Output, None]:
+    if len([piece for piece in parts.path.split("/") if piece]) < 2:
+        raise SinkError(
+            f"the address of {place} lacks a part; use {parts.scheme}://host/application/stream-key"
+        )
+    # PyAV opens an output's protocol without options; the tee muxer hands them on.
+    inner = {
+        "f": "flv",
+        "onfail": "abort",
+        "rw_timeout": str(IO_TIMEOUT_US),
+        "tcp_nodelay": "1",
+        "flvflags": "no_duration_filesize",
+        "flush_packets": "1",
+        "max_interleave_delta": str(INTERLEAVE_US),
+        "protocol_whitelist": "rtmp,rtmps,tcp,tls",
+    }
+    if parts.scheme == "rtmps":
+        inner |= TLS_OPTIONS
+    listed = ":".join(f"{name}={_escaped(value, ':')}" for name, value in inner.items())
+    url = f"[{listed}]{_escaped(parts.geturl(), '|')}"
+    options = {"max_interleave_delta": str(INTERLEAVE_US)}
+    return Output(url=url, format="tee", options=options, holds="flv", begins_at_zero=True), None
+
+
+def _escaped(text: str, also: str) -> str:
+    return re.sub(rf"([\\'\[\]{also}])", r"\\\1", text)
+
+
+def _udp(parts: SplitResult, place: str) -> tuple[Output, None]:
+    _needs_port(parts, place)
+    asked = _options(parts, place, allowed=UDP_OPTIONS)
+    size = asked.setdefault("pkt_size", str(TS_PACKETS_BYTES))
+    if not size.isdecimal() or not 188 <= int(size) <= 65_424 or int(size) % 188:
+        raise SinkError(f"pkt_size={size} for {place} is out of range; use a multiple of 188")
+    url = f"udp://{_netloc(parts)}?{urlencode(asked)}"
+    return Output(url=url, format="mpegts", options=TS_OPTIONS, describes_once=False), None
+
+
+def _srt(parts: SplitResult, place: str) -> tuple[Output, Mapping[str, str]]:
+    _needs_port(parts, place)
+    asked = _options(parts, place, allowed=SRT_OPTIONS | SRT_SECRETS)
+    passphrase = asked.get("passphrase")
+    if passphrase is not None and not 10 <= len(passphrase) <= 79:
+        raise SinkError(f"the passphrase for {place} has the wrong length; use 10 to 79 characters")
+    secrets = {name: value for name, value in asked.items() if name in SRT_SECRETS}
+    if any(re.search(r"[\r\n\x00]", value) for value in secrets.values()):
+        raise SinkError(f"an option of {place} holds a line break; take it out")
+    open_ones = {k: v for k, v in asked.items() if k not in SRT_SECRETS}
+    if open_ones.setdefault("mode", "caller") != "caller":
+        raise SinkError(f"{place} can only be called; leave mode out, and let the peer listen")
+    url = f"srt://{_netloc(parts)}?{urlencode(open_ones, quote_via=quote)}"
+    return Output(url=url, format="mpegts", options=TS_OPTIONS, describes_once=False), secrets
+
+
+TS_OPTIONS = {
+    "flush_packets": "1",
+    "max_interleave_delta": str(INTERLEAVE_US),
+    "mpegts_flags": "+resend_headers",
+    "pat_period": "0.2",
+}
+
+
+def _netloc(parts: SplitResult) -> str:
+    host = parts.hostname or ""
+    return f"[{host}]:{parts.port}" if ":" in host else f"{host}:{parts.port}"
+
+
+def _needs_port(parts: SplitResult, place: str) -> None:
+    if not parts.port:
+        raise SinkError(f"the address {place} names no port; use {parts.scheme}://host:port")
+
+
+def _options(parts: SplitResult, place: str, *, allowed: frozenset[str]) -> dict[str, str]:
+    """The address's query; libav would take a misspelt name in silence."""
+    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in asked:
+        if name not in allowed:
+            raise SinkError(
+                f"{place} has no option {name[:32]!r}; use one of {', '.join(sorted(allowed))}"
+            )
+    return asked
+
+
+TARGETS: Mapping[str, Callable[[SplitResult, str], tuple[Output, Mapping[str, str] | None]]] = {
+    "rtsp": _rtsp,
+    "rtsps": _rtsp,
+    "rtmp": _rtmp,
+    "rtmps": _rtmp,
+    "udp": _udp,
+    "srt": _srt,
+}

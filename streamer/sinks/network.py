@@ -1,0 +1,68 @@
+"""The encoded stream to a server or a receiver: RTSP, RTMP, MPEG-TS over UDP, SRT."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from streamer.clock import Clock
+from streamer.frame import Packet
+from streamer.media import AudioInfo
+from streamer.metrics import Metrics
+from streamer.sinks.muxer_protocol import Target
+from streamer.sinks.muxer_session import Patience
+from streamer.sinks.muxer_sink import MuxerSink
+from streamer.sinks.muxer_srt import needs_srt
+from streamer.sinks.muxer_target import target_of
+
+
+class NetworkSink:
+    """Pushes to one address from a child process, again and again until it is closed."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        audio: AudioInfo | None,
+        clock: Clock,
+        metrics: Metrics,
+        request_keyframe: Callable[[], None],
+        label: str | None = None,
+        patience: Patience | None = None,
+        dice: random.Random | None = None,
+    ) -> None:
+        """Opens nothing. Raises ``SinkError`` for an address that can never work.
+
+        ``label`` names it in logs and metrics; the default is its scheme, host and port.
+        """
+        self._target = target_of(url)
+        self._has_program = self._target.bridge is None
+        self._sink = MuxerSink(
+            label or self._target.place,
+            self._prepared,
+            audio=audio,
+            clock=clock,
+            metrics=metrics,
+            request_keyframe=request_keyframe,
+            patience=patience,
+            dice=dice,
+        )
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the peer has answered and the connection holds, as far as is known."""
+        return self._sink.is_connected
+
+    async def send(self, packet: Packet) -> None:
+        """Take or drop one packet, at once. Raises ``SinkError`` when a program is missing."""
+        await self._sink.send(packet)
+
+    async def close(self) -> None:
+        """Say good-bye to the peer, within three seconds."""
+        await self._sink.close()
+
+    def _prepared(self) -> Target:
+        if not self._has_program:
+            needs_srt()
+            self._has_program = True
+        return self._target

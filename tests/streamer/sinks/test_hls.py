@@ -1,0 +1,129 @@
+"""HLS as libav writes it and as ffmpeg reads it, from the folder and over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from streamer.errors import SinkError
+from streamer.sinks.hls import OURS, HlsSink
+from tests.measure import stream_of, times_of
+from tests.programs import needs
+from tests.streamer.sinks.network_peers import G711, Camera
+
+pytestmark = needs("ffmpeg", "ffprobe")
+
+
+def writing(camera: Camera, folder: Path, *, segment_s: float = 0.5, window: int = 6) -> HlsSink:
+    return HlsSink(
+        str(folder),
+        audio=G711,
+        clock=camera.clock,
+        metrics=camera.metrics,
+        request_keyframe=camera.request_keyframe,
+        segment_s=segment_s,
+        window=window,
+    )
+
+
+def segments(folder: Path) -> list[str]:
+    playlist = folder / "index.m3u8"
+    if not playlist.exists():
+        return []
+    return [line for line in playlist.read_text().splitlines() if line.endswith(".m4s")]
+
+
+def lengths_s(folder: Path) -> list[float]:
+    return [float(n) for n in re.findall(r"#EXTINF:([\d.]+)", (folder / "index.m3u8").read_text())]
+
+
+async def written(folder: Path, *, pictures: int, window: int = 6) -> Camera:
+    camera = Camera(with_sound=True)
+    sink = writing(camera, folder, window=window)
+    await camera.film(sink, lambda: camera.sent >= pictures)
+    await sink.close()
+    return camera
+
+
+def test_a_folder_is_made_and_filled_with_what_plays(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "live"
+    camera = asyncio.run(written(folder, pictures=75))
+    assert camera.metrics.counts("dropped.") == {}
+    assert stream_of(folder / "index.m3u8", "v")["codec_name"] == "h264"
+    assert stream_of(folder / "index.m3u8", "a")["codec_name"] == "aac"
+    times = times_of(folder / "index.m3u8")
+    assert len(times) == 75
+    assert all(abs((times[n] - times[0]) - n / 30) < 0.001 for n in range(75))
+    playlist = (folder / "index.m3u8").read_text()
+    assert playlist.count("#EXT-X-PROGRAM-DATE-TIME:") == len(segments(folder))
+    assert "#EXT-X-INDEPENDENT-SEGMENTS" in playlist
+    assert playlist.endswith("#EXT-X-ENDLIST\n")
+
+
+def test_each_segment_begins_with_a_keyframe_that_was_asked_for(tmp_path: Path) -> None:
+    camera = asyncio.run(written(tmp_path, pictures=75))
+    # 2.5 s: the encoder alone would give one keyframe in four seconds.
+    assert camera.keyframes_asked >= 4
+    found = lengths_s(tmp_path)
+    assert len(found) >= 5
+    assert all(abs(length - 0.5) < 0.07 for length in found[:-1])
+
+
+def test_old_segments_go_and_the_playlist_slides(tmp_path: Path) -> None:
+    asyncio.run(written(tmp_path, pictures=240, window=3))
+    listed = segments(tmp_path)
+    assert len(listed) == 3
+    assert set(listed) <= {path.name for path in tmp_path.iterdir()}
+    assert len(list(tmp_path.glob("seg-*.m4s"))) < 3 + 3 + 3
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_an_earlier_runs_segments_are_not_mixed_in_and_other_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "seg-notes.m4s").write_text("mine")
+    (tmp_path / "index.html").write_text("mine")
+    asyncio.run(written(tmp_path, pictures=40))
+    first = {path.name for path in tmp_path.iterdir() if OURS.fullmatch(path.name)}
+    before = int(segments(tmp_path)[0].rsplit("-", 1)[1].removesuffix(".m4s"))
+    asyncio.run(written(tmp_path, pictures=40))
+    second = {path.name for path in tmp_path.iterdir() if OURS.fullmatch(path.name)}
+    assert first & second == {"index.m3u8"}
+    after = int(segments(tmp_path)[0].rsplit("-", 1)[1].removesuffix(".m4s"))
+    # Seconds since 1970: a player that knows the earlier list takes the new one for a later one.
+    assert after > before
+    assert (tmp_path / "seg-notes.m4s").read_text() == "mine"
+    assert (tmp_path / "index.html").read_text() == "mine"
+
+
+def test_nothing_is_made_before_the_first_picture(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        await writing(Camera(), tmp_path / "live").close()
+
+    asyncio.run(scenario())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    async def scenario() -> None:
+        camera = Camera()
+        sink = writing(camera, tmp_path / "file" / "live")
+        with pytest.raises(SinkError, match=r"HLS folder .* cannot be used .*choose one"):
+            await camera.film(sink, lambda: False)
+        await sink.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_folder_with_signs_in_its_name_works(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    folder = tmp_path / "50% off: live"
+    asyncio.run(written(folder, pictures=40))
+    assert segments(folder)
+    assert {path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)} == set()
