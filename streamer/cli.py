@@ -44,6 +44,7 @@ Duration = Annotated[float | None, typer.Option(help="Stop after so many seconds
 Report = Annotated[Path | None, typer.Option(help="Write the run's numbers to this JSON file.")]
 Host = Annotated[str, typer.Option(help="Address of the page; 127.0.0.1 is this machine only.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")]
+RtspPort = Annotated[int, typer.Option(min=0, max=65535, help="Port that rtsp: is served on.")]
 Bitrate = Annotated[int | None, typer.Option("--bitrate-kbps", help="Encoder's bitrate.")]
 Crf = Annotated[int, typer.Option(help="Quality of files, 0 (lossless) to 51 (worst).")]
 Preset = Annotated[str | None, typer.Option(help="libx264 preset, ultrafast to slow.")]
@@ -94,6 +95,7 @@ def run(
     bitrate_kbps: Bitrate = None,
     crf: Crf = 18,
     preset: Preset = None,
+    rtsp_port: RtspPort = 8554,
 ) -> None:
     """Enhance one stream: SOURCE in, every --to out."""
     settings = _settings(
@@ -108,7 +110,23 @@ def run(
     )
     from streamer.running import run_stream
 
-    _finish(run_stream(settings, host=host, port=port, report=report))
+    _finish(run_stream(settings, host=host, port=port, rtsp_port=rtsp_port, report=report))
+
+
+@app.command()
+def serve(
+    config: Annotated[Path, typer.Argument(help="A YAML file of streams.")],
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on, before the file's.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of page and API; 0 takes a free one.")
+    ] = None,
+) -> None:
+    """Many streams from a file: page, API, WHIP in, WHEP and RTSP out, metrics."""
+    from streamer.serving import serve as serving
+
+    _finish(serving(config, host=host, port=port))
 
 
 @app.command()
@@ -156,6 +174,8 @@ def describe(
 def main() -> None:
     """Run the command; deliberate errors become one sentence and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="streamer: %(message)s", stream=sys.stderr)
+    # That a source is waited for, came or was lost is news for whoever watches the terminal.
+    logging.getLogger("streamer.sources").setLevel(logging.INFO)
     try:
         code = app(prog_name="streamer", standalone_mode=False)
     except typer.TyperException as error:

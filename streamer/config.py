@@ -11,10 +11,14 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
+from streamer.addresses import AddressPolicy
 from streamer.errors import ConfigError
 
 SourceKind = Literal["file", "device", "synthetic", "rtsp", "network", "whip"]
 SinkKind = Literal["webrtc", "rtsp", "push", "hls", "file", "y4m", "null"]
+
+LIVE_KINDS: tuple[SourceKind, ...] = ("rtsp", "network", "whip", "device")
+"""Sources that may be lost and come back."""
 
 SCALES = (1, 2, 3, 4)
 FILE_SUFFIXES: Mapping[str, str] = MappingProxyType(
@@ -64,7 +68,7 @@ class SinkSpec:
     def label(self) -> str:
         """How logs, metrics and reports call it; never a secret."""
         if self.kind == "push":
-            return _place(self.target)
+            return place_of(self.target)
         return f"{self.kind}:{Path(self.target).name}" if self.target else self.kind
 
 
@@ -102,6 +106,11 @@ class Changes:
     tier: str | None = None
     """The best step of the ladder that may be taken, by name."""
 
+    def __post_init__(self) -> None:
+        if self.budget_ms is not None:
+            check_budget(self.budget_ms)
+        EncodeSettings(bitrate_kbps=self.bitrate_kbps)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamSettings:
@@ -117,15 +126,14 @@ class StreamSettings:
     variant: str | None = None
     """A network by name; ``None`` takes the default one."""
     duration_s: float | None = None
+    reach: AddressPolicy | None = None
+    """Which hosts a redirect may lead to, for a source that a stranger named."""
     encode: EncodeSettings = EncodeSettings()
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
             raise ConfigError(f"--scale {self.scale} is not possible; use 1, 2, 3 or 4")
-        if not 1 <= self.budget_ms <= 60_000:
-            raise ConfigError(
-                f"--budget-ms {self.budget_ms:g} is out of range; use 1 to 60000 (80 is usual)"
-            )
+        check_budget(self.budget_ms)
         if self.duration_s is not None and not 0 < self.duration_s < math.inf:
             raise ConfigError(
                 f"--duration {self.duration_s:g} is out of range; use more than 0 seconds"
@@ -150,8 +158,9 @@ class StreamSettings:
         targets = [s.target for s in self.sinks if s.target and s.kind != "push"]
         if len(targets) != len({Path(target).resolve() for target in targets}):
             raise ConfigError("two outputs have the same name; give each --to its own file")
-        for target in targets:
-            if not Path(target).parent.is_dir():
+        for sink in self.sinks:
+            target = sink.target
+            if sink.kind in ("file", "y4m") and not Path(target).parent.is_dir():
                 raise ConfigError(
                     f"the folder of {target} does not exist; make it, or write somewhere else"
                 )
@@ -162,6 +171,14 @@ class StreamSettings:
                 raise ConfigError(
                     f"{target} is the input as well as the output; write to another file"
                 )
+
+
+def check_budget(budget_ms: float) -> None:
+    """Raise ``ConfigError`` unless it is a time that a frame may take."""
+    if not 1 <= budget_ms <= 60_000:
+        raise ConfigError(
+            f"--budget-ms {budget_ms:g} is out of range; use 1 to 60000 (80 is usual)"
+        )
 
 
 def _is_live(source: str) -> bool:
@@ -211,7 +228,7 @@ def parse_sink(text: str) -> SinkSpec:
     raise ConfigError(f"{redacted(text)!r} is no output; use {SINK_HELP}")
 
 
-def _place(url: str) -> str:
+def place_of(url: str) -> str:
     """Scheme, host and port: the path may hold a stream key, the rest a password."""
     parts = urlsplit(url)
     port = re.search(r":(\d+)$", parts.netloc)

@@ -115,7 +115,8 @@ class Decoder:
             arrived_ns=arrival.ns if isinstance(arrival, _Arrival) else self._arrived_ns,
             color=color,
             sample_aspect=1 / aspect if turned else aspect,
-        ).stamped("decoded", self._clock.now_ns())
+            stamps_ns={"released": self._arrived_ns, "decoded": self._clock.now_ns()},
+        )
 
     def _time_of(self, picture: av.VideoFrame, duration: int) -> int:
         """Its pts; where the input states none (raw H.264) or one that does not lie after the last

@@ -8,28 +8,31 @@ source ─▶ packet link ─▶ decode ─▶ decoded link ─▶ enhance ─�
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal
 
 from streamer import report
 from streamer.clock import Clock
-from streamer.config import StreamSettings
+from streamer.config import Changes, StreamSettings
 from streamer.decode import Decoder
-from streamer.encode import Encoder
 from streamer.enhance.chain import Chain
 from streamer.errors import SinkError, SourceError, SourceLost
-from streamer.frame import Frame, Origin, Packet, Planes
-from streamer.link import Link, Overflow
-from streamer.metrics import Metrics, Rate
+from streamer.frame import Frame, Packet
+from streamer.hold import Hold
+from streamer.link import Link, LinkEnded, Overflow
+from streamer.metrics import Metrics
+from streamer.outlets import Outlets
+from streamer.rendition import Rendition
+from streamer.rtc.session import Session
 from streamer.schedule import Costs
-from streamer.sinks.fanout import FanOut
-from streamer.sinks.raw import Y4mSink
-from streamer.sinks.rtc_session import Session
-from streamer.sinks.webrtc import WebRtcSink
+from streamer.sinks.audio_gate import AudioGate
 from streamer.sources.base import FrameSource, PacketSource, Source
+from streamer.sources.lasting import Lasting
+from streamer.tally import Tally
 from streamer.worker import Worker
 
 LIVE_PACKETS = 60
@@ -43,22 +46,6 @@ OFFLINE_DEPTH = 4
 """Offline nothing is lost; a few items keep all three workers busy."""
 
 
-@dataclass(slots=True)
-class Rendition:
-    """One encode of the enhanced pictures, for all sinks that take it."""
-
-    name: str
-    encoder: Encoder
-    fanout: FanOut
-    webrtc: WebRtcSink | None
-    is_for_viewers_only: bool
-    """Whether nothing but WebRTC takes it."""
-
-    @property
-    def is_watched(self) -> bool:
-        return self.webrtc is not None and self.webrtc.viewers > 0
-
-
 class Stream:
     """One stream, opened; ``run`` it once."""
 
@@ -68,36 +55,33 @@ class Stream:
         *,
         source: Source,
         chain: Chain,
-        enhanced: Rendition | None,
-        comparison: Rendition | None,
-        raw_sinks: Sequence[Y4mSink],
+        outlets: Outlets,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """``enhanced`` is ``None`` where every output takes pictures instead of packets."""
         self.settings = settings
         self.source = source
         self.chain = chain
         self.metrics = metrics
-        self.enhanced = enhanced
-        self.comparison = comparison
+        self.enhanced = outlets.enhanced
+        self.comparison = outlets.comparison
         self.last_frame: Frame | None = None
-        """The latest enhanced frame, for statistics."""
-        self.media_s = (Fraction(0), Fraction(0))
-        """Times of the first and of the last frame sent."""
+        """The latest enhanced frame."""
         self._end_s: Fraction | None = None
         """Time of the first frame that ``--duration`` leaves out; known from the first on."""
-        self._began_ns = clock.now_ns()
-        self._rate_in = Rate()
-        self._rate_out = Rate()
-        self._bits_out = Rate()
+        self._tally = Tally(metrics, clock)
+        self._hold = Hold(clock, fps=source.video.fps)
         self._encode_costs = Costs(clock)
-        self._raw_sinks = raw_sinks
+        self._outlets = outlets
+        self.budget_ms = settings.budget_ms
+        """From arrival to the sinks; may be changed."""
+        self._gate = AudioGate(budget_ms=settings.budget_ms, clock=clock)
+        self._sounding = asyncio.Lock()
         self._clock = clock
         self._failure: SourceError | None = None
         self._decoder: Decoder | None = None
         self._stopping = asyncio.Event()
-        wait = settings.is_offline
+        wait = self._waits = settings.is_offline
         self._packets: Link[Packet] = Link(
             "packet_link",
             capacity=OFFLINE_DEPTH if wait else LIVE_PACKETS,
@@ -120,9 +104,10 @@ class Stream:
         A source that breaks is an end too: what came before it is enhanced and written, and only
         then its error is raised.
         """
-        fanouts = [r.fanout for r in (self.enhanced, self.comparison) if r is not None]
+        fanouts = [rendition.fanout for rendition in self._outlets.renditions]
         async with AsyncExitStack() as opened, asyncio.TaskGroup() as tasks:
             opened.push_async_callback(self.source.close)
+            opened.callback(self._outlets.forget)
             tasks.create_task(self._read(), name="read")
             if isinstance(self.source, PacketSource):
                 tasks.create_task(self._decode(), name="decode")
@@ -135,6 +120,15 @@ class Stream:
             if failure is not None:
                 raise failure
 
+    def change(self, changes: Changes) -> None:
+        """Take new settings from the next frame on. Raises ``ConfigError``; nothing changes then."""
+        if changes.tier is not None:
+            self.chain.limit(changes.tier)
+        self.budget_ms = changes.budget_ms or self.budget_ms
+        if changes.bitrate_kbps is not None:
+            for rendition in self._outlets.renditions:
+                rendition.encoder.set_bitrate(changes.bitrate_kbps)
+
     def stop(self) -> None:
         """End the stream as if its source had ended; outputs are finished."""
         self._stopping.set()
@@ -143,8 +137,24 @@ class Stream:
     def name(self) -> str:
         return self.settings.name
 
+    @property
+    def state(self) -> str:
+        """``connecting``, ``live``, ``lost`` (its source, which is being looked for) or ``closed``."""
+        if self._stopping.is_set():
+            return "closed"
+        return self.source.state if isinstance(self.source, Lasting) else "live"
+
+    @property
+    def reason(self) -> str:
+        """Why its source is lost; empty while it is not."""
+        lasting = self.source if isinstance(self.source, Lasting) else None
+        return lasting.reason if lasting is not None and lasting.state == "lost" else ""
+
     async def answer(self, offer_sdp: str, *, view: Literal["enhanced", "compare"]) -> Session:
-        """Begin a WebRTC viewer's session. Raises ``SinkError`` where there is no such output."""
+        """Begin a WebRTC viewer's session.
+
+        Raises ``OfferRefused``, or ``SinkError`` where there is no such output.
+        """
         rendition = self.comparison if view == "compare" else self.enhanced
         if rendition is None or rendition.webrtc is None:
             raise SinkError(f"the stream {self.name} has no WebRTC output; start it with webrtc:")
@@ -152,14 +162,13 @@ class Stream:
 
     async def hang_up(self, session_id: str) -> bool:
         """End a viewer's session; false if there is none of that name."""
-        for rendition in filter(None, (self.enhanced, self.comparison)):
+        for rendition in self._outlets.renditions:
             if rendition.webrtc is not None and await rendition.webrtc.hang_up(session_id):
                 return True
         return False
 
     def statistics(self) -> Mapping[str, Any]:
         """The numbers of now: timings over the last seconds, rates over the last two."""
-        now_ns = self._clock.now_ns()
         numbers = report.statistics(
             self.metrics,
             dropped=self.dropped,
@@ -167,21 +176,19 @@ class Stream:
             engines=self.chain.engines,
             last_frame=self.last_frame,
         )
-        webrtc = [r.webrtc for r in (self.enhanced, self.comparison) if r and r.webrtc]
-        return {
-            **numbers,
+        audio = self.source.audio
+        webrtc = [r.webrtc for r in self._outlets.renditions if r.webrtc is not None]
+        return numbers | {
             "name": self.name,
-            "output": {
-                **numbers["output"],
-                "bitrate_kbps": round(self._bits_out.per_second(now_ns) / 1000),
-            },
-            "fps": {
-                "in": round(self._rate_in.per_second(now_ns), 2),
-                "out": round(self._rate_out.per_second(now_ns), 2),
-            },
+            "state": self.state,
+            "reason": self.reason,
+            "reconnects": self.metrics.counted("source.reconnects"),
+            "audio": None if audio is None else report.describe_audio(audio),
+            "output": {**numbers["output"], "bitrate_kbps": self._tally.bitrate_kbps},
+            "fps": self._tally.fps,
             "viewers": sum(sink.viewers for sink in webrtc),
             "webrtc": [sink.statistics() for sink in webrtc],
-            "uptime_s": round((now_ns - self._began_ns) / 1e9, 1),
+            "uptime_s": self._tally.uptime_s,
         }
 
     def report(self) -> dict[str, Any]:
@@ -191,7 +198,7 @@ class Stream:
             dropped=self.dropped,
             source=self.source.video,
             engines=self.chain.engines,
-            media_s=self.media_s,
+            media_s=self._tally.media_s,
         )
 
     @property
@@ -200,8 +207,10 @@ class Stream:
         links = {f"{link.name}.full": link.stats.dropped for link in (self._packets, self._decoded)}
         if isinstance(self.source, FrameSource):
             links["source.skipped"] = self.source.skipped
-        lost = {name: number for name, number in links.items() if number}
-        return {**lost, **self.metrics.counts("dropped.")}
+        lost = Counter(links) + Counter(self.metrics.counts("dropped."))
+        for rendition in self._outlets.renditions:
+            lost.update(rendition.fanout.dropped)
+        return dict(+lost)
 
     async def _read(self) -> None:
         """Source to packet link; audio goes past everything, frames past decode."""
@@ -241,15 +250,16 @@ class Stream:
     async def _read_packets(self, source: PacketSource) -> None:
         async for packet in source.packets():
             if packet.stream == "audio":
-                if self.enhanced is not None and not self._is_over(packet.time_s):
-                    await self.enhanced.fanout.send(packet)
+                if not self._is_over(packet.time_s):
+                    # From file to file the times in it are enough, and nothing may be dropped.
+                    gate = self._gate.put if not self._waits else _at_once
+                    await self._send_sound(partial(gate, packet))
                 continue
             self._begin_duration(packet.time_s)
             # By dts: B-frames before the end are coded after a frame that lies behind it.
             if self._is_over(packet.dts * packet.time_base):
                 return
-            self.metrics.count("read")
-            self.metrics.count("read.after_loss", packet.follows_loss)
+            self._tally.read(packet)
             await self._packets.put(packet)
 
     async def _decode(self) -> None:
@@ -260,7 +270,10 @@ class Stream:
         self._decoder = decoder
         async with Worker("decode") as worker:
             async for packet in self._packets:
+                refused = decoder.refused
                 await self._put_decoded(await worker.call(decoder.decode, packet))
+                if decoder.refused > refused:
+                    self._ask_source_for_keyframe()
             if not self._stopping.is_set():
                 # Cut in the middle, what it still holds has holes: B-frames that were not read.
                 await self._put_decoded(await worker.call(decoder.flush))
@@ -270,8 +283,7 @@ class Stream:
         for frame in frames:
             if self._is_over(frame.time_s):
                 continue
-            self.metrics.count("decoded")
-            self._rate_in.tick(self._clock.now_ns())
+            self._tally.decoded()
             await self._decoded.put(frame)
 
     def _begin_duration(self, first_s: Fraction) -> None:
@@ -303,66 +315,70 @@ class Stream:
         if self._decoded.depth:
             # The next one waits already: catch up before the link is full and drops it.
             return self._clock.now_ns()
-        left_ms = self.settings.budget_ms - self._encode_costs.p95_ms()
-        return frame.arrived_ns + round(left_ms * 1_000_000)
+        left_ms = self.budget_ms - self._encode_costs.p95_ms()
+        # With B-frames a picture can only be shown when later packets are there: that wait is the
+        # sender's, and leaves the whole budget.
+        released_ns = frame.stamps_ns.get("released", frame.arrived_ns)
+        return released_ns + round(left_ms * 1_000_000)
 
     async def _encode(self) -> None:
         async with Worker("encode") as worker:
             try:
-                async for frame in self._enhanced:
-                    self.last_frame = frame
+                async for frame in self._shown():
                     began_ns = self._clock.now_ns()
                     await self._encode_frame(worker, frame)
                     self._encode_costs.add((self._clock.now_ns() - began_ns) / 1e6)
             finally:
-                for sink in self._raw_sinks:
+                for sink in self._outlets.raw:
                     await worker.call(sink.close)
-            for rendition in filter(None, (self.enhanced, self.comparison)):
+            for rendition in self._outlets.renditions:
                 packets = await worker.call(rendition.encoder.flush)
                 await self._send(rendition, packets, counts=rendition is self.enhanced)
+            await self._send_sound(self._gate.flush)
+            for rendition in self._outlets.renditions:
                 await rendition.fanout.close()
 
+    async def _shown(self) -> AsyncIterator[Frame]:
+        """Every enhanced frame; live, what holds its place while none comes."""
+        with suppress(LinkEnded):
+            while True:
+                try:
+                    async with asyncio.timeout(None if self._waits else self._hold.wait_s):
+                        frame = await self._enhanced.get()
+                except TimeoutError:
+                    await self._send_sound(partial(self._gate.due, self._clock.now_ns()))
+                    held = await asyncio.to_thread(self._hold.make)
+                    if held is not None:
+                        yield held
+                    continue
+                self.last_frame = frame
+                yield frame
+                self._hold.shown(frame)
+
     async def _encode_frame(self, worker: Worker, frame: Frame) -> None:
-        wanted = self._wanted(frame)
-        for sink in self._raw_sinks:
+        wanted = self._outlets.wanted(frame)
+        for sink in self._outlets.raw:
             await worker.call(sink.write, frame)
         if not wanted:
-            self._count_sent(frame)
+            self._tally.sent(frame)
         for number, (rendition, planes) in enumerate(wanted):
             packets = await worker.call(rendition.encoder.encode, frame, planes)
             await self._send(rendition, packets, counts=number == 0)
 
-    def _wanted(self, frame: Frame) -> list[tuple[Rendition, Planes]]:
-        """What is encoded now: the comparison while it is watched, and the enhanced picture
-        unless the comparison is all that anybody looks at."""
-        wanted = []
-        comparison, enhanced = self.comparison, self.enhanced
-        is_compared = comparison is not None and comparison.is_watched and frame.comparison
-        if enhanced is not None and not (
-            is_compared and enhanced.is_for_viewers_only and not enhanced.is_watched
-        ):
-            wanted.append((enhanced, frame.planes))
-        if comparison is not None and is_compared and frame.comparison is not None:
-            wanted.append((comparison, frame.comparison))
-        return wanted
-
     async def _send(self, rendition: Rendition, packets: list[Packet], *, counts: bool) -> None:
         for packet in packets:
             await rendition.fanout.send(packet)
-            self._bits_out.tick(self._clock.now_ns(), 8 * len(packet.payload))
+            self._tally.coded(packet)
             if counts:
-                self._count_sent(packet)
+                self._tally.sent(packet)
+                await self._send_sound(partial(self._gate.video_sent, packet.time_s))
 
-    def _count_sent(self, item: Packet | Frame) -> None:
-        first_s = self.media_s[0] if self.metrics.counted("sent") else item.time_s
-        self.media_s = (first_s, item.time_s)
-        self._rate_out.tick(self._clock.now_ns())
-        self.metrics.count("sent")
-        self.metrics.count(f"sent.{item.origin.value}")
-        name = (
-            "arrived_to_sent" if item.origin is Origin.DECODED else f"{item.origin.value}_to_sent"
-        )
-        self.metrics.time(name, (self._clock.now_ns() - item.arrived_ns) / 1e6)
+    async def _send_sound(self, release: Callable[[], list[Packet]]) -> None:
+        """Sound leaves with the picture of its moment, in order whoever releases it."""
+        async with self._sounding:
+            for packet in release():
+                for rendition in self._outlets.renditions:
+                    await rendition.fanout.send(packet)
 
     def _damage(self) -> SourceLost | None:
         if self._decoder is None or not self._decoder.refused or self.source.video.is_live:
@@ -376,3 +392,7 @@ class Stream:
         task = asyncio.ensure_future(self.source.request_keyframe())
         self._keyframe_requests.add(task)
         task.add_done_callback(self._keyframe_requests.discard)
+
+
+def _at_once(packet: Packet) -> list[Packet]:
+    return [packet]

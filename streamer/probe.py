@@ -41,9 +41,7 @@ async def probe_source(source_text: str) -> dict[str, Any]:
     return {
         "source": {**report.describe_source(source.video), "live": source.video.is_live},
         "duration_s": source.video.duration_s,
-        "audio": None
-        if audio is None
-        else {"codec": audio.codec, "rate_hz": audio.rate_hz, "channels": audio.channels},
+        "audio": None if audio is None else report.describe_audio(audio),
         "tiers": tiers,
         "machine": machine,
     }

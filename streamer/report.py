@@ -13,7 +13,7 @@ from typing import Any
 from streamer.frame import Frame, Origin
 from streamer.infer.engine import Engine
 from streamer.infer.ort import usable_cores
-from streamer.media import VideoInfo
+from streamer.media import AudioInfo, VideoInfo
 from streamer.metrics import Metrics
 
 RECENT = 150
@@ -103,6 +103,11 @@ def describe_source(video: VideoInfo) -> dict[str, Any]:
         },
         "notes": list(video.notes),
     }
+
+
+def describe_audio(audio: AudioInfo) -> dict[str, Any]:
+    """What sounds beside the picture, as reports and the page say it."""
+    return {"codec": audio.codec, "rate_hz": audio.rate_hz, "channels": audio.channels}
 
 
 def _output(frame: Frame | None, fps: Fraction | None) -> dict[str, Any]:

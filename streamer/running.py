@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,20 +14,28 @@ from typing import Any
 import av
 
 from streamer.build import open_stream
-from streamer.clock import MonotonicClock
+from streamer.clock import Clock, MonotonicClock
 from streamer.config import StreamSettings
 from streamer.console import err, show_progress
 from streamer.errors import ConfigError
 from streamer.pipeline import Stream
 from streamer.server.app import build_app
+from streamer.server.rtsp import RtspServer
 from streamer.server.run import Server
+from streamer.sinks.rtsp_mount import RtspMount
 
 DEMO_PORT = 8080
+RTSP_PORT = 8554
 INTERRUPTED = 130
 
 
 async def run_stream(
-    settings: StreamSettings, *, host: str, port: int | None, report: Path | None
+    settings: StreamSettings,
+    *,
+    host: str,
+    port: int | None,
+    rtsp_port: int = RTSP_PORT,
+    report: Path | None,
 ) -> int:
     """Run until the source ends, the time is over or Ctrl-C; gives the exit code.
 
@@ -36,11 +44,13 @@ async def run_stream(
     # What goes wrong in libav is said by our own errors, once.
     av.logging.set_level(av.logging.PANIC)
     await asyncio.to_thread(_check_report, report)
-    stream = await open_stream(settings, clock=MonotonicClock())
+    clock = MonotonicClock()
+    mounts: dict[str, RtspMount] = {}
+    stream = await open_stream(settings, clock=clock, mounts=mounts)
     interrupted = asyncio.Event()
     try:
         with _signals(stream, interrupted):
-            async with _page(stream, host, port):
+            async with _page(stream, host, port), _rtsp(mounts, host, rtsp_port, clock):
                 await _run_visibly(stream)
     finally:
         numbers = await asyncio.to_thread(stream.report)
@@ -71,6 +81,20 @@ async def _page(stream: Stream, host: str, port: int | None) -> AsyncIterator[No
     app = build_app({stream.name: stream})
     async with await _listening(app, host, port) as server:
         err.print(f"streamer: open {server.url} (Ctrl-C ends it)")
+        yield
+
+
+@asynccontextmanager
+async def _rtsp(
+    mounts: Mapping[str, RtspMount], host: str, port: int, clock: Clock
+) -> AsyncIterator[None]:
+    """Serve the stream over RTSP while the block runs, where it was asked for."""
+    if not mounts:
+        yield
+        return
+    async with RtspServer(mounts, host=host, port=port, users=None, clock=clock) as server:
+        for name in mounts:
+            err.print(f"streamer: play {server.url}{name}")
         yield
 
 

@@ -46,6 +46,8 @@ class SuperResolution:
         """The frame at ``scale`` times its size; the same moment, the same colour."""
         if (frame.width, frame.height) != self._size:
             self._resize(frame.width, frame.height)
+        if self._output == (0, 0):
+            self._begin_output()
         if (self._pool.width, self._pool.height) != self._output:
             return self._fitted(frame, tier=tier, with_comparison=with_comparison)
         comparison = self._tall_pool.lease() if with_comparison else None
@@ -62,6 +64,12 @@ class SuperResolution:
         self._resize(width, height)
         for tier, engine in self.engines.items():
             engine.run({"packed": self._packed}, {"residual": self._residuals[tier]})
+
+    def _begin_output(self) -> None:
+        """The first picture decides: what was announced may be turned on its way in."""
+        self._output = (self._pool.width, self._pool.height)
+        self._output_pool = self._pool
+        self._tall_pool = PicturePool(self._output[0], 2 * self._output[1])
 
     def _fitted(self, frame: Frame, *, tier: str, with_comparison: bool) -> Frame:
         """As ``process``, for a picture of another size than the first one."""
@@ -94,10 +102,6 @@ class SuperResolution:
         half = (height // 2, width // 2)
         self._size = (width, height)
         self._pool = PicturePool(width * self.scale, height * self.scale)
-        if self._output == (0, 0):
-            self._output = (width * self.scale, height * self.scale)
-            self._output_pool = self._pool
-            self._tall_pool = PicturePool(self._output[0], 2 * self._output[1])
         self._packed = np.zeros((1, 6, *half), np.float32)
         shape = (1, 6 * self.scale**2, *half)
         self._residuals = {

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.link import Link, Overflow
-from streamer.metrics import Metrics
 from streamer.sinks.base import Sink
 
 _log = logging.getLogger(__name__)
@@ -30,7 +29,6 @@ class FanOut:
         *,
         may_drop: bool,
         request_keyframe: Callable[[], None],
-        metrics: Metrics,
     ) -> None:
         """``sinks`` are pairs of a label and a sink; without ``may_drop`` a slow one is waited for."""
         self._outlets = [
@@ -38,8 +36,12 @@ class FanOut:
             for label, sink in sinks
         ]
         self._may_drop = may_drop
-        self._metrics = metrics
         self.failures: list[SinkError] = []
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """Packets that a ring lost, by ``sink.`` and the sink's label."""
+        return {f"sink.{outlet.label}": outlet.link.stats.dropped for outlet in self._outlets}
 
     async def send(self, packet: Packet) -> None:
         """Queue ``packet`` for every sink that still works."""
@@ -75,10 +77,6 @@ class FanOut:
             if self._may_drop:
                 # Live, the others may go on for hours; offline the end of the run says it.
                 _log.error("%s: %s", outlet.label, error)
-        finally:
-            lost = outlet.link.stats.dropped
-            if lost:
-                self._metrics.count(f"dropped.sink.{outlet.label}", lost)
 
 
 class _Outlet:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from streamer.config import (
+    Changes,
     EncodeSettings,
     SinkSpec,
     StreamSettings,
@@ -153,3 +154,9 @@ def test_outputs_are_called_by_kind_and_name() -> None:
     assert parse_sink("/some/where/out.mp4").label == "file:out.mp4"
     assert parse_sink("webrtc:").label == "webrtc"
     assert parse_sink("rtmp://me:secret@host:1936/live/KEY").label == "rtmp://host:1936"
+
+
+@pytest.mark.parametrize("wrong", [{"budget_ms": 0.0}, {"bitrate_kbps": 1}])
+def test_a_change_to_what_is_not_possible_cannot_even_be_said(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="out of range"):
+        Changes(**wrong)

@@ -98,6 +98,21 @@ def test_a_frame_knows_when_its_own_packet_arrived(clips: Clips) -> None:
     assert {frame.pts: frame.arrived_ns for frame in frames} == arrived
 
 
+def test_a_frame_that_waited_for_later_packets_knows_which_one_released_it(clips: Clips) -> None:
+    source = clips.made("reordered.mp4", *moving(frames=12), *h264())
+    demuxer = opened(source)
+    decoder = decoder_of(demuxer, low_delay=True)
+    waited = []
+    for number in range(12):
+        packet = demuxer.next_packet()
+        assert packet is not None
+        for frame in decoder.decode(replace(packet, arrived_ns=number)):
+            assert frame.stamps_ns["released"] == number
+            waited.append(number - frame.arrived_ns)
+    demuxer.close()
+    assert max(waited) >= 1
+
+
 def test_packets_of_noise_are_counted_and_stop_nothing(clips: Clips) -> None:
     demuxer = opened(clips.plain(".ts"))
     decoder = decoder_of(demuxer)

@@ -91,7 +91,8 @@ def test_the_bitrate_follows_its_target_while_running_and_never_exceeds_the_ceil
 
 def test_a_new_bitrate_goes_above_the_first_ceiling_from_a_keyframe_on() -> None:
     live = encoder(is_live=True, bitrate_kbps=300)
-    before, after = [], []
+    before: list[Packet] = []
+    after: list[Packet] = []
     for number, frame in enumerate(frames(120)):
         if number == 60:
             live.set_bitrate(3000)

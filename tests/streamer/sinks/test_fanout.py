@@ -7,7 +7,6 @@ import pytest
 
 from streamer.errors import SinkError
 from streamer.frame import Packet
-from streamer.metrics import Metrics
 from streamer.sinks.base import Sink
 from streamer.sinks.fanout import RING_PACKETS, FanOut
 
@@ -53,14 +52,11 @@ class Requests:
         self.number += 1
 
 
-def fan_out(
-    *sinks: Sink, may_drop: bool, metrics: Metrics | None = None, requests: Requests | None = None
-) -> FanOut:
+def fan_out(*sinks: Sink, may_drop: bool, requests: Requests | None = None) -> FanOut:
     return FanOut(
         [(f"sink{number}", sink) for number, sink in enumerate(sinks)],
         may_drop=may_drop,
         request_keyframe=requests or Requests(),
-        metrics=metrics or Metrics(),
     )
 
 
@@ -110,9 +106,9 @@ def test_when_the_last_sink_has_failed_the_fan_out_fails() -> None:
 
 def test_a_slow_live_sink_loses_packets_up_to_a_keyframe_and_the_fast_one_none() -> None:
     async def scenario() -> None:
-        gate, metrics, requests = asyncio.Event(), Metrics(), Requests()
+        gate, requests = asyncio.Event(), Requests()
         slow, fast = Collect(gate=gate), Collect()
-        fanout = fan_out(slow, fast, may_drop=True, metrics=metrics, requests=requests)
+        fanout = fan_out(slow, fast, may_drop=True, requests=requests)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(fanout.run())
             for pts in range(RING_PACKETS + 40):
@@ -126,7 +122,7 @@ def test_a_slow_live_sink_loses_packets_up_to_a_keyframe_and_the_fast_one_none()
         # What was on its way when it began to lag, and then from the keyframe on.
         assert slow.got == [0, 500, 501]
         assert requests.number == 1
-        assert metrics.counts("dropped.") == {"sink.sink0": RING_PACKETS + 39}
+        assert fanout.dropped == {"sink.sink0": RING_PACKETS + 39, "sink.sink1": 0}
 
     asyncio.run(scenario())
 

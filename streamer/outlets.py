@@ -1,0 +1,185 @@
+"""Everything that takes the enhanced stream, opened from what the settings list."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping
+
+from streamer.clock import Clock
+from streamer.config import SinkSpec, StreamSettings
+from streamer.encode import Encoder, live_bitrate_bps
+from streamer.errors import SinkError
+from streamer.frame import Frame, Planes
+from streamer.media import AudioInfo
+from streamer.metrics import Metrics
+from streamer.rendition import Rendition
+from streamer.sinks.audio_format import codec_of
+from streamer.sinks.audio_transcode import AudioTranscoder, Target
+from streamer.sinks.base import Sink
+from streamer.sinks.fanout import FanOut
+from streamer.sinks.file import FileSink
+from streamer.sinks.hls import HlsSink
+from streamer.sinks.network import NetworkSink
+from streamer.sinks.null import NullSink
+from streamer.sinks.raw import Y4mSink
+from streamer.sinks.recoded import RecodedSink
+from streamer.sinks.rtsp_mount import RtspMount
+from streamer.sinks.rtsp_tracks import SERVED_AUDIO
+from streamer.sinks.webrtc import WebRtcSink
+from streamer.sources.base import Source
+
+_log = logging.getLogger(__name__)
+
+
+class Outlets:
+    """The renditions of one stream and the sinks that take pictures; nothing is written yet."""
+
+    def __init__(
+        self,
+        settings: StreamSettings,
+        *,
+        source: Source,
+        clock: Clock,
+        metrics: Metrics,
+        mounts: MutableMapping[str, RtspMount] | None = None,
+    ) -> None:
+        """Raises ``SinkError`` or ``ConfigError`` for an output that can never work."""
+        self._settings = settings
+        self._video, self._audio = source.video, source.audio
+        self._clock = clock
+        self._metrics = metrics
+        self._mounts = mounts if mounts is not None else {}
+        watched = any(spec.kind == "webrtc" for spec in settings.sinks)
+        coded = [spec for spec in settings.sinks if spec.kind not in ("webrtc", "y4m")]
+        self.raw = [
+            Y4mSink(spec.target, fps=source.video.fps)
+            for spec in settings.sinks
+            if spec.kind == "y4m"
+        ]
+        """Take pictures instead of packets."""
+        self.enhanced = (
+            self._rendition("enhanced", coded, is_watchable=watched) if coded or watched else None
+        )
+        """``None`` where every output takes pictures."""
+        self.comparison = self._rendition("compare", [], is_watchable=True) if watched else None
+
+    @property
+    def renditions(self) -> tuple[Rendition, ...]:
+        return tuple(filter(None, (self.enhanced, self.comparison)))
+
+    def wanted(self, frame: Frame) -> list[tuple[Rendition, Planes]]:
+        """What is encoded now: the comparison while it is watched, and the enhanced picture
+        unless the comparison is all that anybody looks at."""
+        wanted = []
+        comparison, enhanced = self.comparison, self.enhanced
+        is_compared = comparison is not None and comparison.is_watched and frame.comparison
+        if enhanced is not None and not (
+            is_compared and enhanced.is_for_viewers_only and not enhanced.is_watched
+        ):
+            wanted.append((enhanced, frame.planes))
+        if comparison is not None and is_compared and frame.comparison is not None:
+            wanted.append((comparison, frame.comparison))
+        return wanted
+
+    def forget(self) -> None:
+        """The stream has ended: players find it no more."""
+        self._mounts.pop(self._settings.name, None)
+
+    def _rendition(self, name: str, specs: list[SinkSpec], *, is_watchable: bool) -> Rendition:
+        encoder = Encoder(
+            "encode" if name == "enhanced" else "encode_compare",
+            self._settings.encode,
+            fps=self._video.fps,
+            is_live=not self._settings.is_offline,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
+        sinks = [(spec.label, self._sink(spec, encoder)) for spec in specs]
+        webrtc = None
+        if is_watchable:
+            webrtc, sink = self._webrtc(name, encoder)
+            sinks.append(("webrtc", sink))
+        fanout = FanOut(
+            sinks,
+            may_drop=not self._settings.is_offline,
+            request_keyframe=encoder.request_keyframe,
+        )
+        return Rendition(
+            name=name,
+            encoder=encoder,
+            fanout=fanout,
+            webrtc=webrtc,
+            is_for_viewers_only=not specs,
+        )
+
+    def _webrtc(self, name: str, encoder: Encoder) -> tuple[WebRtcSink, Sink]:
+        """The sink that viewers join, and what packets for it go through."""
+        video, scale = self._video, self._settings.scale
+        height = video.height * scale * (1 if name == "enhanced" else 2)
+        as_is = self._audio is not None and codec_of(self._audio) == "opus"
+        audio, transcoder = self._sound("webrtc", "opus", as_is=as_is)
+        webrtc = WebRtcSink(
+            name,
+            request_keyframe=encoder.request_keyframe,
+            set_target_bitrate=encoder.set_target_bitrate,
+            audio=audio,
+            clock=self._clock,
+            max_bitrate_bps=live_bitrate_bps(
+                self._settings.encode, video.width * scale, height, video.fps
+            ),
+        )
+        if transcoder is None:
+            return webrtc, webrtc
+        return webrtc, RecodedSink(webrtc, transcoder, is_wanted=lambda: webrtc.viewers > 0)
+
+    def _sound(
+        self, label: str, target: Target, *, as_is: bool
+    ) -> tuple[AudioInfo | None, AudioTranscoder | None]:
+        """The sound as a sink gets it, and what makes it so; no sound where nothing can."""
+        if self._audio is None or as_is:
+            return self._audio, None
+        try:
+            transcoder = AudioTranscoder(self._audio, target)
+        except SinkError as error:
+            _log.warning("%s has no sound: %s", label, error)
+            return None, None
+        return transcoder.audio, transcoder
+
+    def _sink(self, spec: SinkSpec, encoder: Encoder) -> Sink:
+        if spec.kind == "file":
+            return FileSink(spec.target, audio=self._audio)
+        if spec.kind == "push":
+            return NetworkSink(
+                spec.target,
+                audio=self._audio,
+                clock=self._clock,
+                metrics=self._metrics,
+                request_keyframe=encoder.request_keyframe,
+                label=spec.label,
+            )
+        if spec.kind == "hls":
+            return HlsSink(
+                spec.target,
+                audio=self._audio,
+                clock=self._clock,
+                metrics=self._metrics,
+                request_keyframe=encoder.request_keyframe,
+                label=spec.label,
+            )
+        if spec.kind == "rtsp":
+            return self._mount(encoder)
+        return NullSink()
+
+    def _mount(self, encoder: Encoder) -> Sink:
+        as_is = self._audio is not None and codec_of(self._audio) in SERVED_AUDIO
+        audio, transcoder = self._sound("rtsp:", "aac", as_is=as_is)
+        mount = RtspMount(
+            self._settings.name,
+            audio=audio,
+            request_keyframe=encoder.request_keyframe,
+            clock=self._clock,
+        )
+        self._mounts[self._settings.name] = mount
+        if transcoder is None:
+            return mount
+        return RecodedSink(mount, transcoder, is_wanted=lambda: mount.clients > 0)
