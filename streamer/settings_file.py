@@ -1,16 +1,22 @@
-"""Streams from a YAML file."""
+"""Streams, and what ``streamer serve`` needs to know, from a YAML file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from streamer.config import StreamSettings, parse_sink
+from streamer.addresses import AddressPolicy, is_loopback, parse_network
+from streamer.config import EncodeSettings, StreamSettings, parse_sink, redacted
 from streamer.errors import ConfigError
+
+Value = TypeVar("Value")
 
 KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType(
     {
@@ -20,45 +26,323 @@ KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "budget_ms": (int, float),
         "backend": (str,),
         "variant": (str,),
+        "bitrate_kbps": (int,),
+        "crf": (int,),
+        "preset": (str,),
     }
 )
 """What a stream may say, and of which kind each value is."""
 
+ENCODE_KEYS = tuple(one.name for one in fields(EncodeSettings))
+
 EXAMPLE = "streams: {door: {source: clip.mp4, to: ['webrtc:'], scale: 2}}"
+
+TOKEN_VARIABLE = "STREAMER_TOKEN"
+MIN_TOKEN = 16
+"""Letters: 16 of them from a generator cannot be guessed over a network."""
+
+MAKE_TOKEN = "make one with: openssl rand -hex 16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """An address to listen on."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback(self.host)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RtspSettings:
+    """The RTSP server for ``rtsp:`` outputs; without ``users`` anybody may watch."""
+
+    listen: Listen = Listen(host="127.0.0.1", port=8554)
+    users: Mapping[str, str] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one process takes on."""
+
+    streams: int = 16
+    pixels: int = 3840 * 2160
+    """Of one output picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeSettings:
+    """All that ``streamer serve`` runs and offers."""
+
+    streams: tuple[StreamSettings, ...] = ()
+    listen: Listen = Listen(host="127.0.0.1", port=8080)
+    token: str | None = field(default=None, repr=False)
+    rtsp: RtspSettings | None = None
+    """``None`` where neither the file nor a stream of it asks for RTSP."""
+    sources: AddressPolicy = field(default_factory=AddressPolicy)
+    """What streams that are added over the API may reach."""
+    allow_files: bool = False
+    """Whether streams that are added over the API may read files and devices of this machine."""
+    hls_folder: Path | None = None
+    """Where ``hls:`` outputs that are added over the API are written; ``None`` allows none."""
+    allow_origins: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+    def listening_on(self, *, host: str | None, port: int | None) -> ServeSettings:
+        """The same, on another address.
+
+        Raises ``ConfigError`` where anybody in the network could then use it without a password.
+        """
+        listen = Listen(
+            host=self.listen.host if host is None else host,
+            port=self.listen.port if port is None else port,
+        )
+        if not listen.is_local and self.token is None:
+            raise ConfigError(
+                f"it would listen on {listen} for the whole network without a token; {MAKE_TOKEN}, "
+                f"put it into {TOKEN_VARIABLE} or a token_file, or listen on 127.0.0.1"
+            )
+        if self.rtsp and not self.rtsp.listen.is_local and not self.rtsp.users:
+            raise ConfigError(
+                f"it would serve RTSP on {self.rtsp.listen} for the whole network without a "
+                "password; add rtsp: {users: {name: password}}, or listen on 127.0.0.1"
+            )
+        return replace(self, listen=listen)
 
 
 def read_settings(path: Path) -> tuple[StreamSettings, ...]:
     """The streams that ``path`` describes. Raises ``ConfigError`` naming the file and the key."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not YAML ({reason}); it looks like: {EXAMPLE}") from error
-    streams = raw.get("streams") if isinstance(raw, dict) else None
-    if not isinstance(streams, dict) or not streams:
+    streams = read_serve_settings(path).streams
+    if not streams:
         raise ConfigError(f"{path} lists no streams; it looks like: {EXAMPLE}")
-    return tuple(_stream(path, str(name), fields) for name, fields in streams.items())
+    return streams
 
 
-def _stream(path: Path, name: str, fields: Any) -> StreamSettings:
-    if not isinstance(fields, dict) or not isinstance(fields.get("source"), str):
-        raise ConfigError(f"{path}: the stream {name!r} has no source; it looks like: {EXAMPLE}")
+def read_serve_settings(
+    path: Path, *, environment: Mapping[str, str] = os.environ
+) -> ServeSettings:
+    """All of ``path``. Raises ``ConfigError`` naming the file and the key; it may list no streams."""
+    raw = _load(path)
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} lists no streams; it looks like: {EXAMPLE}")
+    for key in raw:
+        if key not in READERS and key not in ("token", "token_file"):
+            raise ConfigError(
+                f"{path} has an unknown key {str(key)!r}; "
+                f"the keys are: {', '.join(('token', 'token_file', *READERS))}"
+            )
+    values: dict[str, Any] = {}
+    for key, (name, read) in READERS.items():
+        if key in raw:
+            values[name] = _read(path, key, read, raw[key])
+    is_served = any(sink.kind == "rtsp" for one in values.get("streams", ()) for sink in one.sinks)
+    if is_served:
+        values.setdefault("rtsp", RtspSettings())
+    return ServeSettings(token=_token(path, raw, environment), **values)
+
+
+def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
+    """One stream from the keys of ``KINDS``. Raises ``ConfigError`` naming the stream and the key."""
+    if not isinstance(fields, Mapping) or not isinstance(fields.get("source"), str):
+        raise ConfigError(f"the stream {name!r} has no source; it looks like: {EXAMPLE}")
     for key, value in fields.items():
         if key not in KINDS:
             raise ConfigError(
-                f"{path}: the stream {name!r} has an unknown key {str(key)!r}; "
+                f"the stream {name!r} has an unknown key {str(key)!r}; "
                 f"the keys are: {', '.join(KINDS)}"
             )
         if type(value) not in KINDS[key]:
             raise ConfigError(
-                f"{path}: the stream {name!r} has {value!r} as its {key!r}; "
+                f"the stream {name!r} has {redacted(repr(value))} as its {key!r}; "
                 f"it looks like: {EXAMPLE}"
             )
-    others = {key: value for key, value in fields.items() if key != "to"}
+    encode = {key: fields[key] for key in ENCODE_KEYS if key in fields}
+    others = {key: value for key, value in fields.items() if key not in ("to", *ENCODE_KEYS)}
     try:
         sinks = tuple(parse_sink(str(output)) for output in fields.get("to", []))
-        return StreamSettings(name=name, sinks=sinks, **others)
+        return StreamSettings(name=name, sinks=sinks, encode=EncodeSettings(**encode), **others)
     except ConfigError as error:
-        raise ConfigError(f"{path}: the stream {name!r}: {error}") from error
+        raise ConfigError(f"the stream {name!r}: {error}") from error
+
+
+def _load(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceEach)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from error
+    except yaml.MarkedYAMLError as error:
+        # Not the error's whole text: that repeats the line, which may hold a password.
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(
+            f"{path} is not YAML ({error.problem}{where}); it looks like: {EXAMPLE}"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML ({reason}); it looks like: {EXAMPLE}") from error
+
+
+class _OnceEach(yaml.SafeLoader):
+    """Refuses a key that is there twice: of two streams of one name, one would be lost silently."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{str(key.value)!r} is there twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _read(path: Path, key: str, read: Callable[[Any], Value], value: Any) -> Value:
+    try:
+        return read(value)
+    except ConfigError as error:
+        where = f"{path}" if key == "streams" else f"{path}: {key}"
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _token(path: Path, raw: Mapping[Any, Any], environment: Mapping[str, str]) -> str | None:
+    """The file's own token, else that of the file it names, else the environment's."""
+    if "token" in raw and "token_file" in raw:
+        raise ConfigError(f"{path} has a token and a token_file; keep one of them")
+    token, where = environment.get(TOKEN_VARIABLE), TOKEN_VARIABLE
+    if "token" in raw:
+        token, where = raw["token"], f"{path}: token"
+    elif "token_file" in raw:
+        where = f"{path}: token_file"
+        token = _text_of(where, raw["token_file"])
+    elif token is None:
+        return None
+    if not isinstance(token, str) or not re.fullmatch(rf"[!-~]{{{MIN_TOKEN},256}}", token):
+        raise ConfigError(
+            f"{where} is no token of {MIN_TOKEN} to 256 letters, digits and signs; {MAKE_TOKEN}"
+        )
+    return token
+
+
+def _text_of(where: str, name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{where} is no path; write the path of a file that holds the token")
+    try:
+        return Path(name).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{where}: {name} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise ConfigError(f"{where}: {name} is not text; {MAKE_TOKEN}") from None
+
+
+def _streams(value: Any) -> tuple[StreamSettings, ...]:
+    if not isinstance(value, dict) or not value:
+        raise ConfigError(f"it lists no streams; it looks like: {EXAMPLE}")
+    return tuple(parse_stream(str(name), each) for name, each in value.items())
+
+
+def _listen(value: Any) -> Listen:
+    found = re.fullmatch(r"\[([0-9A-Fa-f:.%]+)\]:(\d{1,5})|([^\s:\[\]]+):(\d{1,5})", str(value))
+    if not isinstance(value, str) or found is None:
+        raise ConfigError(
+            f"{value!r} is no address to listen on; write it as 127.0.0.1:8080, or 0.0.0.0:8080 "
+            "for the whole network"
+        )
+    host, port = found[1] or found[3], int(found[2] or found[4])
+    if port > 65_535:
+        raise ConfigError(f"{value} has no such port; a port is 0 to 65535")
+    return Listen(host=host, port=port)
+
+
+def _rtsp(value: Any) -> RtspSettings:
+    given = _mapping(value, ("listen", "users"), "rtsp: {listen: '127.0.0.1:8554'}")
+    settings = RtspSettings()
+    if "listen" in given:
+        settings = replace(settings, listen=_listen(given["listen"]))
+    if "users" not in given:
+        return settings
+    users = given["users"]
+    if not isinstance(users, dict) or not users:
+        raise ConfigError("users lists nobody; write it as users: {name: password}")
+    for name, password in users.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[^\s:\"\\]{1,64}", name):
+            raise ConfigError(f"{str(name)!r} is no user; use 1 to 64 letters without : or spaces")
+        if not isinstance(password, str) or not re.fullmatch(r"[ -~]{1,128}", password):
+            raise ConfigError(
+                f"the password of {name} is no text of 1 to 128 letters, digits and signs; "
+                "put it in quotes where it is a number"
+            )
+    return replace(settings, users=MappingProxyType(dict(users)))
+
+
+def _limits(value: Any) -> Limits:
+    names = tuple(one.name for one in fields(Limits))
+    given = _mapping(value, names, "limits: {streams: 16, pixels: 8294400}")
+    for key, number in given.items():
+        if type(number) is not int or number < 1:
+            raise ConfigError(f"{key} is {number!r}; it is a whole number from 1 on")
+    return Limits(**given)
+
+
+def _policy(value: Any) -> AddressPolicy:
+    return AddressPolicy(allowed=tuple(map(parse_network, _texts(value, "10.0.0.0/8"))))
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    for origin in _texts(value, "https://studio.example"):
+        if not re.fullmatch(
+            r"https?://[A-Za-z0-9._-]+(:\d{1,5})?|https?://\[[\da-f:]+\](:\d+)?", origin
+        ):
+            raise ConfigError(
+                f"{origin!r} is no origin; write it as https://studio.example or "
+                "http://studio.example:3000, without a path"
+            )
+    return tuple(value)
+
+
+def _folder(value: Any) -> Path:
+    if not isinstance(value, str) or not Path(value).is_dir():
+        raise ConfigError(f"{value!r} is no folder; make it first")
+    return Path(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"it is {value!r}; write true or false")
+    return value
+
+
+def _texts(value: Any, example: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ConfigError(f"{value!r} is no list of texts; write it as ['{example}']")
+    return value
+
+
+def _mapping(value: Any, keys: tuple[str, ...], example: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"it is no mapping; it looks like: {example}")
+    for key in value:
+        if key not in keys:
+            raise ConfigError(f"there is no key {str(key)!r}; the keys are: {', '.join(keys)}")
+    return value
+
+
+READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = MappingProxyType(
+    {
+        "listen": ("listen", _listen),
+        "rtsp": ("rtsp", _rtsp),
+        "allow_sources": ("sources", _policy),
+        "allow_files": ("allow_files", _flag),
+        "allow_origins": ("allow_origins", _origins),
+        "hls_folder": ("hls_folder", _folder),
+        "limits": ("limits", _limits),
+        "streams": ("streams", _streams),
+    }
+)
+"""The keys of the file: which setting each is, and what reads it."""

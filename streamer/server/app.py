@@ -1,32 +1,46 @@
-"""The HTTP application: the page, each stream's numbers, WHEP and a health check."""
+"""The HTTP application: the page, the API, metrics, and signalling, behind one gate."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 
+from streamer.clock import Clock, MonotonicClock
+from streamer.server.admission import Admission
+from streamer.server.api import bad_request, control_routes, read_routes
+from streamer.server.auth import Gate
+from streamer.server.bounds import BoundedBodies, SafeHeaders
 from streamer.server.handle import StreamHandle
-from streamer.server.whep import find_stream, whep_routes
+from streamer.server.metrics import metrics_routes
+from streamer.server.registry import Registry
+from streamer.server.whep import whep_routes
 
 STATIC: Final = Path(__file__).parent / "static"
 
 PAGE: Final = "index.html"
 ASSETS: Final = (
+    "access.js",
     "compare.js",
     "down.svg",
     "icon.svg",
     "numbers.js",
+    "overview.css",
+    "overview.js",
     "page.css",
     "page.js",
     "whep.js",
 )
+
+PUBLIC_PATHS: Final = frozenset({"/", "/healthz", *(f"/static/{name}" for name in ASSETS)})
+"""What needs no token: it tells nothing of the streams but their names and states."""
 
 MEDIA_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -38,52 +52,65 @@ MEDIA_TYPES: Final = {
 # The page needs nothing from elsewhere, so it may load nothing from elsewhere.
 PAGE_HEADERS: Final = {
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    ),
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Who may use the application; without a token only this machine."""
+
+    token: str | None
+
+
 def build_app(
-    streams: Mapping[str, StreamHandle], *, allowed_origins: Sequence[str] = ()
+    streams: Mapping[str, StreamHandle],
+    *,
+    allowed_origins: Sequence[str] = (),
+    access: Access | None = None,
+    admission: Admission | None = None,
+    routers: Sequence[APIRouter] = (),
+    clock: Clock | None = None,
 ) -> FastAPI:
     """The application over ``streams``, which is looked up anew on each request.
 
-    ``allowed_origins`` may call it from their own pages; by default none may.
+    ``allowed_origins`` may call it from their own pages; by default none may. Without ``access``
+    anybody who reaches it may use it. With ``admission`` and a ``Registry``,
+    streams can be added, changed and removed. ``routers`` are added to it as they are.
     """
-    app = FastAPI(title="Streamer", docs_url=None, redoc_url=None, openapi_url=None)
+    # The page of the schema would come from elsewhere; the schema itself is enough for tools.
+    app = FastAPI(title="Streamer", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
+    app.include_router(read_routes(streams, can_add=admission is not None), tags=["streams"])
+    if admission is not None and isinstance(streams, Registry):
+        app.include_router(control_routes(streams, admission), tags=["streams"])
+    app.include_router(metrics_routes(streams), tags=["metrics"])
+    app.include_router(whep_routes(streams), tags=["whep"])
+    for router in routers:
+        app.include_router(router)
+    app.add_exception_handler(HTTPException, _one_sentence)
+    app.add_exception_handler(RequestValidationError, bad_request)
+    app.get("/", include_in_schema=False)(_asset(PAGE))
+    for name in ASSETS:
+        app.get(f"/static/{name}", include_in_schema=False)(_asset(name))
+    # The last one added is the first to see a request.
+    app.add_middleware(BoundedBodies)
+    if access is not None:
+        app.add_middleware(
+            Gate, token=access.token, public_paths=PUBLIC_PATHS, clock=clock or MonotonicClock()
+        )
     if allowed_origins:
+        # Outside the gate: a preflight carries no token.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(allowed_origins),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["content-type"],
-            expose_headers=["location", "etag"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["authorization", "content-type"],
+            expose_headers=["location", "etag", "retry-after", "www-authenticate"],
         )
-
-    @app.get("/healthz")
-    async def healthz() -> dict[str, Any]:
-        return {"status": "ok", "streams": len(streams)}
-
-    @app.get("/api/streams")
-    async def list_streams() -> dict[str, Any]:
-        return {"streams": [_entry(name) for name in streams]}
-
-    @app.get("/api/streams/{name}")
-    async def show_stream(name: str) -> Mapping[str, Any]:
-        return find_stream(streams, name).statistics()
-
-    app.include_router(whep_routes(streams))
-    app.add_exception_handler(HTTPException, _one_sentence)
-    app.get("/")(_asset(PAGE))
-    for name in ASSETS:
-        app.get(f"/static/{name}")(_asset(name))
+    app.add_middleware(SafeHeaders)
     return app
-
-
-def _entry(name: str) -> dict[str, str]:
-    in_path = quote(name, safe="")
-    return {"name": name, "statistics": f"/api/streams/{in_path}", "whep": f"/whep/{in_path}"}
 
 
 def _asset(name: str) -> Callable[[], Awaitable[Response]]:

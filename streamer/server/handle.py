@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
-from streamer.sinks.rtc_session import Session
+from streamer.rtc.session import Session
 
 View: TypeAlias = Literal["enhanced", "compare"]
 """``compare`` is twice as high: the enhanced picture, and below it the plain upscale."""

@@ -11,10 +11,13 @@ const history = [];
 let before = null;
 
 export function showStream(numbers) {
-  const { source = {}, output = {}, fps = {}, frames = {}, latency_ms: latency = {} } = numbers;
+  // What is not known yet may be missing as well as null.
+  const { source, output, fps, frames, latency_ms: latency } = Object.fromEntries(
+    ["source", "output", "fps", "frames", "latency_ms"].map((name) => [name, numbers[name] ?? {}]),
+  );
   put("output-size", size(output));
   put("input-size", size(source));
-  put("fps", `${rate(fps.in ?? source.fps)} → ${rate(fps.out ?? output.fps)} fps`);
+  put("fps", source.width ? `${rate(fps.in ?? source.fps)} → ${rate(fps.out ?? output.fps)} fps` : "");
   const codec = CODECS[source.codec] ?? source.codec;
   put("codec", codec ? `${codec} source` : "");
   const whole = latency.arrived_to_sent ?? {};
@@ -31,6 +34,13 @@ export function showStream(numbers) {
   fields.drops.title = Object.entries(frames.dropped ?? {}).map(([why, count]) => `${why}: ${count}`).join("\n");
   fields.drops.classList.toggle("is-warned", drops > 0);
   put("viewers", numbers.viewers === undefined ? "" : plural(numbers.viewers, "viewer"));
+}
+
+// Another stream is shown: nothing of the one before stays.
+export function forgetStream() {
+  history.length = 0;
+  document.querySelector("#spark path").removeAttribute("d");
+  showStream({});
 }
 
 export function showBrowser(inbound) {
@@ -94,8 +104,8 @@ function put(name, text) {
 }
 
 const size = ({ width, height }) => (width && height ? `${width}×${height}` : "–");
-const rate = (value) => (Number.isFinite(value) ? String(Number(value.toFixed(value < 10 ? 1 : 0))) : "–");
-const milliseconds = (value) => (Number.isFinite(value) ? value.toFixed(value < 10 ? 1 : 0) : "–");
-const grouped = (value) => (Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "–");
+export const rate = (value) => (Number.isFinite(value) ? String(Number(value.toFixed(value < 10 ? 1 : 0))) : "–");
+export const milliseconds = (value) => (Number.isFinite(value) ? value.toFixed(value < 10 ? 1 : 0) : "–");
+export const grouped = (value) => (Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "–");
 const percent = (share) => `${share > 0 && share < 0.001 ? "<0.1" : Math.round(share * 1000) / 10} %`;
-const plural = (count, word) => `${grouped(count)} ${word}${count === 1 ? "" : "s"}`;
+export const plural = (count, word) => `${grouped(count)} ${word}${count === 1 ? "" : "s"}`;

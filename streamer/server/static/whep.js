@@ -1,5 +1,7 @@
 // Receives one stream over WHEP and keeps on trying when the connection dies.
 
+import { request, within } from "./access.js";
+
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 const GATHER_MS = 1000;
 const ANSWER_MS = 8000;
@@ -21,6 +23,7 @@ export class Receiver {
     this.decodedBefore = 0;
     this.decoded = 0;
     this.freezes = 0;
+    this.soundBytes = 0;
   }
 
   // A new connection to `url`; whatever was open before is closed.
@@ -46,7 +49,9 @@ export class Receiver {
   async statistics() {
     if (!this.connection) return null;
     const report = await this.connection.getStats();
-    const inbound = [...report.values()].find((one) => one.type === "inbound-rtp" && one.kind === "video");
+    const inbounds = [...report.values()].filter((one) => one.type === "inbound-rtp");
+    this.soundBytes = inbounds.find((one) => one.kind === "audio")?.bytesReceived ?? 0;
+    const inbound = inbounds.find((one) => one.kind === "video");
     if (!inbound) return null;
     if ((inbound.framesDecoded ?? 0) > this.decoded) this.lastFrame = performance.now();
     this.decoded = inbound.framesDecoded ?? 0;
@@ -71,8 +76,13 @@ export class Receiver {
     this.lastFrame = performance.now();
     const { receiver } = connection.addTransceiver("video", { direction: "recvonly" });
     askForLowDelay(receiver);
+    // Sound comes where the stream has any; in one stream with the picture it stays in step.
+    connection.addTransceiver("audio", { direction: "recvonly" });
+    const media = new MediaStream();
     connection.ontrack = (event) => {
-      if (generation === this.generation) this.onStream(new MediaStream([event.track]));
+      if (generation !== this.generation) return;
+      media.addTrack(event.track);
+      if (event.track.kind === "video") this.onStream(media);
     };
     connection.onconnectionstatechange = () => {
       if (generation !== this.generation) return;
@@ -135,11 +145,11 @@ function gathered(connection) {
 }
 
 async function exchange(url, offer) {
-  const response = await fetch(url, {
+  const response = await request(url, {
     method: "POST",
     headers: { "Content-Type": "application/sdp" },
     body: offer,
-    signal: AbortSignal.timeout(ANSWER_MS),
+    ...within(ANSWER_MS),
   });
   const body = await response.text();
   if (response.status === 406) throw new Refusal(NO_H264);
@@ -148,8 +158,7 @@ async function exchange(url, offer) {
 }
 
 async function leave(session) {
-  const signal = AbortSignal.timeout(LEAVE_MS);
-  await fetch(session, { method: "DELETE", keepalive: true, signal }).catch(() => {});
+  await request(session, { method: "DELETE", keepalive: true, ...within(LEAVE_MS) }).catch(() => {});
 }
 
 class Refusal extends Error {}

@@ -1,0 +1,152 @@
+"""The streams of one process: added, changed and removed while the others run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Final, Self, TypeAlias
+
+from streamer.clock import Clock
+from streamer.config import StreamSettings
+from streamer.errors import ConfigError
+from streamer.server.supervised import Opener, RunningStream, Supervised
+from streamer.settings_file import Limits
+
+CLOSE_WITHIN_S: Final = 10.0
+"""To finish the outputs; what hangs for longer is cut off."""
+
+Admit: TypeAlias = Callable[[StreamSettings], Awaitable[StreamSettings]]
+"""Checks settings that came from outside, each time before they are opened."""
+
+
+Forget: TypeAlias = Callable[[str], Awaitable[None]]
+
+
+class StreamRefused(ConfigError):
+    """The stream may be fine, but there is no place for it beside the others."""
+
+
+class Registry(Mapping[str, Supervised]):
+    """All streams by name. ``async with`` it: at the end every output is finished."""
+
+    def __init__(
+        self, open_one: Opener, *, limits: Limits, clock: Clock, forget: Forget | None = None
+    ) -> None:
+        """``forget`` is told the name of each stream that has ended for good."""
+        self._open_one = open_one
+        self._forget = forget
+        self._limits = limits
+        self._clock = clock
+        self._streams: dict[str, Supervised] = {}
+        self._targets: dict[str, Mapping[str, str]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stack = AsyncExitStack()
+        self._group: asyncio.TaskGroup | None = None
+
+    def __getitem__(self, name: str) -> Supervised:
+        return self._streams[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._streams))
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    async def __aenter__(self) -> Self:
+        self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._group = None  # nothing is added any more
+        for stream in self._streams.values():
+            stream.stop()
+        await _finish(*self._tasks.values())
+        await self._stack.aclose()
+
+    async def add(self, settings: StreamSettings, *, admit: Admit | None = None) -> Supervised:
+        """Begin a stream; it is opened in the background, and again whenever it breaks.
+
+        Raises ``StreamRefused`` where there are too many, or where another has its name or
+        writes to one of its outputs.
+        """
+        targets = await asyncio.to_thread(_targets, settings)
+        if self._group is None:
+            raise StreamRefused("the server is closing; start it again")
+        if settings.name in self._streams:
+            raise StreamRefused(
+                f"there is a stream {settings.name!r} already; remove it first, or use another name"
+            )
+        if len(self) >= self._limits.streams:
+            raise StreamRefused(
+                f"{len(self)} streams are running, which is the most that are allowed; "
+                "remove one, or raise limits: streams"
+            )
+        self._check_outputs(settings, targets)
+
+        async def open_one(wanted: StreamSettings) -> RunningStream:
+            return await self._open_one(wanted if admit is None else await admit(wanted))
+
+        stream = Supervised(settings, open_one, clock=self._clock, max_pixels=self._limits.pixels)
+        self._streams[settings.name] = stream
+        self._targets[settings.name] = targets
+        self._tasks[settings.name] = self._group.create_task(
+            self._run(stream), name=f"stream {settings.name}"
+        )
+        return stream
+
+    async def _run(self, stream: Supervised) -> None:
+        try:
+            await stream.run()
+        finally:
+            if self._forget is not None:
+                await self._forget(stream.name)
+
+    async def remove(self, name: str) -> None:
+        """End a stream and forget it; returns when its outputs are finished.
+
+        Raises ``KeyError`` where there is none.
+        """
+        stream, task = self._streams[name], self._tasks[name]
+        stream.stop()
+        await _finish(task)
+        if self._streams.get(name) is stream:
+            del self._streams[name], self._targets[name], self._tasks[name]
+
+    def secrets(self) -> frozenset[str]:
+        """Of all streams, for the log."""
+        return frozenset().union(*(stream.secrets for stream in self._streams.values()))
+
+    def _check_outputs(self, settings: StreamSettings, targets: Mapping[str, str]) -> None:
+        for other, taken in self._targets.items():
+            if shared := targets.keys() & taken.keys():
+                raise StreamRefused(
+                    f"the stream {other} writes to {targets[shared.pop()]} already; "
+                    f"give {settings.name} an output of its own"
+                )
+
+
+def _targets(settings: StreamSettings) -> Mapping[str, str]:
+    """Where the stream writes, each place in one form of many, and what to call it."""
+    return {
+        sink.target if sink.kind == "push" else os.path.realpath(sink.target): sink.label
+        for sink in settings.sinks
+        if sink.target not in ("", "-")
+    }
+
+
+async def _finish(*tasks: asyncio.Task[None]) -> None:
+    """Wait for tasks that were told to end; those that do not are cancelled."""
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=CLOSE_WITHIN_S)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)

@@ -1,0 +1,168 @@
+"""What the HTTP API takes and gives, as types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+State = Literal["starting", "live", "lost", "failed", "ended"]
+
+
+class _Answer(BaseModel):
+    """Numbers are added over time, so that a client must expect more than is listed."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Request(BaseModel):
+    """What is not known is refused: a key that is misspelt would do nothing otherwise."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Timing(_Answer):
+    """A named sample in milliseconds; ``n`` counts all of it, the rest is of the last seconds."""
+
+    n: int
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+class Rates(_Answer):
+    """Frames per second over the last two seconds."""
+
+    in_: float = Field(0.0, alias="in")
+    out: float = 0.0
+
+
+class SourceNumbers(_Answer):
+    """What came in."""
+
+    codec: str = ""
+    width: int = 0
+    height: int = 0
+    fps: float | None = None
+
+
+class OutputNumbers(_Answer):
+    """What goes out; without a size until the first frame."""
+
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    sample_aspect: float | None = None
+    bitrate_kbps: float = 0
+
+
+class FrameNumbers(_Answer):
+    """Frames since the stream was opened."""
+
+    decoded: int = 0
+    sent: int = 0
+    dropped: dict[str, int] = {}
+
+
+class Engine(_Answer):
+    """A network, and what runs it."""
+
+    model: str
+    backend: str
+    precision: str
+    device: str
+
+
+class Statistics(_Answer):
+    """All numbers of a stream; those of its picture are missing while it does not run."""
+
+    name: str = ""
+    state: State | None = None
+    reason: str = ""
+    """Why it does not run, one sentence."""
+    restarts: int = 0
+    from_: str = Field("", alias="from")
+    """Where the picture comes from, without what may be secret."""
+    to: list[str] = []
+    scale: int | None = None
+    budget_ms: float | None = None
+    source: SourceNumbers | None = None
+    output: OutputNumbers | None = None
+    fps: Rates | None = None
+    frames: FrameNumbers | None = None
+    latency_ms: dict[str, Timing] = {}
+    tier: str = ""
+    tiers: dict[str, int] = {}
+    engines: list[Engine] = []
+    audio: dict[str, Any] | None = None
+    viewers: int = 0
+    webrtc: list[dict[str, Any]] = []
+    uptime_s: float | None = None
+
+
+class Entry(BaseModel):
+    """A stream in the list: enough to show it, and where the rest is."""
+
+    name: str
+    state: State
+    reason: str
+    source: str = Field(description="Where the picture comes from, without what may be secret.")
+    outputs: list[str]
+    width: int | None = Field(description="Of the picture that goes out.")
+    height: int | None
+    fps_in: float | None
+    fps_out: float | None
+    latency_p95_ms: float | None
+    tier: str
+    viewers: int
+    has_audio: bool
+    still: str | None = Field(description="GET it for a small picture of now.")
+    statistics: str = Field(description="GET it for all numbers.")
+    whep: str | None = Field(description="POST an offer there to watch; null where it cannot be.")
+
+
+class StreamList(BaseModel):
+    """All streams of the process."""
+
+    streams: list[Entry]
+    can_add: bool = Field(description="Whether streams can be added, changed and removed here.")
+
+
+class Health(BaseModel):
+    """That the process lives, and how its streams are."""
+
+    status: Literal["ok"]
+    streams: dict[str, State]
+
+
+class NewStream(_Request):
+    """A stream to add: the keys of the settings file, and its name."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64, examples=["door"])]
+    source: Annotated[str, Field(max_length=2048, examples=["rtsp://192.0.2.7/stream1"])]
+    to: Annotated[list[Annotated[str, Field(max_length=2048)]], Field(max_length=16)] = ["webrtc:"]
+    scale: int | None = None
+    budget_ms: float | None = None
+    backend: str | None = None
+    variant: str | None = None
+    bitrate_kbps: int | None = None
+    crf: int | None = None
+    preset: str | None = None
+
+
+class ChangedStream(_Request):
+    """What to change; what is not given stays as it is."""
+
+    budget_ms: float | None = None
+    bitrate_kbps: int | None = None
+    tier: str | None = None
+
+
+class Report(_Answer):
+    """The whole run, as ``--report`` writes it."""
+
+    frames: FrameNumbers
+    latency_ms: dict[str, Timing]
+    tiers: dict[str, int]
+    engines: list[Engine]

@@ -1,0 +1,56 @@
+// Asks the server, with the token where it wants one; the token lives as long as the tab.
+
+const KEY = "streamer-token";
+
+const $ = (id) => document.getElementById(id);
+let token = sessionStorage.getItem(KEY);
+let asking = null;
+
+// As `fetch`. When the server wants a token, asks for it once for all who wait, then tries again.
+export async function request(url, options = {}) {
+  for (;;) {
+    const sent = token;
+    const response = await fetch(url, { ...options, headers: withToken(options.headers, sent) });
+    if (response.status !== 401 || options.keepalive) return response;
+    // Another request may have brought a new one while this one was under way.
+    if (sent === token) await askForToken(Boolean(sent));
+    options = renewed(options);
+  }
+}
+
+function withToken(headers, sent) {
+  return sent ? { ...headers, Authorization: `Bearer ${sent}` } : { ...headers };
+}
+
+// The time allowed for an answer does not run while a person looks for the token.
+function renewed({ signal, withinMs, ...rest }) {
+  return withinMs ? { ...rest, withinMs, signal: AbortSignal.timeout(withinMs) } : rest;
+}
+
+export const within = (withinMs) => ({ withinMs, signal: AbortSignal.timeout(withinMs) });
+
+function askForToken(wasWrong) {
+  asking ??= new Promise((resolve) => {
+    const dialog = $("access");
+    const input = $("access-token");
+    sessionStorage.removeItem(KEY);
+    token = null;
+    $("access-wrong").hidden = !wasWrong;
+    input.value = "";
+    dialog.showModal();
+    $("access-form").onsubmit = (event) => {
+      event.preventDefault();
+      const given = input.value.trim();
+      if (!given) return;
+      token = given;
+      sessionStorage.setItem(KEY, given);
+      asking = null;
+      dialog.close();
+      resolve();
+    };
+  });
+  return asking;
+}
+
+// Escape would leave a page that cannot show anything.
+$("access").addEventListener("cancel", (event) => event.preventDefault());

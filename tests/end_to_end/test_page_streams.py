@@ -1,0 +1,222 @@
+"""The page of a server with many streams: the overview, the token, sound, and what is not running."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamer.config import StreamSettings
+from tests.clips import Clips, h264, moving
+from tests.end_to_end.browser import (
+    chromium,
+    needs_chromium,
+    opened,
+    page_value,
+    wait_for_page,
+)
+from tests.programs import needs
+from tests.streamer.server.many import TOKEN, Many, becomes, serving_many, settings
+from tests.streamer.server.watcher import run, until
+
+WIDE = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+FRONT = "synthetic:320x180@10"
+
+
+@pytest.fixture(autouse=True)
+def _browser() -> None:
+    needs_chromium()
+
+
+@asynccontextmanager
+async def showing(
+    *streams: StreamSettings, token: str | None = None, address: str = "", **context: Any
+) -> AsyncIterator[tuple[Many, Any]]:
+    """A server over real streams, and its page."""
+    context.setdefault("viewport", WIDE)
+    async with (
+        serving_many(*streams, token=token) as many,
+        chromium() as browser,
+        opened(browser, f"{many.url}{address}", **context) as page,
+    ):
+        yield many, page
+
+
+def three() -> tuple[StreamSettings, ...]:
+    return (
+        settings("front", FRONT, "webrtc:"),
+        settings("gone", "/no/such/clip.mp4", "webrtc:"),
+        settings("relay", "synthetic:160x120@5", "null:"),
+    )
+
+
+async def tile_text(page: Any, name: str) -> str:
+    return str(await page.locator(f'.tile[data-stream="{name}"]').inner_text())
+
+
+def test_all_streams_are_shown_with_their_state_picture_and_numbers(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with showing(*three()) as (many, page):
+            await becomes(many.registry, "gone", "failed")
+            await page.locator('.tile[data-stream="front"].has-still').wait_for()
+            await page.locator('.tile[data-stream="relay"].has-still').wait_for()
+            await page.get_by_text("2 of 3 live").wait_for()
+            front = await tile_text(page, "front")
+            for shown in ("Live", "front", "320×180", "fps", "plain", f"{FRONT} → webrtc"):
+                assert shown in front
+            gone = await tile_text(page, "gone")
+            assert "Failed" in gone
+            assert "clip.mp4 does not exist" in gone
+            image = page.locator('.tile[data-stream="front"] img')
+            size = await image.evaluate("(one) => [one.naturalWidth, one.naturalHeight]")
+            assert size == [320, 180]
+            assert await page_value(page, "isOverview")
+            await page.screenshot(path=str(tmp_path / "overview.png"))
+            assert page.complaints == []
+
+    run(scenario())
+
+
+def test_a_tile_opens_its_stream_and_the_way_back_closes_it() -> None:
+    async def scenario() -> None:
+        async with showing(*three()) as (many, page):
+            front = many.registry["front"]
+            await becomes(many.registry, "front", "live")
+            await page.locator('.tile[data-stream="front"]').click()
+            await wait_for_page(page, "page.framesDrawn > 5")
+            assert page.url.endswith("?stream=front")
+            assert front.statistics()["viewers"] == 1
+            await page.go_back()
+            await wait_for_page(page, "page.isOverview")
+            await until(lambda: front.statistics()["viewers"] == 0, "it is still being watched")
+            await page.go_forward()
+            await wait_for_page(page, "page.stream === 'front'")
+            await until(lambda: front.statistics()["viewers"] == 1, "it is not watched again")
+            await page.get_by_role("link", name="Streamer").click()
+            await wait_for_page(page, "page.isOverview")
+            assert page.complaints == []
+
+    run(scenario())
+
+
+def test_a_stream_that_is_added_or_removed_comes_and_goes_on_the_page() -> None:
+    async def scenario() -> None:
+        async with showing() as (many, page):
+            await page.get_by_text("No stream is running").wait_for()
+            for name in ("a", "b"):
+                wanted = {"name": name, "source": "synthetic:160x96@5", "to": ["null:"]}
+                added = await many.http.post("/api/streams", json={**wanted, "scale": 1})
+                assert added.status_code == 201
+            await page.locator('.tile[data-stream="b"]').wait_for()
+            assert await page_value(page, "streams") == ["a", "b"]
+            await many.http.delete("/api/streams/b")
+            # A single one is shown itself.
+            await wait_for_page(page, "page.stream === 'a'")
+            await many.http.delete("/api/streams/a")
+            await page.get_by_text("No stream is running").wait_for()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "detail", "status"),
+    [
+        ("gone", "The stream failed", "clip.mp4 does not exist", "Failed"),
+        ("relay", "This stream is not sent to browsers", "it has no webrtc: output", "Live"),
+        ("nobody", "There is no stream nobody", "as soon as there is one", "Waiting"),
+    ],
+)
+def test_a_stream_without_a_picture_says_why(
+    name: str, title: str, detail: str, status: str
+) -> None:
+    async def scenario() -> None:
+        async with showing(*three(), address=f"?stream={name}") as (many, page):
+            await becomes(many.registry, "gone", "failed")
+            await becomes(many.registry, "relay", "live")
+            await page.locator("#message-title", has_text=title).wait_for()
+            await page.locator("#status-text", has_text=status).wait_for()
+            said = await page.locator("#message-detail").inner_text()
+            assert detail.lower() in said.lower()
+            assert await page_value(page, "connectionState") == "closed", "nothing is asked for"
+            assert page.complaints == []
+
+    run(scenario())
+
+
+def test_the_token_is_asked_for_once_and_sent_with_everything() -> None:
+    async def scenario() -> None:
+        async with showing(settings("front", FRONT, "webrtc:"), token=TOKEN) as (many, page):
+            dialog = page.locator("#access")
+            await dialog.wait_for(state="visible")
+            await page.get_by_role("textbox", name="Token").fill("not-the-right-token-at-all")
+            await page.keyboard.press("Enter")
+            await page.get_by_text("This token is wrong").wait_for()
+            await page.get_by_role("textbox", name="Token").fill(TOKEN)
+            await page.get_by_role("button", name="Show the streams").click()
+            await dialog.wait_for(state="hidden")
+            await wait_for_page(page, "page.framesDrawn > 5", within_s=30)
+            assert TOKEN not in page.url
+            assert await page.evaluate("() => localStorage.length") == 0
+            assert await page.evaluate("() => document.cookie") == ""
+            await page.reload()
+            await wait_for_page(page, "page.framesDrawn > 5", within_s=30)
+            assert await dialog.is_hidden(), "the tab still knows it"
+            await page.goto("about:blank")
+            numbers = many.registry["front"].statistics
+            await until(lambda: numbers()["viewers"] == 0, "its good-bye was refused")
+
+    run(scenario())
+
+
+@needs("ffmpeg")
+def test_sound_comes_with_the_picture_and_is_off_until_it_is_asked_for(clips: Clips) -> None:
+    tone = ("-f", "lavfi", "-i", "sine=frequency=440:duration=60")
+    clip = clips.made(
+        "minute.mp4",
+        *moving(size="160x96", rate="10")[:4],
+        *tone,
+        *h264("-preset", "ultrafast"),
+        *("-c:a", "aac", "-t", "60"),
+    )
+    loud = settings("loud", str(clip), "webrtc:")
+
+    async def scenario() -> None:
+        async with showing(loud, settings("silent", FRONT, "webrtc:")) as (many, page):
+            await becomes(many.registry, "loud", "live")
+            await page.locator('.tile[data-stream="loud"]').get_by_title("with sound").wait_for()
+            await page.locator('.tile[data-stream="loud"]').click()
+            await wait_for_page(page, "page.framesDrawn > 5 && page.soundBytes > 1000")
+            assert await page_value(page, "isMuted")
+            button = page.get_by_role("button", name="Sound")
+            await button.click()
+            assert not await page_value(page, "isMuted")
+            assert await button.get_attribute("aria-pressed") == "true"
+            drawn = await page_value(page, "framesDrawn")
+            await wait_for_page(page, f"page.framesDrawn > {drawn} + 5")
+            await page.keyboard.press("m")
+            assert await page_value(page, "isMuted")
+            await page.locator("#stream-select").select_option("silent")
+            await wait_for_page(page, "page.stream === 'silent'")
+            await button.wait_for(state="hidden")
+            assert page.complaints == []
+
+    run(scenario())
+
+
+def test_the_overview_fits_a_phone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with showing(*three(), viewport=PHONE) as (_, page):
+            await page.locator('.tile[data-stream="front"].has-still').wait_for()
+            boxes = [await tile.bounding_box() for tile in await page.locator(".tile").all()]
+            assert len({box["x"] for box in boxes}) == 1, "one below the other"
+            overhang = await page.evaluate(
+                "() => document.documentElement.scrollWidth - innerWidth"
+            )
+            assert overhang <= 0
+            await page.screenshot(path=str(tmp_path / "phone.png"))
+
+    run(scenario())

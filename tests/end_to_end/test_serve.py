@@ -1,0 +1,192 @@
+"""``streamer serve`` as an operator starts it: a file of streams, the API, Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.command import RunHere, started
+from tests.measure import pictures_of
+from tests.programs import needs
+from tests.streamer.server.many import until_numbers
+from tests.streamer.server.openapi import problems
+from tests.streamer.server.watcher import Watcher, run, until
+
+START_WITHIN_S = 40.0
+TOKEN = "correct-horse-battery-staple"
+SMALL = "synthetic:160x96@10"
+DEAD = "rtsp://camera:hunter2hunter2@127.0.0.1:1/live?key=s3cr3t-value"
+SECRETS = (TOKEN, "hunter2", "s3cr3t-value", "camera:", "viewers-password")
+
+
+@asynccontextmanager
+async def serve(
+    folder: Path, text: str, *arguments: str
+) -> AsyncIterator[tuple[subprocess.Popen[bytes], httpx.AsyncClient]]:
+    """The command on a free port, and a client of it that knows the token."""
+    config = folder / "streams.yaml"
+    config.write_text(text, encoding="utf-8")
+    process = started("serve", str(config), "--port", "0", *arguments)
+    try:
+        url = await asyncio.wait_for(asyncio.to_thread(_address, process), START_WITHIN_S)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+            yield process, http
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def _address(process: subprocess.Popen[bytes]) -> str:
+    assert process.stderr is not None
+    said = b""
+    for line in process.stderr:
+        said += line
+        if found := re.search(rb"http://[\d.]+:\d+/", line):
+            return found[0].decode()
+    pytest.fail(f"serve said no address: {said.decode()}")
+
+
+async def ended(process: subprocess.Popen[bytes]) -> str:
+    """What it said until it ended well after Ctrl-C."""
+    process.send_signal(signal.SIGINT)
+    _, said = await asyncio.to_thread(process.communicate, timeout=40)
+    assert process.returncode == 0, said
+    assert b"Traceback" not in said, said
+    return said.decode()
+
+
+def stream(source: str, *to: str) -> str:
+    outputs = ", ".join(f"'{one}'" for one in to)
+    return f"{{source: '{source}', to: [{outputs}], scale: 1, backend: reference}}"
+
+
+@needs("ffmpeg")
+def test_streams_run_beside_a_dead_one_and_ctrl_c_finishes_their_files(tmp_path: Path) -> None:
+    recording = tmp_path / "door.mp4"
+    config = f"""
+token: {TOKEN}
+rtsp: {{listen: "127.0.0.1:0", users: {{viewer: viewers-password}}}}
+streams:
+  door: {stream(SMALL, str(recording), "webrtc:")}
+  dead: {stream(DEAD, "webrtc:")}
+"""
+
+    async def scenario() -> None:
+        async with serve(tmp_path, config) as (process, http):
+            health = await http.get("/healthz", headers={"Authorization": ""})
+            assert health.status_code == 200
+            assert set(health.json()["streams"]) == {"door", "dead"}
+            await until_numbers(http, "dead", lambda one: one["state"] == "failed")
+            await until_numbers(http, "door", lambda one: one.get("frames", {}).get("sent", 0) > 15)
+            watcher = Watcher()
+            answer = await http.post(
+                "/whep/door",
+                content=await watcher.offer(),
+                headers={"Content-Type": "application/sdp"},
+            )
+            assert answer.status_code == 201, answer.text
+            await watcher.accept(answer.text)
+            await until(lambda: watcher.frames, "no picture", within_s=30)
+            await watcher.close()
+            texts = await _everything(http)
+            said = await ended(process)
+            for secret in SECRETS:
+                assert secret not in texts + said, secret
+            assert "the stream dead: " in said
+
+    run(scenario())
+    assert len(pictures_of(recording)) > 5, "the file was finished"
+
+
+async def _everything(http: httpx.AsyncClient) -> str:
+    """All that can be got, each answer as the schema says; nothing of it without a token."""
+    schema = (await http.get("/openapi.json")).json()
+    texts = []
+    for path, methods in schema["paths"].items():
+        for method in methods:
+            blank = await http.request(
+                method, path.replace("{name}", "door"), headers={"Authorization": ""}
+            )
+            assert blank.status_code == (200 if path == "/healthz" else 401), (method, path)
+        if "get" not in methods:
+            continue
+        for name in ("door", "dead"):
+            answer = await http.get(path.replace("{name}", name))
+            texts.append(answer.text + repr(answer.headers))
+            if path.startswith(("/api/", "/healthz", "/metrics")):
+                assert problems(schema, path, "get", answer) == []
+    assert {"/whip/{name}", "/whep/{name}", "/hls/{name}/{file}"} < set(schema["paths"])
+    return "\n".join(texts)
+
+
+def test_streams_come_and_go_over_the_api_of_a_running_server(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with serve(tmp_path, f"token: {TOKEN}") as (process, http):
+            assert (await http.get("/api/streams")).json()["streams"] == []
+            wanted: dict[str, Any] = {
+                "name": "yard",
+                "source": SMALL,
+                "to": ["null:"],
+                "scale": 1,
+                "backend": "reference",
+            }
+            assert (await http.post("/api/streams", json=wanted)).status_code == 201
+            publishing = {**wanted, "name": "studio", "source": "whip:"}
+            assert (await http.post("/api/streams", json=publishing)).status_code == 201
+            await until_numbers(http, "yard", lambda one: one.get("frames", {}).get("sent"))
+            studio = await until_numbers(http, "studio", lambda one: True)
+            assert (studio["state"], "waits for a publisher" in studio["reason"]) == (
+                "starting",
+                True,
+            )
+            asked = await http.options("/whip/studio")
+            assert asked.status_code == 204
+            assert (await http.options("/whip/yard")).status_code == 404
+            changed = await http.patch("/api/streams/yard", json={"budget_ms": 55})
+            assert changed.json()["budget_ms"] == 55
+            for name in ("yard", "studio"):
+                assert (await http.delete(f"/api/streams/{name}")).status_code == 204
+            assert (await http.options("/whip/studio")).status_code == 404
+            assert (await http.get("/healthz")).json()["streams"] == {}
+            await ended(process)
+
+    run(scenario())
+
+
+def test_it_does_not_listen_to_the_whole_network_without_a_token(
+    streamer: RunHere, tmp_path: Path
+) -> None:
+    config = tmp_path / "streams.yaml"
+    config.write_text("listen: 127.0.0.1:0\n")
+    refused = streamer("serve", config, "--host", "0.0.0.0")
+    assert "for the whole network without a token; make one with" in refused.sentence
+
+
+def test_a_wrong_file_is_refused_in_one_sentence(streamer: RunHere, tmp_path: Path) -> None:
+    config = tmp_path / "streams.yaml"
+    config.write_text("listn: 127.0.0.1:0\n")
+    assert "has an unknown key 'listn'" in streamer("serve", config).sentence
+    assert "cannot be read" in streamer("serve", tmp_path / "none.yaml").sentence
+
+
+def test_two_streams_with_one_output_are_refused_at_the_start(
+    streamer: RunHere, tmp_path: Path
+) -> None:
+    output = tmp_path / "x.ts"
+    config = tmp_path / "streams.yaml"
+    config.write_text(
+        f"streams: {{a: {stream(SMALL, str(output))}, b: {stream(SMALL, str(output))}}}"
+    )
+    refused = streamer("serve", config, "--port", "0")
+    assert "the stream a writes to file:x.ts already" in refused.sentence

@@ -1,0 +1,73 @@
+"""What every request keeps to: bodies that are too long or too slow, headers for safety."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from streamer.server import bounds
+from streamer.server.bounds import MAX_BODY_BYTES
+from tests.streamer.server.many import serving_many, settings
+from tests.streamer.server.watcher import run
+
+JSON = {"Content-Type": "application/json"}
+
+
+def test_a_body_that_is_too_long_is_refused_whether_or_not_it_says_so() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b" " * 4096
+
+    async def scenario() -> None:
+        async with serving_many() as many:
+            said = await many.http.post(
+                "/api/streams", content=b" " * (MAX_BODY_BYTES + 1), headers=JSON
+            )
+            assert said.status_code == 413
+            assert said.text == "the body is longer than 128 KiB, which is the most\n"
+            try:
+                unsaid = await many.http.post("/api/streams", content=endless(), headers=JSON)
+            except (httpx.WriteError, httpx.ReadError):
+                pass  # the connection was closed while the rest was being sent
+            else:
+                assert unsaid.status_code == 413
+            assert (await many.http.get("/api/streams")).status_code == 200
+
+    run(scenario())
+
+
+def test_a_body_that_never_comes_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "BODY_WITHIN_S", 0.2)
+
+    async def scenario() -> None:
+        async with serving_many(token=None) as many:
+            url = httpx.URL(many.url)
+            reader, writer = await asyncio.open_connection(url.host, url.port)
+            writer.write(
+                b"POST /api/streams HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n"
+                b'Content-Type: application/json\r\n\r\n{"na'
+            )
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            writer.close()
+
+    run(scenario())
+
+
+def test_every_answer_has_the_headers_that_browsers_need() -> None:
+    async def scenario() -> None:
+        async with serving_many(settings("yard")) as many:
+            for path in ("/", "/api/streams", "/metrics", "/nowhere", "/static/page.js"):
+                headers = (await many.http.get(path)).headers
+                assert headers["x-content-type-options"] == "nosniff", path
+                assert headers["referrer-policy"] == "no-referrer", path
+                assert headers["x-frame-options"] == "DENY", path
+            page = await many.http.get("/")
+            assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+            assert page.headers["cache-control"] == "no-cache"
+            assert (await many.http.get("/api/streams")).headers["cache-control"] == "no-store"
+
+    run(scenario())
