@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: install demo test check bench quality train models-page format clean
+.PHONY: install demo test check bench latency quality train models-page format clean
 
 install: $(VENV)/.run
 
@@ -23,6 +23,10 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.run
 	$(BIN)/python -m benchmarks throughput $(ARGS)
+
+# Glass to glass, beside libav's demuxer and stock aiortc; a quarter of an hour on a quiet machine.
+latency: $(VENV)/.run
+	$(BIN)/python -m benchmarks latency $(ARGS)
 
 # make quality TASK=sr DATA=folder
 quality: $(VENV)/.run

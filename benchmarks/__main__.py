@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 from benchmarks import throughput
+from benchmarks.latency import command as latency
 from benchmarks.quality import command as quality
 from streamer.errors import StreamerError
 
-BENCHMARKS = {"quality": quality.main, "throughput": throughput.main}
+BENCHMARKS = {"latency": latency.main, "quality": quality.main, "throughput": throughput.main}
 
 
 def main() -> None:
