@@ -43,9 +43,12 @@ def read_checkpoint(path: Path, recipe: Recipe) -> State:
 
 
 def read_start(path: Path, recipe: Recipe) -> State:
-    """The state at ``path`` as a start for other training of the same network."""
+    """The state at ``path`` as a start for other training of the same network.
+
+    One that is the same but for its scale will do: all of its layers but the last fit.
+    """
     state = _read(path)
-    _compare(path, state, recipe, sections=("task", "network"))
+    _compare(path, state, recipe, sections=("task", "network"), ignored=("iterations", "scale"))
     return state
 
 
@@ -59,10 +62,17 @@ def _read(path: Path) -> State:
     return state
 
 
-def _compare(path: Path, state: State, recipe: Recipe, *, sections: Sequence[str]) -> None:
+def _compare(
+    path: Path,
+    state: State,
+    recipe: Recipe,
+    *,
+    sections: Sequence[str],
+    ignored: Sequence[str] = ("iterations",),
+) -> None:
     theirs, ours = _with_defaults(state["recipe"]), recipe.as_dict()
     for section in sections:
-        if _without_iterations(theirs.get(section)) != _without_iterations(ours[section]):
+        if _without(theirs.get(section), ignored) != _without(ours[section], ignored):
             raise ConfigError(
                 f"{path.name} belongs to another network or recipe ([{section}] is "
                 f"{theirs.get(section)!r} there, {ours[section]!r} here); "
@@ -78,7 +88,7 @@ def _with_defaults(raw: dict[str, Any]) -> dict[str, Any]:
         return raw
 
 
-def _without_iterations(section: object) -> object:
+def _without(section: object, ignored: Sequence[str]) -> object:
     if isinstance(section, dict):
-        return {key: value for key, value in section.items() if key != "iterations"}
+        return {key: value for key, value in section.items() if key not in ignored}
     return section

@@ -139,9 +139,14 @@ class Learner:
         self.iteration, self.earlier = int(state["iteration"]), state["earlier"]
 
     def start_from(self, state: State) -> None:
-        """Takes the averaged weights of another run and remembers what they were trained on."""
-        self.network.load_state_dict(state["average"])
-        self.average.load_state_dict(state["average"])
+        """Takes the averaged weights of another run and remembers what they were trained on.
+
+        Layers that have another shape there, the last one where the scale differs, begin anew.
+        """
+        ours = self.network.state_dict()
+        fitting = {k: v for k, v in state["average"].items() if v.shape == ours[k].shape}
+        self.network.load_state_dict(ours | fitting)
+        self.average.load_state_dict(ours | fitting)
         run = {key: state["recipe"][key] for key in ("data", "train")}
         self.earlier = [*state.get("earlier", []), {"iterations": state["iteration"], **run}]
 

@@ -20,6 +20,8 @@ RECIPES = Path(__file__).parents[2] / "export" / "recipes"
 COSTS = {
     "sr_nano_x2_live": (13_640, 3_384),
     "sr_lite_x2_live": (45_688, 11_376),
+    "sr_lite_x3_live": (54_358, 13_536),
+    "sr_lite_x4_live": (66_496, 16_560),
     "sr_lite_x2_clean": (64_184, 15_984),
     "sr_medium_x2_clean": (179_304, 44_712),
     "interpolation_lite": (489_513, 5_702),
@@ -28,6 +30,7 @@ COSTS = {
 """Parameters, and multiply-accumulates per pixel of the input picture."""
 
 ALLOWED_MACS = {
+    "sr_lite_x4_live": 17_000,
     "sr_lite_x2_clean": 16_000,
     "sr_medium_x2_clean": 45_000,
     "interpolation_lite": 6_000,

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.checkpoint import checkpoint_path
+from export.checkpoint import checkpoint_path, read_start
 from export.networks.super_resolution import SuperResolution
 from export.recipe import Recipe, recipe_from
 from export.to_onnx import load_averaged
-from export.train import Place, learning_rate, train
+from export.train import Learner, Place, learning_rate, train
 from streamer.clock import ManualClock
 from streamer.errors import ConfigError
 from tests.export.tiny import tiny_recipe
@@ -81,6 +81,21 @@ def test_a_new_run_can_start_from_the_weights_of_another(make_place: MakePlace) 
             clock=ManualClock(),
             report=spoken.append,
         )
+
+
+def test_a_run_for_another_scale_gives_all_layers_but_the_last(make_place: MakePlace) -> None:
+    spoken: list[str] = []
+    first = train(tiny_recipe(), make_place("first", 5), clock=ManualClock(), report=spoken.append)
+    start = checkpoint_path(make_place("first").work, tiny_recipe())
+    learner = Learner(tiny_recipe(scale=1))
+    fresh_tail = learner.network.state_dict()["tail.wide"].clone()
+    learner.start_from(read_start(start, tiny_recipe(scale=1)))
+    ours, theirs = learner.network.state_dict(), first.state_dict()
+    assert ours["tail.wide"].shape != theirs["tail.wide"].shape
+    assert torch.equal(ours["tail.wide"], fresh_tail)
+    others = [name for name in ours if not name.startswith("tail.")]
+    assert len(others) > 4
+    assert all(torch.equal(ours[name], theirs[name]) for name in others)
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(make_place: MakePlace, recipe: Recipe) -> None:
