@@ -260,6 +260,8 @@ class Stream:
             if self._is_over(packet.dts * packet.time_base):
                 return
             self._tally.read(packet)
+            if packet.follows_loss and not packet.is_keyframe:
+                self._ask_source_for_keyframe()
             await self._packets.put(packet)
 
     async def _decode(self) -> None:
