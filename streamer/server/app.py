@@ -25,9 +25,11 @@ from streamer.server.whep import whep_routes
 
 STATIC: Final = Path(__file__).parent / "static"
 
-PAGE: Final = "index.html"
+PAGES: Final = {"/": "index.html", "/docs": "api.html"}
 ASSETS: Final = (
     "access.js",
+    "api.css",
+    "api.js",
     "compare.js",
     "down.svg",
     "icon.svg",
@@ -39,8 +41,8 @@ ASSETS: Final = (
     "whep.js",
 )
 
-PUBLIC_PATHS: Final = frozenset({"/", "/healthz", *(f"/static/{name}" for name in ASSETS)})
-"""What needs no token: it tells nothing of the streams but their names and states."""
+PUBLIC_PATHS: Final = frozenset({*PAGES, "/healthz", *(f"/static/{name}" for name in ASSETS)})
+"""What needs no token: it tells nothing of the streams but their names and states, and /docs nothing at all."""
 
 MEDIA_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -80,7 +82,7 @@ def build_app(
     anybody who reaches it may use it. With ``admission`` and a ``Registry``,
     streams can be added, changed and removed. ``routers`` are added to it as they are.
     """
-    # The page of the schema would come from elsewhere; the schema itself is enough for tools.
+    # FastAPI's own page of the schema loads its parts from elsewhere; ours does not.
     app = FastAPI(title="Streamer", docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     app.include_router(read_routes(streams, can_add=admission is not None), tags=["streams"])
     if admission is not None and isinstance(streams, Registry):
@@ -91,7 +93,8 @@ def build_app(
         app.include_router(router)
     app.add_exception_handler(HTTPException, _one_sentence)
     app.add_exception_handler(RequestValidationError, bad_request)
-    app.get("/", include_in_schema=False)(_asset(PAGE))
+    for path, name in PAGES.items():
+        app.get(path, include_in_schema=False)(_asset(name))
     for name in ASSETS:
         app.get(f"/static/{name}", include_in_schema=False)(_asset(name))
     # The last one added is the first to see a request.

@@ -27,7 +27,7 @@ RETRY_AFTER_S: Final = 2
 
 def hls_routes(folder_of: Callable[[str], Path | None]) -> APIRouter:
     """``/hls/{name}/{file}``; ``folder_of`` gives a stream's folder, ``None`` where it has none."""
-    router = APIRouter(prefix="/hls")
+    router = APIRouter(prefix="/hls", tags=["hls"])
 
     @router.api_route("/{name}/{file}", methods=["GET", "HEAD"])
     async def send(name: str, file: str) -> Response:

@@ -136,27 +136,33 @@ class Health(BaseModel):
     streams: dict[str, State]
 
 
+BUDGET = "allowed milliseconds from arrival to the outputs"
+BITRATE = "average and ceiling of the encoder; by default from size and rate"
+
+
 class NewStream(_Request):
     """A stream to add: the keys of the settings file, and its name."""
 
     name: Annotated[str, Field(min_length=1, max_length=64, examples=["door"])]
     source: Annotated[str, Field(max_length=2048, examples=["rtsp://192.0.2.7/stream1"])]
     to: Annotated[list[Annotated[str, Field(max_length=2048)]], Field(max_length=16)] = ["webrtc:"]
-    scale: int | None = None
-    budget_ms: float | None = None
-    backend: str | None = None
-    variant: str | None = None
-    bitrate_kbps: int | None = None
-    crf: int | None = None
-    preset: str | None = None
+    scale: Annotated[int | None, Field(description="lines out per line in: 1, 2, 3 or 4")] = None
+    budget_ms: Annotated[float | None, Field(description=BUDGET)] = None
+    backend: Annotated[str | None, Field(description="what runs the networks: auto, ort-cpu …")] = (
+        None
+    )
+    variant: Annotated[str | None, Field(description="a network by name: nano, lite …")] = None
+    bitrate_kbps: Annotated[int | None, Field(description=BITRATE)] = None
+    crf: Annotated[int | None, Field(description="quality where files are written: 0 to 51")] = None
+    preset: Annotated[str | None, Field(description="libx264's, ultrafast to slow")] = None
 
 
 class ChangedStream(_Request):
     """What to change; what is not given stays as it is."""
 
-    budget_ms: float | None = None
-    bitrate_kbps: int | None = None
-    tier: str | None = None
+    budget_ms: Annotated[float | None, Field(description=BUDGET)] = None
+    bitrate_kbps: Annotated[int | None, Field(description=BITRATE)] = None
+    tier: Annotated[str | None, Field(description="the best tier that may be taken")] = None
 
 
 class Report(_Answer):

@@ -34,11 +34,13 @@ def whep_routes(streams: Mapping[str, StreamHandle]) -> APIRouter:
 
     @router.options("/{name}")
     async def describe(name: str) -> Response:
+        """What may be posted here."""
         find_stream(streams, name)
         return described()
 
     @router.post("/{name}")
     async def join(name: str, request: Request, view: str = "enhanced") -> Response:
+        """Begin to watch: the body is an SDP offer, the answer is one, too."""
         stream = find_stream(streams, name)
         wanted = _view(view)
         offer_sdp = await read_offer(request)
@@ -50,12 +52,14 @@ def whep_routes(streams: Mapping[str, StreamHandle]) -> APIRouter:
 
     @router.delete("/{name}/{session_id}")
     async def leave(name: str, session_id: str) -> Response:
+        """Stop watching."""
         if not await find_stream(streams, name).hang_up(session_id):
             raise no_such_session()
         return Response(status_code=200)
 
     @router.patch("/{name}/{session_id}")
     async def patch(name: str, session_id: str) -> Response:
+        """Always refused: offers carry all their candidates."""
         find_stream(streams, name)
         raise no_trickle()
 

@@ -28,15 +28,17 @@ def whip_routes(doors: Mapping[str, WhipDoor]) -> APIRouter:
     ``doors`` is looked up anew on each request. GET, HEAD and PUT are answered with 405 by the
     router itself, as section 4.2 asks.
     """
-    router = APIRouter(prefix="/whip")
+    router = APIRouter(prefix="/whip", tags=["whip"])
 
     @router.options("/{name}")
     async def describe(name: str) -> Response:
+        """What may be posted here."""
         _find_door(doors, name)
         return described()
 
     @router.post("/{name}")
     async def publish(name: str, request: Request) -> Response:
+        """Begin to publish: the body is an SDP offer, the answer is one, too."""
         door = _find_door(doors, name)
         offer_sdp = await read_offer(request)
         try:
@@ -47,12 +49,14 @@ def whip_routes(doors: Mapping[str, WhipDoor]) -> APIRouter:
 
     @router.delete("/{name}/{session_id}")
     async def leave(name: str, session_id: str) -> Response:
+        """Stop publishing."""
         if not await _find_door(doors, name).hang_up(session_id):
             raise no_such_session()
         return Response(status_code=200)
 
     @router.patch("/{name}/{session_id}")
     async def patch(name: str, session_id: str) -> Response:
+        """Always refused: offers carry all their candidates."""
         _find_door(doors, name)
         raise no_trickle()
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from streamer.errors import ConfigError
-from streamer.server.app import ASSETS, PAGE, STATIC, build_app
+from streamer.server.app import ASSETS, PAGES, STATIC, build_app
 from streamer.server.handle import StreamHandle
 from streamer.server.run import Server
 from tests.streamer.server.moving_picture import DeafStream, LiveStream
@@ -60,7 +60,7 @@ def test_the_page_and_all_it_asks_for_come_from_here() -> None:
 
 
 def test_every_file_of_the_page_is_served() -> None:
-    assert {path.name for path in STATIC.iterdir()} == {PAGE, *ASSETS}
+    assert {path.name for path in STATIC.iterdir()} == {*PAGES.values(), *ASSETS}
 
 
 def test_the_page_names_no_outside_address() -> None:

@@ -16,7 +16,7 @@ from streamer.server.run import Server
 from tests.streamer.server.many import TOKEN, serving_many, settings
 from tests.streamer.server.watcher import run
 
-OPEN = {"/", "/healthz"}
+OPEN = {"/", "/docs", "/healthz"}
 """The only routes beside the page's files that may answer without a token."""
 
 

@@ -1,0 +1,53 @@
+"""The page that describes the API."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.end_to_end.browser import chromium, needs_chromium, opened
+from tests.streamer.server.many import TOKEN, serving_many, settings
+from tests.streamer.server.watcher import run
+
+WIDE = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(autouse=True)
+def _browser() -> None:
+    needs_chromium()
+
+
+def test_the_page_of_the_api_asks_for_the_token_and_lists_every_operation() -> None:
+    async def scenario() -> None:
+        still = settings("still", "synthetic:160x120@5", "null:")
+        async with (
+            serving_many(still, token=TOKEN) as many,
+            chromium() as browser,
+            opened(browser, f"{many.url}docs", viewport=WIDE) as page,
+        ):
+            await page.locator("#access-token").fill(TOKEN)
+            await page.locator("#access button").click()
+            added = page.locator("details", has_text="POST").filter(has_text="/api/streams")
+            await added.first.wait_for()
+            listed = await page.locator(".operation summary").all_inner_texts()
+            described = await page.evaluate(
+                "fetch('/openapi.json', {headers: {Authorization: 'Bearer ' + "
+                "sessionStorage.getItem('streamer-token')}}).then(a => a.json())"
+            )
+            verbs = {"get", "post", "patch", "put", "delete"}
+            operations = [
+                (verb, path)
+                for path, verbs_of in described["paths"].items()
+                for verb in verbs_of
+                if verb in verbs
+            ]
+            assert len(listed) == len(operations) > 8
+            for verb, path in operations:
+                assert any(verb.upper() in one and path in one for one in listed), (verb, path)
+            await added.first.locator("summary").click()
+            card = await added.first.inner_text()
+            assert "source" in card
+            assert "needed" in card
+            assert "curl -X POST" in card
+            assert TOKEN not in await page.content()
+
+    run(scenario())
