@@ -44,7 +44,7 @@ class Decoder:
     def decode(self, packet: Packet) -> list[Frame]:
         """The frames that are ready after ``packet``; a damaged packet gives none and is counted."""
         began_ns = self._clock.now_ns()
-        if packet.video is not None:
+        if packet.video is not None and packet.video is not self._video:
             # Another camera, or the same one after a break: nothing refers to what came before.
             self._video = packet.video
             self._context = _open(packet.video, low_delay=self._low_delay)

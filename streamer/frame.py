@@ -50,7 +50,8 @@ class Packet:
     """In ticks; 0 where unknown."""
     stream: Literal["video", "audio"] = "video"
     video: VideoInfo | None = None
-    """What the picture is from this packet on, where that differs from before or may differ."""
+    """What the picture is from this packet on, where that differs from before or may differ; the
+    very same object again says that nothing changed since."""
     follows_loss: bool = False
     """Something before it never arrived: what it refers to may be damaged."""
     origin: Origin = Origin.DECODED

@@ -202,8 +202,15 @@ class Lasting:
                         has_asked = True
                         await self.request_keyframe()
                     continue
-                yield self._begins(packet) if is_first else packet
+                yield self._begins(packet) if is_first else self._described(packet)
                 is_first = False
+
+    def _described(self, packet: Packet) -> Packet:
+        """After a reconnect every keyframe says again what it shows: a reader that was behind may
+        have thrown away the first one."""
+        if not packet.is_keyframe or not self._metrics.counted("source.reconnects"):
+            return packet
+        return replace(packet, video=self._video)
 
     def _begins(self, packet: Packet) -> Packet:
         """The first packet of a connection, which says that the decoder must start anew."""

@@ -74,6 +74,18 @@ def test_another_codec_and_size_after_a_break_are_decoded_from_their_first_packe
     assert decoder.refused == 0
 
 
+def test_a_description_that_is_said_again_interrupts_nothing() -> None:
+    packets = list(coded("libx264", width=320, height=180, frames=6, first_pts=0))
+    video = described("h264", packets[0])
+    decoder = Decoder(video, low_delay=True, clock=MonotonicClock(), metrics=Metrics())
+    # Begun anew in the middle, the decoder would refuse what refers to earlier pictures.
+    said = [replace(packet, video=video) for packet in packets]
+    assert len([frame for packet in said for frame in decoder.decode(packet)]) == 6
+    assert decoder.refused == 0
+    again = describe_video("h264", bytes(packets[0].payload), time_base=RTP_TIME_BASE)
+    assert decoder.decode(replace(packets[3], video=again)) == []
+
+
 def test_a_picture_larger_than_any_camera_gives_is_refused_before_its_memory_is_taken() -> None:
     huge = next(coded("libvpx", width=16_000, height=2_400, frames=1, first_pts=0))
     small = next(coded("libvpx", width=160, height=90, frames=1, first_pts=0))

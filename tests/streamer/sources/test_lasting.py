@@ -157,6 +157,21 @@ def test_a_lost_source_is_opened_again_and_the_timeline_goes_on() -> None:
     asyncio.run(play())
 
 
+def test_after_a_reconnect_every_keyframe_says_the_very_same_description() -> None:
+    async def play() -> None:
+        first = Camera([packet(n, is_keyframe=n in (0, 2)) for n in range(4)] + [lost()])
+        second = Camera(
+            [packet(n, is_keyframe=n in (0, 2)) for n in range(4)] + ["silence"],
+            video=picture(640),
+        )
+        source = await opened(Cameras(first, second))
+        got = await taken(source, 8)
+        assert [one.video is source.video for one in got] == [n in (4, 6) for n in range(8)]
+        assert [one.video for one in got[:4]] == [None] * 4
+
+    asyncio.run(play())
+
+
 def test_a_first_open_that_fails_is_raised_at_once() -> None:
     cameras = Cameras(SourceError("wrong password"))
     with pytest.raises(SourceError, match="wrong password"):
