@@ -68,11 +68,11 @@ class _Writer:
             ) from error
         if audio is not None and self._muxer.transcoder is not None:
             _log.warning(
-                "%s: the sound is coded anew, since %s files cannot hold %s; .mkv takes most "
-                "sound as it is",
+                "%s: the sound is coded anew to AAC, since %s files cannot hold %s%s",
                 path.name,
                 path.suffix,
                 audio.codec,
+                "" if path.suffix == ".mkv" else "; .mkv takes most sound as it is",
             )
 
     def write(self, packet: Packet) -> None:

@@ -114,7 +114,9 @@ def test_sound_that_a_container_cannot_hold_is_coded_anew(
     output = tmp_path / "out.ts"
     done = streamer("run", uncompressed(clips), "--to", output, "--tier", "plain", "--scale", 1)
     assert done.code == 0
-    assert done.err.count("the sound is coded anew, since .ts files cannot hold pcm_s16le") == 1
+    assert (
+        done.err.count("the sound is coded anew to AAC, since .ts files cannot hold pcm_s16le") == 1
+    )
     assert stream_of(output, "a")["codec_name"] == "aac"
     samples = ffmpeg("-i", str(output), "-map", "0:a:0", "-f", "s16le", "-ac", "1", "-")
     assert abs(len(samples) / 2 / 44_100 - 1) < 0.05

@@ -84,7 +84,8 @@ def test_sound_that_a_container_cannot_hold_is_coded_anew_and_that_is_said_once(
     packets = sorted([*pictures, *sounds], key=lambda packet: packet.time_s)
     asyncio.run(write(tmp_path / name, packets, G711))
     assert caplog.text.count("the sound is coded anew") == 1
-    assert "cannot hold pcm_alaw; .mkv takes most" in caplog.text
+    assert "cannot hold pcm_alaw" in caplog.text
+    assert ("; .mkv takes most" in caplog.text) == (name != "out.mkv")
     found = stream_of(tmp_path / name, "a")
     assert (found["codec_name"], found["sample_rate"], found["channels"]) == ("aac", "48000", 1)
     times = times_of(tmp_path / name, "a")
