@@ -96,11 +96,18 @@ async def _open_source(
         return await open_source(settings.source, clock=clock, paced=not settings.is_offline)
     return await Lasting.open(
         opener,
-        label=place_of(settings.source) if "://" in settings.source else settings.source,
+        label=_label(settings),
         clock=clock,
         metrics=metrics,
         random=Random(),
     )
+
+
+def _label(settings: StreamSettings) -> str:
+    """What the log calls the source."""
+    if settings.source == "whip:":
+        return f"whip:{settings.name}"
+    return place_of(settings.source) if "://" in settings.source else settings.source
 
 
 def _choose(settings: StreamSettings, clock: Clock) -> Choice:
