@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -89,10 +90,14 @@ class HlsSink:
     def _prepared(self) -> Target:
         """A folder without segments of earlier runs, and how libav is to fill it."""
         folder = Path(os.path.abspath(self._folder))
+        # Seconds since 1970: a later run counts on from above an earlier one, also where that one
+        # ended within this very second.
+        number = time.time_ns() // 1_000_000_000
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for entry in folder.iterdir():
                 if OURS.fullmatch(entry.name):
+                    number = max(number, _number(entry.name) + 1)
                     entry.unlink(missing_ok=True)
         except OSError as error:
             raise SinkError(
@@ -115,11 +120,16 @@ class HlsSink:
                 "hls_segment_type": "fmp4",
                 "hls_fmp4_init_filename": f"init-{run}.mp4",
                 "hls_segment_filename": str(folder).replace("%", "%%") + f"/seg-{run}-%d.m4s",
-                # Seconds since 1970: a later run never counts from below an earlier one.
-                "hls_start_number_source": "epoch",
+                "start_number": str(number),
                 "hls_flags": "+".join(flags),
                 "max_interleave_delta": "250000",
                 "protocol_whitelist": "file",
             },
         )
         return Target(output=output, place=f"hls:{self._folder.name}")
+
+
+def _number(name: str) -> int:
+    """A segment's number; -1 for the other files."""
+    match = re.search(r"-(\d+)\.m4s", name)
+    return int(match[1]) if match else -1
