@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from streamer.clock import Clock
-from streamer.errors import ConfigError
+from streamer.server.listening import BACKLOG, listen, place_here
 from streamer.server.rtsp_connection import RtspConnection
 from streamer.server.rtsp_desk import RtspDesk
 from streamer.sinks.rtsp_mount import RtspMount
@@ -19,7 +17,6 @@ from streamer.sinks.rtsp_mount import RtspMount
 _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
-BACKLOG = 64
 
 ROUNDS_APART_S = 0.5
 """How late a timeout, a removed mount or a sender report may be noticed."""
@@ -58,12 +55,10 @@ class RtspServer:
     @property
     def url(self) -> str:
         """Where a player on this machine finds the streams: add a mount's name."""
-        here = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host)
-        name = here or (f"[{self.host}]" if ":" in self.host else self.host)
-        return f"rtsp://{name}:{self.port}/"
+        return f"rtsp://{place_here(self.host, self.port)}/"
 
     async def __aenter__(self) -> Self:
-        listeners = await _listen(self.host, self.port)
+        listeners = await listen(self.host, self.port)
         self.port = listeners[0].getsockname()[1]
         for listener in listeners:
             self._servers.append(
@@ -112,55 +107,3 @@ class RtspServer:
         while True:
             await asyncio.sleep(ROUNDS_APART_S)
             self._desk.make_rounds()
-
-
-async def _listen(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets, one for each family of ``host``, or a sentence about why there is none."""
-    where = f"{host or '*'}:{port}"
-    if not 0 <= port <= 65_535:  # the resolver would quietly take the remainder
-        raise ConfigError(f"cannot listen on {where}: a port is 0 to 65535")
-    loop = asyncio.get_running_loop()
-    listeners: list[socket.socket] = []
-    failure: OSError | None = None
-    try:
-        found: list[Any] = await loop.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {where}: {_reason(error)}") from error
-    for family, _, _, _, address in found:
-        try:
-            # Where any port will do, all families take the one that the first has found.
-            chosen = listeners[0].getsockname()[1] if listeners else port
-            listeners.append(_bound(family, (address[0], chosen, *address[2:])))
-        except OSError as error:
-            failure = failure or error
-    # A host without IPv6 still has its IPv4 listener; one whose port is taken has none.
-    if not listeners:
-        assert failure is not None
-        raise ConfigError(
-            f"cannot listen on {where}: {_reason(failure)}; "
-            "choose another port or stop what uses it"
-        ) from failure
-    return listeners
-
-
-def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(address)
-        made.listen(BACKLOG)
-        made.setblocking(False)
-    except BaseException:
-        made.close()
-        raise
-    return made
-
-
-def _reason(error: OSError) -> str:
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]

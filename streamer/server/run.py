@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import uvicorn
 from fastapi import FastAPI
 
-from streamer.errors import ConfigError
+from streamer.server.listening import listen, place_here
 
 GRACE_S = 1
 """How long a request in progress may take once the server is asked to stop."""
-
-BACKLOG = 128
 
 
 class _QuietServer(uvicorn.Server):
@@ -46,13 +42,11 @@ class Server:
     @property
     def url(self) -> str:
         """Where a browser on this machine finds the page."""
-        here = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host)
-        name = here or (f"[{self.host}]" if ":" in self.host else self.host)
-        return f"http://{name}:{self.port}/"
+        return f"http://{place_here(self.host, self.port)}/"
 
     async def __aenter__(self) -> Self:
-        listener = await _listen(self.host, self.port)
-        self.port = listener.getsockname()[1]
+        listeners = await listen(self.host, self.port)
+        self.port = listeners[0].getsockname()[1]
         config = uvicorn.Config(
             self._app,
             log_config=None,
@@ -63,8 +57,8 @@ class Server:
             timeout_graceful_shutdown=GRACE_S,
         )
         self._server = _QuietServer(config)
-        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
-        # The socket listens already: a connection made now waits until it is accepted.
+        self._task = asyncio.create_task(self._server.serve(sockets=listeners))
+        # The sockets listen already: a connection made now waits until it is accepted.
         return self
 
     async def __aexit__(
@@ -77,36 +71,3 @@ class Server:
             return
         self._server.should_exit = True
         await self._task
-
-
-async def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket, or a sentence about why there is none."""
-    loop = asyncio.get_running_loop()
-    where = f"{host or '*'}:{port}"
-    if not 0 <= port <= 65_535:  # the resolver would quietly take the remainder
-        raise ConfigError(f"cannot listen on {where}: a port is 0 to 65535")
-    try:
-        found: list[Any] = await loop.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise ConfigError(f"cannot listen on {where}: {_reason(error)}") from error
-    try:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"cannot listen on {where}: {_reason(error)}; choose another port or stop what uses it"
-        ) from error
-    return listener
-
-
-def _reason(error: OSError) -> str:
-    text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]
