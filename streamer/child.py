@@ -66,7 +66,6 @@ class Child:
 
     def __init__(self, process: asyncio.subprocess.Process, module: str) -> None:
         self._process = process
-        self._module = module
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
         self._listening = asyncio.create_task(self._listen(), name=f"stderr of {module}")
 

@@ -74,7 +74,6 @@ class Stream:
         self._encode_costs = Costs(clock)
         self._outlets = outlets
         self.budget_ms = settings.budget_ms
-        """From arrival to the sinks; may be changed."""
         self._gate = AudioGate(budget_ms=settings.budget_ms, clock=clock)
         self._sounding = asyncio.Lock()
         self._clock = clock
@@ -207,7 +206,8 @@ class Stream:
         links = {f"{link.name}.full": link.stats.dropped for link in (self._packets, self._decoded)}
         if isinstance(self.source, FrameSource):
             links["source.skipped"] = self.source.skipped
-        lost = Counter(links) + Counter(self.metrics.counts("dropped."))
+        links["audio_gate.full"] = self._gate.dropped
+        lost = Counter(links | self.metrics.counts("dropped."))
         for rendition in self._outlets.renditions:
             lost.update(rendition.fanout.dropped)
         return dict(+lost)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from streamer.rtp.packetise import MAX_PAYLOAD_BYTES, RtpPiece
 
-NAL_IDR, NAL_SEI, NAL_SPS, NAL_PPS, NAL_AUD = 5, 6, 7, 8, 9
+NAL_SEI, NAL_SPS, NAL_PPS, NAL_AUD = 6, 7, 8, 9
 STAP_A, FU_A = 24, 28
 
 _AGGREGATED = frozenset({NAL_SEI, NAL_SPS, NAL_PPS, NAL_AUD})

@@ -10,7 +10,7 @@ from typing import TypeAlias
 NTP_TO_UNIX_S = 2_208_988_800
 """Seconds from 1900, where NTP counts from, to 1970."""
 
-SR, RR, SDES, BYE, APP, RTPFB, PSFB = 200, 201, 202, 203, 204, 205, 206
+SR, RR, SDES, BYE, PSFB = 200, 201, 202, 203, 206
 _CNAME = 1
 _PLI, _FIR = 1, 4
 _SENDER = struct.Struct("!QIII")

@@ -9,7 +9,7 @@ from streamer.clock import Clock
 from streamer.rtsp.auth import ServerAuth
 from streamer.server.rtsp_caller import Caller
 from streamer.server.rtsp_session import RtspSession
-from streamer.server.rtsp_ways import Address, TcpWay, UdpPair, UdpWay
+from streamer.server.rtsp_ways import Address, UdpPair, Way
 from streamer.sinks.rtsp_mount import RtspMount
 
 MAX_SESSIONS = 64
@@ -42,9 +42,7 @@ class RtspDesk:
     def is_full(self) -> bool:
         return len(self._sessions) >= MAX_SESSIONS
 
-    def open(
-        self, path: str, mount: RtspMount, way: TcpWay | UdpWay, caller: Caller
-    ) -> RtspSession:
+    def open(self, path: str, mount: RtspMount, way: Way, caller: Caller) -> RtspSession:
         """A new session, begun by ``caller``."""
         session = RtspSession(path, mount, way, clock=self._clock, gone=self._lose)
         self._sessions[session.id] = session

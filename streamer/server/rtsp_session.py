@@ -18,7 +18,7 @@ from streamer.rtp.rtcp import (
     ns_to_ntp,
     parse_compound,
 )
-from streamer.server.rtsp_ways import ClientGone, TcpWay, UdpWay
+from streamer.server.rtsp_ways import ClientGone, TcpWay, Way
 from streamer.sinks.rtc_ring import RingClosed
 from streamer.sinks.rtsp_mount import RtspMount
 from streamer.sinks.rtsp_tracks import Track
@@ -45,7 +45,7 @@ class RtspSession:
         self,
         path: str,
         mount: RtspMount,
-        way: TcpWay | UdpWay,
+        way: Way,
         *,
         clock: Clock,
         gone: Callable[[RtspSession], None],
