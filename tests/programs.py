@@ -11,6 +11,7 @@ import pytest
 INSTALL = {
     "ffmpeg": "apt-get install ffmpeg",
     "ffprobe": "apt-get install ffmpeg",
+    "g++": "apt-get install g++",
     "git": "apt-get install git",
     "openssl": "apt-get install openssl",
 }

@@ -1,0 +1,82 @@
+"""The kernels compiled for the host by g++, and run there thread by thread."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kernels.launch import BLOCK, Call
+from kernels.units import SOURCES, Unit
+
+HOST = Path(__file__).parent / "host"
+
+# As nvcc is told: no fused multiply-adds. Wide accesses look into arrays of narrow values. What the
+# sanitizer finds ends the process: an access that is not aligned, a float that no integer can hold.
+FLAGS = (
+    *("-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing"),
+    *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"),
+    *("-fsanitize=alignment,bounds,float-cast-overflow", "-fno-sanitize-recover"),
+)
+
+
+class Launch(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint)
+        for name in ("blocks_x", "blocks_y", "threads_x", "threads_y", "waits")
+    )
+
+
+class HostKernels:
+    """Runs calls with addresses of host memory; the same code, arguments and threads as on a device."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder`` keeps what was compiled; another process may use it again."""
+        self.folder = folder
+        self._libraries: dict[str, ctypes.CDLL] = {}
+
+    def run(
+        self,
+        call: Call,
+        *,
+        blocks: tuple[int, int] | None = None,
+        threads: tuple[int, int] = BLOCK,
+    ) -> None:
+        """The whole launch, block after block; ``blocks`` other than the call's own if given."""
+        waits = "__syncthreads" in call.unit.source.read_text(encoding="utf-8")
+        launch = Launch(*(blocks or call.blocks), *threads, waits)
+        entry = self._library(call.unit)[f"run_{call.entry}"]
+        entry(ctypes.byref(call.fields), ctypes.byref(launch))
+
+    def _library(self, unit: Unit) -> ctypes.CDLL:
+        """The unit's entries, compiled at the first call of one."""
+        if unit.name not in self._libraries:
+            made = self.folder / f"{unit.name}.so"
+            if not made.exists():
+                self._compile(unit, made)
+            self._libraries[unit.name] = ctypes.CDLL(str(made))
+        return self._libraries[unit.name]
+
+    def _compile(self, unit: Unit, made: Path) -> None:
+        runners = "".join(f"RUN_ON_HOST({entry})\n" for entry in unit.entries)
+        source = made.with_suffix(".cpp")
+        source.write_text(f'#include "{unit.file}.cu"\n#include "run.h"\n{runners}')
+        compile_for_host(
+            *("-shared", f"-I{HOST}", f"-I{SOURCES}", "-o", str(made)),
+            *(f"-D{define}" for define in unit.defines),
+            *(str(source), str(HOST / "run.cpp")),
+        )
+
+
+def compile_for_host(*arguments: str) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.fail("needs g++: apt-get install g++")
+    done = subprocess.run(
+        [compiler, *FLAGS, *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+    if done.returncode:
+        pytest.fail(f"g++ {' '.join(arguments)}: {done.stderr}")

@@ -1,0 +1,85 @@
+"""Sums over pictures and residuals: the kernels on the host against their twins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kernels import launch, reference
+from kernels.arguments import Difference, Health, Precision
+from streamer.ops.motion import half as halved_by_the_streamer
+from tests.kernels.pictures import FLOATS, Counts, Guarded, random_samples
+from tests.kernels.runners import Runner
+
+SIZES = [(1, 1), (7, 3), (8, 2), (61, 33), (560, 19)]
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize(("width", "height"), [(2, 2), (3, 5), (16, 8), (37, 21)])
+@pytest.mark.parametrize(("padding", "offset"), [(0, 0), (5, 3)])
+def test_halving_is_its_twin_in_every_bit(
+    runner: Runner, bits: int, width: int, height: int, padding: int, offset: int
+) -> None:
+    numbers = np.random.default_rng([width, height])
+    luma = Guarded(random_samples((height, width), bits, numbers), padding=padding, offset=offset)
+    out = Guarded(np.zeros((height // 2, width // 2), np.uint8), padding=padding, offset=offset)
+    runner.run(launch.half(luma.plane(), out.plane()))
+    np.testing.assert_array_equal(out.array, reference.half(luma.array))
+    assert out.is_intact()
+
+
+def test_the_twin_halves_as_the_streamer_does() -> None:
+    luma = random_samples((33, 47), 8, np.random.default_rng(1))
+    np.testing.assert_array_equal(reference.half(luma), halved_by_the_streamer(luma))
+    np.testing.assert_array_equal(reference.half(luma.astype(np.uint16) << 8), reference.half(luma))
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_the_difference_is_its_twin_in_every_count(
+    runner: Runner, bits: int, width: int, height: int
+) -> None:
+    numbers = np.random.default_rng([width, height, bits])
+    first = Guarded(random_samples((height, width), bits, numbers), padding=3)
+    second = Guarded(random_samples((height, width), bits, numbers), offset=1)
+    second.array[: height // 2] = first.array[: height // 2, :1]
+    seen = Counts(Difference)
+    runner.run(launch.difference(first.plane(), second.plane(), out=seen.address))
+    total, bins = reference.difference(first.array, second.array)
+    assert seen.told.sum == total
+    np.testing.assert_array_equal(np.array(seen.told.bins), bins)
+    assert bins.sum() == 2 * width * height
+    assert seen.is_intact()
+
+
+def test_the_largest_difference_does_not_overflow(runner: Runner) -> None:
+    """More than 2**32, which 10 bits reach below the size of 4K."""
+    wide = Guarded(np.full((1, 8192), 0xFFFF, np.uint16))
+    black = Guarded(np.zeros((1, 8192), np.uint16))
+    seen = Counts(Difference)
+    seen.array[0, :4] = 255
+    runner.run(launch.difference(wide.plane(), black.plane(), out=seen.address))
+    assert seen.told.sum == 2**32 - 1 + 1023 * 8192
+    assert seen.told.bins[0][63] == seen.told.bins[1][0] == 8192
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize(("count", "offset"), [(1, 0), (6, 1), (5000, 0), (70001, 3)])
+def test_watching_is_its_twin_in_every_count(
+    runner: Runner, precision: Precision, count: int, offset: int
+) -> None:
+    numbers = np.random.default_rng(count)
+    values = numbers.normal(0, 90, (1, count)).astype(FLOATS[precision])
+    for odd in (np.nan, np.inf, -np.inf, -128, np.nextafter(FLOATS[precision](-128), 0)):
+        values[numbers.random(values.shape) < 0.03] = odd
+    residual, seen = Guarded(values, offset=offset), Counts(Health)
+    runner.run(launch.watch(residual.address, count=count, precision=precision, out=seen.address))
+    told = seen.told
+    assert (told.nans, told.infinities, told.dark) == reference.watch(values)
+    assert seen.is_intact()
+
+
+def test_a_sound_residual_has_nothing_to_count() -> None:
+    sound = np.random.default_rng(2).normal(0, 20, 4096).astype(np.float32)
+    assert reference.watch(sound) == (0, 0, 0)
+    assert reference.watch(np.array([np.nan, np.inf, -np.inf, -128, -127.5])) == (1, 2, 1)
