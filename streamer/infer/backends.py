@@ -1,17 +1,26 @@
-"""The table of backends, and the choice of an engine for a task on this machine."""
+"""The table of backends, and the choice of engines for a task on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from threading import Event
+from typing import Literal
 
 from streamer.clock import Clock
 from streamer.errors import EngineError
-from streamer.infer import ort
+from streamer.infer import openvino, ort, ort_cuda, tensorrt
+from streamer.infer.choosing import Candidate, Chosen, choose_fastest
 from streamer.infer.engine import Engine
 from streamer.infer.reference import ReferenceEngine
-from streamer.infer.trial import Trial, fastest, try_engines
+from streamer.infer.swapping import Swapping
+from streamer.infer.trial_store import user_store
 from streamer.model import ModelManifest, find_models
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +30,44 @@ class Backend:
     is_installed: Callable[[], bool]
     open: Callable[[ModelManifest], Engine]
     precisions: tuple[str, ...]
-    """What it runs at a gain; models of other precisions are passed over."""
+    """Of the models that it runs at a gain; others are passed over."""
+    has_bf16: Callable[[], bool] = _never
+    """Whether it computes an fp32 model in bf16 here, as a precision of its own."""
+    build: Callable[[ModelManifest, Mapping[str, int], Event], Engine] | None = None
+    """Opens it for one size, where that takes so long that ``auto`` lets another serve meanwhile.
+    The event is set when nobody waits for it any more."""
 
     def runnable(self, models: Sequence[ModelManifest]) -> list[ModelManifest]:
-        """Those of the models it should be tried with."""
-        return [model for model in models if model.precision in self.precisions]
+        """Those of the models it should be tried with, in each precision it computes them in."""
+        taken = [model for model in models if model.precision in self.precisions]
+        if self.has_bf16():
+            exact = [model for model in taken if model.precision == "fp32"]
+            taken += [replace(model, precision="bf16") for model in exact]
+        return taken
 
 
-BACKENDS: dict[str, Backend] = {
-    # ONNX Runtime computes fp16 convolutions in fp32 on a CPU and only casts on top of that.
+BACKENDS: Mapping[str, Backend] = {
+    # Both compute fp16 convolutions in fp32 on a CPU and only cast on top of that.
     "ort-cpu": Backend(ort.is_installed, ort.OrtCpuEngine, precisions=("fp32", "int8")),
+    "openvino": Backend(
+        openvino.is_installed,
+        openvino.OpenVinoEngine,
+        precisions=("fp32", "int8"),
+        has_bf16=openvino.has_bf16,
+    ),
+    "ort-cuda": Backend(ort_cuda.is_installed, ort_cuda.OrtCudaEngine, precisions=("fp16", "fp32")),
+    "tensorrt": Backend(
+        tensorrt.is_installed,
+        tensorrt.TensorRtEngine,
+        precisions=("fp16",),
+        build=tensorrt.built,
+    ),
 }
-"""Fastest first; ``auto`` takes the first that is installed. ``reference`` is always there."""
+"""``auto`` tries all that are installed. ``reference`` is always there."""
 
 NAMES = ("auto", "reference", *BACKENDS)
+
+MADE = {"interpolation": "between two", "prediction": "after the last one"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +85,11 @@ def choose_super_resolution(
 
     ``variant`` names the one network to use (``nano``, ``lite``, ``full``); with ``None`` all that
     are shipped make up the ladder; those trained on undamaged pictures only where there are no
-    others. Where a network is shipped in several precisions that the backend
-    runs, each is tried for a moment and the fastest that agrees with fp32 is taken. Raises
-    ``EngineError`` when a named backend or variant cannot be had.
+    others. A network that can be run in several ways is tried for a moment in each, or was at an
+    earlier start; the fastest that passes its self-test is taken. Raises ``EngineError`` when a
+    named backend or variant cannot be had.
     """
-    if backend not in NAMES:
-        raise EngineError(f"there is no backend {backend!r}; use one of: {', '.join(NAMES)}")
+    _check_name(backend)
     models = _for_streams(scale)
     if variant is not None:
         models = tuple(m for m in models if m.variant == variant)
@@ -68,18 +100,52 @@ def choose_super_resolution(
             )
     if backend == "reference":
         return Choice((ReferenceEngine(scale),), "asked for with --backend reference")
-    if not models and backend != "auto":
+    if models:
+        chosen = _chosen(models, backend, clock)
+        plain = () if chosen.engines else (ReferenceEngine(scale),)
+        return Choice((*chosen.engines, *plain), chosen.reason)
+    if backend != "auto":
         raise EngineError(
             f"there is no trained network for x{scale} that {backend} could run; "
             f"there are: {_listed()}; use --backend auto for the plain upscale"
         )
+    return Choice(
+        (ReferenceEngine(scale),),
+        f"no trained network for x{scale} is shipped yet, so the picture gets the plain "
+        "bicubic upscale" + (" (unchanged at x1)" if scale == 1 else ""),
+    )
+
+
+def choose_motion(
+    *, task: Literal["interpolation", "prediction"], backend: str, clock: Clock
+) -> Choice:
+    """The engines for made frames, best first; the last one is the reference, which needs none.
+
+    Chosen as for super-resolution, but the reference stands in where no network is shipped,
+    whichever backend is named: it makes a frame of its own. Raises ``EngineError`` when a named
+    backend cannot run a network that is shipped.
+    """
+    _check_name(backend)
+    # It draws on a module that super-resolution alone has no use for.
+    from streamer.infer.reference_motion import ReferenceMotionEngine
+
+    reference = ReferenceMotionEngine()
+    models = find_models(task=task, scale=1)
+    if backend == "reference":
+        return Choice((reference,), "asked for with --backend reference")
     if not models:
         return Choice(
-            (ReferenceEngine(scale),),
-            f"no trained network for x{scale} is shipped yet, so the picture gets the plain "
-            "bicubic upscale" + (" (unchanged at x1)" if scale == 1 else ""),
+            (reference,),
+            f"no trained network for {task} is shipped yet, so frames {MADE[task]} are made from "
+            "motion alone",
         )
-    return _on_backend(models, backend, clock)
+    chosen = _chosen(models, backend, clock)
+    return Choice((*chosen.engines, reference), chosen.reason)
+
+
+def _check_name(backend: str) -> None:
+    if backend not in NAMES:
+        raise EngineError(f"there is no backend {backend!r}; use one of: {', '.join(NAMES)}")
 
 
 def _for_streams(scale: int) -> tuple[ModelManifest, ...]:
@@ -91,53 +157,62 @@ def _for_streams(scale: int) -> tuple[ModelManifest, ...]:
     return tuple(m for m in models if m.training != "clean") or models
 
 
-def _on_backend(models: tuple[ModelManifest, ...], backend: str, clock: Clock) -> Choice:
-    names = BACKENDS if backend == "auto" else (backend,)
-    for name in names:
-        runnable = BACKENDS[name].runnable(models)
-        if not runnable and backend != "auto":
-            raise EngineError(
-                f"{name} runs {' and '.join(BACKENDS[name].precisions)}, and {models[0].variant} "
-                f"x{models[0].scale} is there in {_precisions(models)} only; use --backend auto"
-            )
-        if runnable and (backend != "auto" or BACKENDS[name].is_installed()):
-            variants = dict.fromkeys(model.variant for model in runnable)
-            tried = [
-                _fastest_precision([m for m in runnable if m.variant == variant], name, clock)
-                for variant in variants
-            ]
-            return Choice(
-                tuple(engine for engine, _ in tried), "; ".join(text for _, text in tried)
-            )
-    return Choice(
-        (ReferenceEngine(models[0].scale),),
-        f"nothing that is installed runs {models[0].name} in {_precisions(models)}, so the picture "
-        "gets the plain bicubic upscale; run: pip install 'streamer[cpu]'",
-    )
+def _chosen(models: Sequence[ModelManifest], backend: str, clock: Clock) -> Choice:
+    """An engine for each network that can be run; none, with the reason, only for ``auto``."""
+    candidates = _candidates(models, backend)
+    if not candidates:
+        return Choice(
+            (),
+            f"nothing that is installed runs {models[0].name} in {_precisions(models)}, so it is "
+            "done without a network; run: pip install 'streamer[cpu]'",
+        )
+    chosen: list[Chosen] = []
+    reasons = []
+    for variant in dict.fromkeys(candidate.manifest.variant for candidate in candidates):
+        own = [candidate for candidate in candidates if candidate.manifest.variant == variant]
+        try:
+            chosen.append(choose_fastest(own, store=user_store(), clock=clock))
+            reasons.append(chosen[-1].reason)
+        except EngineError as error:
+            if backend != "auto":
+                for earlier in chosen:
+                    earlier.engine.close()
+                raise
+            reasons.append(f"{variant} is not used: {error}")
+    engines = (one.engine for one in chosen)
+    if backend == "auto":
+        engines = (_improving(engine, models) for engine in engines)
+    return Choice(tuple(engines), "; ".join(reasons))
 
 
-def _fastest_precision(
-    models: Sequence[ModelManifest], name: str, clock: Clock
-) -> tuple[Engine, str]:
-    """One network in its precisions, on one backend; fp32 says what is right."""
-    exact = next((m for m in models if m.precision == "fp32"), models[0])
-    reference = BACKENDS[name].open(exact)
-    others = [BACKENDS[name].open(m) for m in models if m is not exact]
-    if not others:
-        return reference, f"{exact.name} is there in {exact.precision} only"
-    trials = try_engines(reference, others, clock)
-    best = fastest(trials)
-    for trial in trials:
-        if trial is not best:
-            trial.engine.close()
-    said = ", ".join(_said(trial) for trial in trials)
-    return best.engine, f"{exact.variant} tried here at 640x360: {said}"
+def _improving(engine: Engine, models: Sequence[ModelManifest]) -> Engine:
+    """The engine, to be replaced by one that takes long to build where there is such a backend."""
+    for backend in BACKENDS.values():
+        if backend.build is not None and backend.is_installed():
+            for model in backend.runnable(models):
+                if model.variant == engine.manifest.variant:
+                    return Swapping(engine, partial(backend.build, model))
+    return engine
 
 
-def _said(trial: Trial) -> str:
-    precision = trial.engine.manifest.precision
-    wrong = "" if trial.is_right else ", wrong on this processor"
-    return f"{precision} {trial.cost_ms:.1f} ms{wrong}"
+def _candidates(models: Sequence[ModelManifest], backend: str) -> list[Candidate]:
+    """The ways to run each model. Raises ``EngineError`` where a named backend knows none."""
+    names = [
+        name
+        for name, one in BACKENDS.items()
+        if backend == name or (backend == "auto" and one.build is None and one.is_installed())
+    ]
+    candidates = [
+        Candidate(name, model, BACKENDS[name].open)
+        for name in names
+        for model in BACKENDS[name].runnable(models)
+    ]
+    if not candidates and backend != "auto":
+        raise EngineError(
+            f"{backend} runs {' and '.join(BACKENDS[backend].precisions)}, and {models[0].variant} "
+            f"x{models[0].scale} is there in {_precisions(models)} only; use --backend auto"
+        )
+    return candidates
 
 
 def _precisions(models: Sequence[ModelManifest]) -> str:

@@ -24,13 +24,23 @@ class OrtCpuEngine:
         self._bound: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
-        """Run once; both sides stay where they are, nothing is allocated for them."""
+        """Run once; both sides stay where they are, nothing is allocated for them.
+
+        Raises ``EngineError`` where they do not fit the graph.
+        """
         arrays = (*inputs.values(), *outputs.values())
         storage = tuple((array.ctypes.data, array.shape) for array in arrays)
-        if storage != self._bound:
-            self._bind(inputs, outputs)
-            self._bound = storage
-        self._session.run_with_iobinding(self._binding)
+        try:
+            if storage != self._bound:
+                self._bind(inputs, outputs)
+                self._bound = storage
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class
+            raise EngineError(
+                f"ONNX Runtime cannot run {self.manifest.file} "
+                f"({str(error).splitlines()[0][:160]}); "
+                "export the model anew, or use another --backend"
+            ) from error
 
     def close(self) -> None:
         """Nothing runs after this; the session's memory goes with the object."""

@@ -1,91 +1,100 @@
-"""Engines of the same network tried on this machine: which are right, which is fastest."""
+"""Engines of the same network timed on this machine, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from statistics import median
 
 from streamer.clock import Clock
-from streamer.errors import EngineError
-from streamer.infer.engine import Engine, code_values
-from streamer.metrics import percentile
+from streamer.infer.engine import Engine
+from streamer.infer.self_test import drawn_inputs, storage
+from streamer.model import ModelManifest
 
-HEIGHT, WIDTH = 360, 640
-RUNS = 7
-"""The first two plan memory and are not counted."""
+PICTURE = "640x360"
 
-ALLOWED_ERROR = 0.25
-"""Of the reference's own residual, both as root mean squares. int8 errs by 0.09 where the processor
-has VNNI; instructions that saturate in between, as older ones do, may err by far more."""
+SIZES = {
+    "super_resolution": {"h": 180, "w": 320},
+    # Motion is found on pictures of half the size, padded to a multiple of eight.
+    "interpolation": {"h": 92, "w": 160},
+    "prediction": {"h": 92, "w": 160},
+}
+"""Of the free dimensions for such a picture, by task."""
 
-Tensor = NDArray[np.float32]
+SEARCH_RUNS = 2
+"""Of every engine, after one that plans memory and is not counted."""
+
+HOPELESS = 2.0
+"""Times the fastest: an engine as slow as this in the search is not timed further."""
+
+ROUND_RUNS = 3
+"""Of every engine that is left, in each of two rounds."""
+
+TIE = 1.1
+"""Engines whose times are as near as this are as good as each other."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """How one engine did."""
+class Timings:
+    """How long a run of each engine takes, and whether that can be relied on."""
 
-    engine: Engine
-    error: float
-    """Against the reference, as a share of the reference's residual."""
-    cost_ms: float
-    """Median for a 640x360 picture."""
-
-    @property
-    def is_right(self) -> bool:
-        return self.error <= ALLOWED_ERROR
+    costs_ms: Mapping[str, float]
+    """By the engine's label, fastest first."""
+    is_steady: bool
+    """Whether both rounds would have chosen alike. A load that stays slows all engines alike and
+    leaves their order; it is one that comes or goes in between that misleads."""
 
 
-def try_engines(reference: Engine, others: Sequence[Engine], clock: Clock) -> list[Trial]:
-    """A trial of each; the reference is right by definition."""
-    packed = drawn_input(HEIGHT, WIDTH)
-    expected, reference_ms = _run(reference, packed, clock)
-    size = float(np.sqrt(np.mean(expected**2)))
-    trials = [Trial(reference, 0.0, reference_ms)]
-    for engine in others:
-        seen, cost_ms = _run(engine, packed, clock)
-        error = float(np.sqrt(np.mean((seen - expected) ** 2)))
-        # Not a number counts as wrong, as does any error where nothing should be added.
-        share = error / size if size else (np.inf if error else 0.0)
-        trials.append(Trial(engine, share if np.isfinite(share) else np.inf, cost_ms))
-    return trials
+def time_engines(engines: Mapping[str, Engine], clock: Clock) -> Timings:
+    """Times engines of one network. They take turns: what slows one down slows down all."""
+    runs = {label: _Run(engine, clock) for label, engine in engines.items()}
+    _in_turns(runs, 1)
+    search = {label: min(taken_ms) for label, taken_ms in _in_turns(runs, SEARCH_RUNS).items()}
+    limit_ms = HOPELESS * min(search.values())
+    left = {label: run for label, run in runs.items() if search[label] <= limit_ms}
+    rounds = [
+        {label: median(taken_ms) for label, taken_ms in _in_turns(left, ROUND_RUNS).items()}
+        for _ in range(2)
+    ]
+    costs_ms = search | {label: min(round_ms[label] for round_ms in rounds) for label in left}
+    ordered = dict(sorted(costs_ms.items(), key=lambda item: item[1]))
+    return Timings(ordered, is_steady=_agree(*rounds))
 
 
-def fastest(trials: Sequence[Trial]) -> Trial:
-    """The fastest one that is right; raises ``EngineError`` where none is."""
-    right = [trial for trial in trials if trial.is_right]
-    if not right:
-        raise EngineError("no engine passed its self-test; use --backend reference")
-    return min(right, key=lambda trial: trial.cost_ms)
+def _agree(first: Mapping[str, float], second: Mapping[str, float]) -> bool:
+    """Whether the winner of each round is as good as the best of the other."""
+    winners = [min(round_ms, key=lambda label: round_ms[label]) for round_ms in (first, second)]
+    return all(
+        round_ms[winner] <= TIE * min(round_ms.values())
+        for round_ms in (first, second)
+        for winner in winners
+    )
 
 
-def drawn_input(height: int, width: int) -> Tensor:
-    """A packed picture of waves and edges, always the same, in the range of real ones."""
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    waves = 0.3 * np.sin(x * x / (8 * width) + y / 9)
-    edges = 0.15 * np.sign(np.sin(x / 7) * np.sin(y / 5))
-    luma = (0.5 + waves + edges).astype(np.float32)
-    packed = np.empty((1, 6, height // 2, width // 2), np.float32)
-    for i in range(2):
-        for j in range(2):
-            packed[0, 2 * i + j] = luma[i::2, j::2]
-    packed[0, 4] = 0.2 * np.sin(x[::2, ::2] / 40)
-    packed[0, 5] = 0.2 * np.cos(y[::2, ::2] / 30)
-    return packed
+class _Run:
+    """One engine with the storage of a picture."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        sizes = sizes_of(engine.manifest)
+        self._engine = engine
+        self._clock = clock
+        self._inputs = drawn_inputs(engine.manifest, sizes)
+        self._outputs = storage(engine.manifest, sizes)
+
+    def cost_ms(self) -> float:
+        began_ns = self._clock.now_ns()
+        self._engine.run(self._inputs, self._outputs)
+        return (self._clock.now_ns() - began_ns) / 1e6
 
 
-def _run(engine: Engine, packed: NDArray[Any], clock: Clock) -> tuple[Tensor, float]:
-    manifest = engine.manifest
-    packed = packed.astype(manifest.inputs[0].dtype)
-    shape = (1, 6 * manifest.scale**2, *packed.shape[2:])
-    residual = np.empty(shape, manifest.residual_dtype)
-    costs_ms = []
-    for _ in range(RUNS):
-        began_ns = clock.now_ns()
-        engine.run({"packed": packed}, {"residual": residual})
-        costs_ms.append((clock.now_ns() - began_ns) / 1e6)
-    return code_values(residual), percentile(sorted(costs_ms[2:]), 0.5)
+def sizes_of(manifest: ModelManifest) -> Mapping[str, int]:
+    """The model's free dimensions for ``PICTURE``."""
+    return SIZES[manifest.task]
+
+
+def _in_turns(runs: Mapping[str, _Run], times: int) -> dict[str, list[float]]:
+    taken: dict[str, list[float]] = {label: [] for label in runs}
+    for _ in range(times):
+        for label, run in runs.items():
+            taken[label].append(run.cost_ms())
+    return taken

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -10,10 +11,19 @@ import pytest
 from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
 from streamer.infer import backends
-from streamer.infer.backends import BACKENDS, NAMES, Backend, choose_super_resolution
+from streamer.infer.backends import (
+    BACKENDS,
+    NAMES,
+    Backend,
+    choose_motion,
+    choose_super_resolution,
+)
+from streamer.infer.openvino import OpenVinoEngine, has_bf16
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
+from streamer.infer.trial_store import trial_key, user_store
 from streamer.model import ModelManifest, find_models
+from tests.packages import needs_package
 from tests.streamer.models import write_model
 
 SCALES = (1, 2, 3, 4)
@@ -48,10 +58,13 @@ def test_auto_takes_a_shipped_network_and_says_so(scale: int) -> None:
     choice = choose(scale=scale, backend="auto")
     shipped = find_models(task="super_resolution", scale=scale)
     if shipped:
-        assert choice.engines[0].manifest in shipped
-        assert choice.engines[0].backend == "ort-cpu"
-        tried = BACKENDS["ort-cpu"].runnable(shipped)
-        assert all(manifest.precision in choice.reason for manifest in tried)
+        assert {engine.manifest.file for engine in choice.engines} <= {m.file for m in shipped}
+        assert {engine.backend for engine in choice.engines} <= set(BACKENDS)
+        assert "tried here at 640x360" in choice.reason
+        for name, backend in BACKENDS.items():
+            is_tried = backend.is_installed() and backend.build is None
+            tried = backend.runnable(shipped) if is_tried else []
+            assert all(f"{name} {manifest.precision}" in choice.reason for manifest in tried)
     else:
         assert choice.engines[0].backend == "reference"
         assert f"no trained network for x{scale} is shipped yet" in choice.reason
@@ -64,7 +77,7 @@ def test_the_cpu_passes_over_an_fp16_variant(tmp_path: Path) -> None:
     write_model(tmp_path, stem="half", name="sr-tiny-x2-fp16", precision="fp16")
     (tmp_path / "half.onnx").write_bytes(b"")
     choice = choose(scale=2, backend="auto")
-    assert [engine.manifest.precision for engine in choice.engines] == ["fp32"]
+    assert {engine.manifest.precision for engine in choice.engines} <= {"fp32", "bf16"}
     assert "fp16" not in choice.reason
     choice.engines[0].close()
 
@@ -90,12 +103,123 @@ def test_every_network_is_shipped_in_a_precision_for_the_cpu(scale: int) -> None
 def test_a_network_is_found_by_its_variant() -> None:
     choice = choose(scale=2, backend="ort-cpu", variant="tiny")
     assert isinstance(choice.engines[0], OrtCpuEngine)
-    assert choice.reason == "sr-tiny-x2 is there in fp32 only"
+    assert choice.reason == "tiny runs here on ort-cpu fp32 alone"
     choice.engines[0].close()
     with pytest.raises(EngineError, match=r"there is no 'full' network for x2; there are: tiny x2"):
         choose(scale=2, backend="auto", variant="full")
     with pytest.raises(EngineError, match=r"there is no 'tiny' network for x3; there are: tiny x2"):
         choose(scale=3, backend="auto", variant="tiny")
+
+
+@needs_package("openvino")
+@pytest.mark.usefixtures("one_model")
+def test_openvino_runs_an_fp32_model_in_bf16_where_the_processor_does(tmp_path: Path) -> None:
+    shipped = find_models(tmp_path, task="super_resolution", scale=2)
+    tried = [model.precision for model in BACKENDS["openvino"].runnable(shipped)]
+    assert tried == (["fp32", "bf16"] if has_bf16() else ["fp32"])
+    choice = choose(scale=2, backend="openvino")
+    assert isinstance(choice.engines[0], OpenVinoEngine)
+    assert choice.engines[0].manifest.precision in tried
+    choice.engines[0].close()
+
+
+@pytest.mark.usefixtures("one_model")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_that_is_not_installed_can_be_left_out_but_not_named(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = {"ort-cpu": "onnxruntime", "ort-cuda": "onnxruntime"}.get(backend, backend)
+    write_model(tmp_path, stem="half", name="sr-tiny-x2-fp16", precision="fp16")
+    for name in (package, f"{package}_bindings"):
+        monkeypatch.setitem(sys.modules, name, None)
+    has_bf16.cache_clear()
+    with pytest.raises(EngineError, match=f"{backend} needs the package {package}, which is not"):
+        choose(scale=2, backend=backend)
+    choice = choose(scale=2, backend="auto")
+    assert all(engine.backend != backend for engine in choice.engines)
+    assert f"{backend} " not in choice.reason
+    for engine in choice.engines:
+        engine.close()
+    monkeypatch.undo()
+    has_bf16.cache_clear()
+
+
+def spoil(folder: Path) -> None:
+    """A network that gives half as much again as its manifest says, whatever runs it."""
+    write_model(folder, error=0.5)
+
+
+@pytest.mark.usefixtures("one_model")
+def test_a_named_backend_that_fails_its_self_test_is_refused(tmp_path: Path) -> None:
+    spoil(tmp_path)
+    with pytest.raises(EngineError, match="fp32 on ort-cpu is wrong on this processor: residual"):
+        choose(scale=2, backend="ort-cpu")
+
+
+@pytest.mark.usefixtures("one_model")
+def test_auto_does_without_a_network_that_fails_its_self_test_and_says_so(tmp_path: Path) -> None:
+    spoil(tmp_path)
+    choice = choose(scale=2, backend="auto")
+    assert [engine.backend for engine in choice.engines] == ["reference"]
+    assert choice.reason.startswith("tiny is not used: fp32 on ort-cpu is wrong on this processor")
+
+
+@pytest.mark.usefixtures("one_model")
+def test_a_network_that_fails_leaves_its_place_to_the_cheaper_one(tmp_path: Path) -> None:
+    spoil(tmp_path)
+    write_model(tmp_path, stem="nano", name="sr-nano-x2", variant="nano")
+    choice = choose(scale=2, backend="auto")
+    assert [engine.manifest.variant for engine in choice.engines] == ["nano"]
+    assert choice.reason.startswith("nano ")
+    assert "; tiny is not used: fp32 on ort-cpu is wrong" in choice.reason
+    choice.engines[0].close()
+
+
+def test_a_trial_that_the_user_has_made_is_not_made_again() -> None:
+    models = {f"ort-cpu {m.precision}": m for m in find_models(task="super_resolution", scale=3)}
+    del models["ort-cpu fp16"]
+    user_store().keep(trial_key(models), {"ort-cpu fp32": 1.0, "ort-cpu int8": 2.0})
+    choice = choose(scale=3, backend="ort-cpu")
+    assert [engine.manifest.precision for engine in choice.engines] == ["fp32"]
+    assert choice.reason.startswith("lite as in the trial of ")
+    choice.engines[0].close()
+
+
+@pytest.mark.usefixtures("one_model")
+@pytest.mark.parametrize("task", ["interpolation", "prediction"])
+@pytest.mark.parametrize("backend", NAMES)
+def test_without_a_network_frames_are_made_from_motion_alone(
+    task: Literal["interpolation", "prediction"], backend: str
+) -> None:
+    choice = choose_motion(task=task, backend=backend, clock=MonotonicClock())
+    assert [engine.backend for engine in choice.engines] == ["reference"]
+    if backend == "reference":
+        assert choice.reason == "asked for with --backend reference"
+    else:
+        assert f"no trained network for {task} is shipped yet" in choice.reason
+
+
+def write_motion(folder: Path) -> None:
+    """As if a network for interpolation were shipped; the graph is that of the tiny one."""
+    inputs = [{"name": "packed", "shape": [1, 6, "h", "w"]}]
+    write_model(folder, scale=1, name="vfi-tiny", task="interpolation", stem="vfi", inputs=inputs)
+
+
+@pytest.mark.usefixtures("one_model")
+def test_a_network_for_made_frames_comes_before_the_reference(tmp_path: Path) -> None:
+    write_motion(tmp_path)
+    for backend in ("auto", "ort-cpu"):
+        choice = choose_motion(task="interpolation", backend=backend, clock=MonotonicClock())
+        assert choice.engines[0].manifest.name == "vfi-tiny"
+        assert choice.engines[-1].backend == "reference"
+        choice.engines[0].close()
+    choice = choose_motion(task="prediction", backend="auto", clock=MonotonicClock())
+    assert [engine.backend for engine in choice.engines] == ["reference"]
+
+
+def test_an_unknown_backend_is_refused_for_made_frames_too() -> None:
+    with pytest.raises(EngineError, match="there is no backend 'magic'; use one of: auto, "):
+        choose_motion(task="prediction", backend="magic", clock=MonotonicClock())
 
 
 @pytest.mark.usefixtures("one_model")
@@ -141,7 +265,7 @@ def test_a_named_backend_without_a_network_is_refused() -> None:
 @pytest.mark.usefixtures("one_model")
 def test_without_any_runtime_auto_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = Backend(lambda: False, OrtCpuEngine, precisions=("fp32",))
-    monkeypatch.setitem(BACKENDS, "ort-cpu", absent)
+    monkeypatch.setattr(backends, "BACKENDS", dict.fromkeys(BACKENDS, absent))
     choice = choose(scale=2, backend="auto")
     assert choice.engines[0].backend == "reference"
     assert choice.reason.endswith("run: pip install 'streamer[cpu]'")

@@ -2,74 +2,81 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from streamer.clock import ManualClock
-from streamer.errors import EngineError
-from streamer.infer.engine import Tensors
-from streamer.infer.ort import OrtCpuEngine
-from streamer.infer.trial import RUNS, drawn_input, fastest, try_engines
-from streamer.model import read_manifest
-from tests.streamer.models import write_model
+from streamer.infer.trial import ROUND_RUNS, SEARCH_RUNS, SIZES, Timings, time_engines
+from streamer.model import MODELS, read_manifest
+from tests.streamer.infer.timed import Timed
+from tests.streamer.models import tiny
+
+SEARCH = 1 + SEARCH_RUNS
+ALL = SEARCH + 2 * ROUND_RUNS
 
 
-class Timed(OrtCpuEngine):
-    """Takes as long as the test says, on the test's clock; what it computes is real."""
-
-    def __init__(self, folder: Path, clock: ManualClock, *, cost_ms: float, error: float) -> None:
-        name = f"{cost_ms:g}-{error:g}"
-        precision = "int8" if error else "fp32"
-        super().__init__(
-            read_manifest(write_model(folder, stem=name, error=error, precision=precision))
-        )
-        self._clock = clock
-        self._cost_ms = cost_ms
-        self.runs = 0
-
-    def run(self, inputs: Tensors, outputs: Tensors) -> None:
-        # The first runs plan memory: a tenfold cost there must not decide.
-        self._clock.advance_ms(self._cost_ms * (10 if self.runs < 2 else 1))
-        self.runs += 1
-        super().run(inputs, outputs)
-
-
-def test_the_fastest_engine_that_agrees_is_taken(tmp_path: Path) -> None:
+def timings(folder: Path, **costs_ms: list[float]) -> tuple[Timings, dict[str, Timed]]:
     clock = ManualClock()
-    exact = Timed(tmp_path, clock, cost_ms=20, error=0)
-    close = Timed(tmp_path, clock, cost_ms=9, error=0.1)
-    trials = try_engines(exact, [close], clock)
-    assert fastest(trials).engine is close
-    assert [round(trial.cost_ms) for trial in trials] == [20, 9]
-    assert trials[1].error == pytest.approx(0.1, rel=1e-3)
-    assert exact.runs == close.runs == RUNS
+    engines = {label: Timed(tiny(folder), clock, costs) for label, costs in costs_ms.items()}
+    return time_engines(engines, clock), engines
 
 
-def test_a_faster_engine_that_is_wrong_is_not_taken(tmp_path: Path) -> None:
-    clock = ManualClock()
-    exact = Timed(tmp_path, clock, cost_ms=20, error=0)
-    wrong = Timed(tmp_path, clock, cost_ms=5, error=0.5)
-    trials = try_engines(exact, [wrong], clock)
-    assert not trials[1].is_right
-    assert fastest(trials).engine is exact
+def test_engines_are_ordered_by_their_time(tmp_path: Path) -> None:
+    seen, engines = timings(tmp_path, slow=[20.0], fast=[9.0], middling=[15.0])
+    assert list(seen.costs_ms.items()) == [("fast", 9.0), ("middling", 15.0), ("slow", 20.0)]
+    assert seen.is_steady
+    # Twice as slow as the fastest: searched only.
+    assert {label: engine.runs for label, engine in engines.items()} == {
+        "slow": SEARCH,
+        "fast": ALL,
+        "middling": ALL,
+    }
 
 
-def test_an_engine_that_gives_no_numbers_is_wrong(tmp_path: Path) -> None:
-    clock = ManualClock()
-    exact = Timed(tmp_path, clock, cost_ms=20, error=0)
-    broken = Timed(tmp_path, clock, cost_ms=5, error=float("nan"))
-    assert fastest(try_engines(exact, [broken], clock)).engine is exact
+def test_the_first_run_plans_memory_and_does_not_count(tmp_path: Path) -> None:
+    seen, _ = timings(tmp_path, fast=[900.0, 9.0], slow=[10.0])
+    assert list(seen.costs_ms.items()) == [("fast", 9.0), ("slow", 10.0)]
 
 
-def test_the_drawn_input_is_always_the_same_and_lies_in_the_range_of_pictures() -> None:
-    packed = drawn_input(36, 64)
-    assert packed.shape == (1, 6, 18, 32)
-    assert np.array_equal(packed, drawn_input(36, 64))
-    assert packed[0, :4].min() >= 0
-    assert packed[0, :4].max() <= 1
-    assert packed[0, :4].std() > 0.1
+def test_one_run_that_was_held_up_does_not_decide(tmp_path: Path) -> None:
+    # In the search, and once in each round.
+    costs_ms = [9.0, 300.0, 9.0, *(9.0, 300.0, 9.0), *(300.0, 9.0, 9.0)]
+    seen, engines = timings(tmp_path, fast=costs_ms, slow=[11.0])
+    assert list(seen.costs_ms.items()) == [("fast", 9.0), ("slow", 11.0)]
+    assert seen.is_steady
+    assert engines["fast"].runs == ALL
 
 
-def test_without_a_right_engine_there_is_an_error_with_the_next_step() -> None:
-    with pytest.raises(EngineError, match="--backend reference"):
-        fastest([])
+def test_rounds_that_would_choose_differently_are_not_relied_on(tmp_path: Path) -> None:
+    search = [10.0] * SEARCH
+    seen, _ = timings(
+        tmp_path,
+        one=[*search, *[10.0] * ROUND_RUNS, *[14.0] * ROUND_RUNS],
+        other=[*search, *[14.0] * ROUND_RUNS, *[10.0] * ROUND_RUNS],
+    )
+    assert not seen.is_steady
+
+
+@pytest.mark.parametrize("busy", [1, 2])
+def test_a_load_that_slows_all_alike_in_one_round_does_no_harm(busy: int, tmp_path: Path) -> None:
+    def under_load(cost_ms: float) -> list[float]:
+        rounds = [[cost_ms] * ROUND_RUNS, [cost_ms] * ROUND_RUNS]
+        rounds[busy - 1] = [3 * cost_ms] * ROUND_RUNS
+        return [*[cost_ms] * SEARCH, *rounds[0], *rounds[1]]
+
+    seen, _ = timings(tmp_path, slow=under_load(12.0), fast=under_load(9.0))
+    assert seen.is_steady
+    assert list(seen.costs_ms.items()) == [("fast", 9.0), ("slow", 12.0)]
+
+
+def test_engines_as_good_as_each_other_may_change_places(tmp_path: Path) -> None:
+    search = [10.0] * SEARCH
+    seen, _ = timings(
+        tmp_path,
+        one=[*search, *[10.0] * ROUND_RUNS, *[10.4] * ROUND_RUNS],
+        other=[*search, *[10.4] * ROUND_RUNS, *[10.0] * ROUND_RUNS],
+    )
+    assert seen.is_steady
+
+
+def test_every_shipped_model_has_sizes_to_be_tried_at() -> None:
+    assert {read_manifest(path).task for path in MODELS.glob("*.json")} <= set(SIZES)

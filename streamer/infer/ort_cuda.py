@@ -1,0 +1,192 @@
+"""ONNX Runtime on an NVIDIA GPU, by its CUDA provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.errors import EngineError
+from streamer.infer.copying import copy
+from streamer.infer.device import has_device
+from streamer.infer.engine import Tensors
+from streamer.infer.sizes import on_host, sizes_of
+from streamer.model import ModelManifest
+
+KEPT_SIZES = 4
+"""Bindings that stay open at once, each with device memory and a CUDA graph."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """What ONNX Runtime is to run all of a model with, and where its memory is."""
+
+    name: str
+    device: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    session: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the session that go with it."""
+
+
+CUDA = Provider(
+    name="CUDAExecutionProvider",
+    device="cuda",
+    options={
+        "device_id": "0",
+        "enable_cuda_graph": "1",
+        # It would double whenever it grows, and what is asked for here never changes.
+        "arena_extend_strategy": "kSameAsRequested",
+        # Tries all algorithms of a convolution in its first run; there is one such run a size.
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "do_copy_in_default_stream": "1",
+    },
+    session={"session.disable_cpu_ep_fallback": "1"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """Storage on the device for one size, bound for good: a CUDA graph holds its addresses."""
+
+    binding: Any
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+    staged: Mapping[str, NDArray[Any]]
+    """Inputs on the host, in the types of the model."""
+    options: Any
+
+
+class OrtCudaEngine:
+    """A model run by ONNX Runtime's CUDA provider; takes any size its graph takes.
+
+    Never on the CPU: a session of which a part would run there is refused. Arrays are float32 on
+    the caller's side, whatever the model takes.
+    """
+
+    backend = "ort-cuda"
+
+    def __init__(self, manifest: ModelManifest, *, provider: Provider = CUDA) -> None:
+        """Load and verify the model. Raises ``EngineError``."""
+        self.manifest = on_host(manifest)
+        self._model = manifest
+        self._provider = provider
+        self._runtime = _runtime()
+        self._session = _session(self._runtime, manifest, provider)
+        self._bound: dict[tuple[tuple[str, int], ...], _Bound] = {}
+        self._graphs = 0
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        """Fill ``outputs``; a size that comes for the first time takes longer.
+
+        Raises ``EngineError`` where they do not fit the graph, or the device fails.
+        """
+        sizes = sizes_of(self._model, inputs)
+        try:
+            bound = self._bound_for(sizes)
+            for spec in self._model.inputs:
+                given = bound.staged[spec.name]
+                copy(inputs[spec.name], given)
+                bound.inputs[spec.name].update_inplace(given)
+            self._session.run_with_iobinding(bound.binding, bound.options)
+            for name, array in outputs.items():
+                copy(bound.outputs[name].numpy(), array)
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class
+            raise EngineError(
+                f"ONNX Runtime cannot run {self._model.file} on the GPU ({_reason(error)}); free "
+                "memory of the device, or use another --backend"
+            ) from error
+
+    def close(self) -> None:
+        """Nothing runs after this; device memory goes with the session."""
+        self._bound.clear()
+        self._session = None
+
+    def _bound_for(self, sizes: Mapping[str, int]) -> _Bound:
+        wanted = tuple(sorted(sizes.items()))
+        if wanted not in self._bound:
+            while len(self._bound) >= KEPT_SIZES:
+                self._bound.pop(next(iter(self._bound)))
+            self._bound[wanted] = self._bind(sizes)
+        return self._bound[wanted]
+
+    def _bind(self, sizes: Mapping[str, int]) -> _Bound:
+        inputs, outputs = (
+            {
+                spec.name: self._runtime.OrtValue.ortvalue_from_shape_and_type(
+                    list(spec.sized(sizes)), np.dtype(spec.dtype).type, self._provider.device, 0
+                )
+                for spec in specs
+            }
+            for specs in (self._model.inputs, self._model.outputs)
+        )
+        binding = self._session.io_binding()
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in outputs.items():
+            binding.bind_ortvalue_output(name, value)
+        # A graph of its own for each size; a number is never given twice.
+        self._graphs += 1
+        options = self._runtime.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(self._graphs))
+        staged = {s.name: np.empty(s.sized(sizes), s.dtype) for s in self._model.inputs}
+        return _Bound(binding, inputs, outputs, staged, options)
+
+
+def is_installed() -> bool:
+    """Whether ONNX Runtime has the CUDA provider, and a device is there to run it on."""
+    if not has_device():
+        return False
+    try:
+        return CUDA.name in _runtime().get_available_providers()
+    except EngineError:
+        return False
+
+
+def _runtime() -> ModuleType:
+    try:
+        return import_module("onnxruntime")
+    except ImportError as error:
+        raise EngineError(
+            "the backend ort-cuda needs the package onnxruntime, which is not installed; "
+            "run: pip install 'streamer[gpu]', or use another --backend"
+        ) from error
+
+
+def _session(runtime: ModuleType, manifest: ModelManifest, provider: Provider) -> Any:
+    if provider.name not in runtime.get_available_providers():
+        raise EngineError(
+            f"onnxruntime {runtime.__version__} is the package for the CPU, without "
+            f"{provider.name}; run: pip uninstall onnxruntime; pip install 'streamer[gpu]'"
+        )
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    for name, value in provider.session.items():
+        options.add_session_config_entry(name, value)
+    blob = manifest.verified_bytes()
+    providers = [(provider.name, dict(provider.options))]
+    try:
+        # Without the last one it prints a line and goes on with the CPU.
+        session = runtime.InferenceSession(blob, options, providers=providers, enable_fallback=0)
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        raise EngineError(
+            f"ONNX Runtime {runtime.__version__} cannot load {manifest.file} on the GPU "
+            f"({_reason(error)}); see that nvidia-smi lists the device and that CUDA and cuDNN are "
+            "those this onnxruntime-gpu is made for, or use another --backend"
+        ) from error
+    seen = session.get_providers()
+    if seen[0] != provider.name:
+        raise EngineError(
+            f"onnxruntime {runtime.__version__} could not load {provider.name} and took {seen[0]}; "
+            "install the CUDA and cuDNN that this onnxruntime-gpu is made for, or use another "
+            "--backend"
+        )
+    return session
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,140 @@
+"""Whether an engine computes what its network should: sampled outputs are stored with the model.
+
+The inputs are drawn and the positions follow from a rule, so that a manifest holds nothing but
+numbers. ``export`` writes them from the fp32 model; variants keep those of their origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.errors import EngineError
+from streamer.infer.engine import Engine, Tensors, code_values
+from streamer.model import ModelManifest
+
+SIZES = {"h": 48, "w": 64}
+"""Of the free dimensions: a picture of 128x96 for super-resolution. Takes a millisecond or two."""
+
+SAMPLES = 96
+"""Of each output."""
+
+TOLERANCES = {
+    # Runtimes sum in different orders: 1e-6 between two of them.
+    "fp32": 0.001,
+    "fp16": 0.02,
+    # Eight bits of mantissa: shipped networks err by 0.02 to 0.06.
+    "bf16": 0.12,
+    # 0.04 to 0.14 beside the rounding, where the processor has VNNI; instructions that saturate in
+    # between, as older ones do, may err by far more.
+    "int8": 0.25,
+}
+"""Root mean square of the error, as a share of that of the expected values, by precision."""
+
+ROUNDING = 1 / np.sqrt(12)
+"""Root mean square of what rounding to whole code values adds where an output is uint8."""
+
+Floats = NDArray[np.float32]
+
+
+def check(engine: Engine) -> None:
+    """Raises ``EngineError`` where the engine does not give what is stored with its model."""
+    manifest = engine.manifest
+    inputs, outputs = drawn_inputs(manifest, SIZES), storage(manifest, SIZES)
+    engine.run(inputs, outputs)
+    seen = sampled(outputs)
+    for spec in manifest.outputs:
+        expected = np.asarray(manifest.self_test.get(spec.name, ()))
+        if len(expected) != SAMPLES:
+            raise EngineError(
+                f"{manifest.name}.json holds {len(expected)} of the {SAMPLES} values that {spec.name} "
+                "is tested against; run: python -m export self-test, or export the model anew"
+            )
+        error = root_mean_square(np.asarray(seen[spec.name]) - expected)
+        size = root_mean_square(expected)
+        rounding = ROUNDING if spec.dtype == "uint8" else 0.0
+        # Written so that not a number is never within.
+        if not error <= np.hypot(TOLERANCES[manifest.precision] * size, rounding):
+            raise EngineError(
+                f"{manifest.precision} on {engine.backend} is wrong on this processor: {spec.name} "
+                f"of {manifest.name} is off by {error / size if size else np.inf:.2g} of its size, "
+                f"allowed are {TOLERANCES[manifest.precision]:g}; use another --backend"
+            )
+
+
+def sampled(outputs: Tensors) -> dict[str, list[float]]:
+    """``SAMPLES`` values of each output, one in each of as many stretches of it."""
+    return {
+        name: [float(value) for value in code_values(array).ravel()[_positions(array.size)]]
+        for name, array in outputs.items()
+    }
+
+
+def storage(manifest: ModelManifest, sizes: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """Storage for a model's outputs; zeros, as an engine that writes nothing must be seen."""
+    return {spec.name: np.zeros(spec.sized(sizes), spec.dtype) for spec in manifest.outputs}
+
+
+def drawn_inputs(manifest: ModelManifest, sizes: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """Inputs for a model in the range of real ones, always the same for the same sizes."""
+    drawn = {}
+    for spec in manifest.inputs:
+        if spec.name not in _DRAWN:
+            raise EngineError(
+                f"{manifest.name} takes {spec.name!r}, known are {', '.join(_DRAWN)}; "
+                "it belongs to another version of streamer: export it anew"
+            )
+        height, width = spec.sized(sizes)[-2:]
+        drawn[spec.name] = _DRAWN[spec.name](height, width).astype(spec.dtype)
+    return drawn
+
+
+def root_mean_square(values: NDArray[Any]) -> float:
+    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+
+
+def _positions(size: int) -> NDArray[np.int64]:
+    # One in each of equal stretches. Python promises the same numbers for a seed in every version
+    # (documentation of ``random``), which NumPy does not.
+    random = Random(1)
+    places = [(number + random.random()) / SAMPLES for number in range(SAMPLES)]
+    return (np.array(places) * size).astype(np.int64)
+
+
+def _luma(height: int, width: int, *, moved: float = 0.0) -> Floats:
+    """A (height, width) picture of waves and edges, 0..1."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    x += np.float32(moved)
+    waves = 0.3 * np.sin(x * x / (8 * width) + y / 9)
+    edges = 0.15 * np.sign(np.sin(x / 7) * np.sin(y / 5))
+    return np.asarray(0.5 + waves + edges, dtype=np.float32)
+
+
+def _packed(height: int, width: int) -> Floats:
+    """A packed picture, (1, 6, height, width): luma of twice the size in four phases, U, V."""
+    luma = _luma(2 * height, 2 * width)
+    y, x = np.mgrid[0 : 2 * height : 2, 0 : 2 * width : 2].astype(np.float32)
+    phases = [luma[i::2, j::2] for i in range(2) for j in range(2)]
+    chroma = 0.2 * np.sin(x / 40), 0.2 * np.cos(y / 30)
+    return np.asarray([[*phases, *chroma]], dtype=np.float32)
+
+
+def _pictures(height: int, width: int) -> Floats:
+    """(1, 6, height, width): one picture at six places, as pairs that motion brought near."""
+    places = (0.0, 0.4, 0.2, -0.3, -3.0, 3.0)
+    return np.asarray([[_luma(height, width, moved=place) for place in places]], dtype=np.float32)
+
+
+def _motion(height: int, width: int) -> Floats:
+    """(1, 5, height, width): two motions of up to three pixels, and the time between."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    across, down = 3 * np.sin(x / 20), 2 * np.cos(y / 15)
+    time = np.full_like(x, 0.5)
+    return np.asarray([[across, down, across + 0.2, down - 0.1, time]], dtype=np.float32)
+
+
+_DRAWN = {"packed": _packed, "pictures": _pictures, "motion": _motion}

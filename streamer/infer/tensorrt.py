@@ -1,0 +1,163 @@
+"""TensorRT on an NVIDIA GPU, through its own Python API: 10.12 and later, and 11."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from threading import Event
+from types import ModuleType
+
+from streamer.errors import EngineError
+from streamer.infer import tensorrt_api
+from streamer.infer.device import DriverStream, Stream, has_device
+from streamer.infer.engine import Tensors
+from streamer.infer.engine_cache import EngineCache, EngineKey, Machine, TimingsKey, user_engines
+from streamer.infer.sizes import on_host, sizes_of
+from streamer.infer.tensorrt_build import BuildSettings, build
+from streamer.infer.tensorrt_run import Plan
+from streamer.model import ModelManifest
+
+_log = logging.getLogger(__name__)
+
+KEPT_PLANS = 4
+"""Sizes that stay open at once; a camera that changes its own goes back and forth between few."""
+
+
+class TensorRtEngine:
+    """A typed model run by TensorRT; each size has a plan of its own, from the cache or built.
+
+    A plan takes up to minutes to build: ``prepare`` does so ahead, and ``infer.swapping`` while
+    another engine serves. Arrays are float32 on the caller's side, whatever the model takes: they
+    are converted on the way to page-locked memory, where they are copied in any case.
+    """
+
+    backend = "tensorrt"
+
+    def __init__(
+        self,
+        manifest: ModelManifest,
+        *,
+        stream: Stream | None = None,
+        settings: BuildSettings | None = None,
+        cache: EngineCache | None = None,
+        abandoned: Event | None = None,
+    ) -> None:
+        """Opens package and device, and no plan yet; closes the stream with itself.
+
+        A build ends soon after ``abandoned`` is set. Raises ``EngineError``.
+        """
+        self.manifest = on_host(manifest)
+        self._model = manifest
+        self._api = tensorrt_api.load()
+        self._stream = stream or DriverStream()
+        self._settings = settings or BuildSettings()
+        self._cache = cache or user_engines()
+        self._abandoned = abandoned
+        self._machine = _machine(self._api, self._stream)
+        self._plans: dict[tuple[tuple[str, int], ...], Plan] = {}
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        """Fill ``outputs``. The first run of a size opens its plan, or builds it: see ``prepare``.
+
+        Raises ``EngineError``.
+        """
+        self._stream.enter()
+        self._plan(sizes_of(self._model, inputs)).run(inputs, outputs)
+
+    def prepare(self, sizes: Mapping[str, int]) -> None:
+        """Makes a size ready to run: from the cache in a moment, else built. Raises ``EngineError``."""
+        self._stream.enter()
+        self._plan(sizes)
+
+    def close(self) -> None:
+        """Gives back all device memory; from any thread, while nothing runs."""
+        # A device that was lost has nothing to give back.
+        with suppress(EngineError):
+            self._stream.enter()
+            while self._plans:
+                self._plans.popitem()[1].close()
+            self._stream.close()
+
+    def _plan(self, sizes: Mapping[str, int]) -> Plan:
+        wanted = tuple(sorted(sizes.items()))
+        if wanted not in self._plans:
+            while len(self._plans) >= KEPT_PLANS:
+                self._plans.pop(next(iter(self._plans))).close()
+            self._plans[wanted] = self._kept(sizes) or self._built(sizes)
+        return self._plans[wanted]
+
+    def _kept(self, sizes: Mapping[str, int]) -> Plan | None:
+        """The plan out of the cache, if it can be used."""
+        key = self._key(sizes)
+        blob = self._cache.recall(key)
+        if blob is None:
+            return None
+        try:
+            return self._opened(blob, sizes)
+        except EngineError as error:
+            _log.info("a kept engine cannot be used and is built anew: %s", error)
+            self._cache.forget(key)
+            return None
+
+    def _built(self, sizes: Mapping[str, int]) -> Plan:
+        timings_key = TimingsKey(machine=self._machine)
+        timings = self._cache.recall(timings_key) or b""
+        _log.info("TensorRT builds %s for %s, once; this takes a while", self._model.file, sizes)
+        built = build(
+            self._api,
+            self._model,
+            sizes,
+            settings=self._settings,
+            timings=timings,
+            abandoned=self._abandoned,
+        )
+        plan = self._opened(built.plan, sizes)
+        self._cache.keep(self._key(sizes), built.plan)
+        if built.timings != timings:
+            self._cache.keep(timings_key, built.timings)
+        return plan
+
+    def _opened(self, blob: bytes, sizes: Mapping[str, int]) -> Plan:
+        return Plan(self._api, blob, self._model, sizes, self._stream)
+
+    def _key(self, sizes: Mapping[str, int]) -> EngineKey:
+        specs = (*self._model.inputs, *self._model.outputs)
+        return EngineKey(
+            machine=self._machine,
+            model_sha256=self._model.sha256,
+            precision=self._model.precision,
+            shapes={spec.name: spec.sized(sizes) for spec in specs},
+            workspace_bytes=self._settings.workspace_bytes,
+            optimisation_level=self._settings.optimisation_level,
+        )
+
+
+def _machine(api: ModuleType, stream: Stream) -> Machine:
+    facts = stream.facts
+    return Machine(
+        tensorrt=api.__version__,
+        cuda=facts.cuda,
+        driver=facts.driver,
+        capability=facts.capability,
+        gpu=facts.name,
+    )
+
+
+def built(manifest: ModelManifest, sizes: Mapping[str, int], abandoned: Event) -> TensorRtEngine:
+    """An engine that is ready for these sizes; takes up to minutes, or until ``abandoned`` is set.
+
+    Raises ``EngineError``.
+    """
+    engine = TensorRtEngine(manifest, abandoned=abandoned)
+    try:
+        engine.prepare(sizes)
+    except EngineError:
+        engine.close()
+        raise
+    return engine
+
+
+def is_installed() -> bool:
+    """Whether the package is there and a device to run it on; loads neither where one is missing."""
+    return tensorrt_api.is_there() and has_device()

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+
+from streamer.errors import EngineError
+from streamer.infer import ort_cuda
+from streamer.infer.device import has_device
+from streamer.infer.ort import OrtCpuEngine
+from streamer.infer.ort_cuda import CUDA, KEPT_SIZES, OrtCudaEngine, Provider, is_installed
+from streamer.infer.self_test import check, drawn_inputs, storage
+from streamer.model import ModelManifest, find_models
+from tests.streamer.models import tiny
+
+CPU = Provider(name="CPUExecutionProvider", device="cpu")
+"""Takes the place of the CUDA provider: all but the device is the same."""
+
+HAS_CUDA = "CUDAExecutionProvider" in ort.get_available_providers()
+
+
+def half() -> ModelManifest:
+    models = find_models(task="super_resolution", scale=2)
+    return next(
+        m for m in models if (m.variant, m.precision, m.training) == ("nano", "fp16", "live")
+    )
+
+
+def run(engine: Any, *, height: int = 24, width: int = 32) -> NDArray[Any]:
+    sizes = {"h": height, "w": width}
+    outputs = storage(engine.manifest, sizes)
+    engine.run(drawn_inputs(engine.manifest, sizes), outputs)
+    return outputs["residual"]
+
+
+def test_a_half_precision_model_takes_and_gives_float32() -> None:
+    engine = OrtCudaEngine(half(), provider=CPU)
+    check(engine)
+    residual = run(engine)
+    assert residual.dtype == np.float32
+    assert np.array_equal(residual, run(OrtCpuEngine(half(), threads=1)).astype(np.float32))
+    engine.close()
+
+
+def test_every_picture_is_its_own_at_every_size(tmp_path: Path) -> None:
+    engine, exact = OrtCudaEngine(tiny(tmp_path), provider=CPU), OrtCpuEngine(tiny(tmp_path))
+    sizes = [(8, 8), (24, 32), (8, 8), *((8, 10 + n) for n in range(KEPT_SIZES)), (24, 32)]
+    for height, width in sizes:
+        seen = run(engine, height=height, width=width)
+        np.testing.assert_allclose(seen, run(exact, height=height, width=width), atol=1e-4)
+    engine.close()
+
+
+def test_storage_for_one_size_is_made_once_and_each_has_a_graph_of_its_own(tmp_path: Path) -> None:
+    engine = OrtCudaEngine(tiny(tmp_path), provider=CPU)
+    for width in (8, 16, 8):
+        run(engine, width=width)
+    bound = list(engine._bound.values())
+    assert len(bound) == 2
+    numbers = [one.options.get_run_config_entry("gpu_graph_id") for one in bound]
+    assert numbers == ["1", "2"]
+    for width in range(20, 20 + KEPT_SIZES):
+        run(engine, width=width)
+    assert len(engine._bound) == KEPT_SIZES
+    engine.close()
+
+
+def test_inputs_that_do_not_fit_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    engine = OrtCudaEngine(tiny(tmp_path), provider=CPU)
+    with pytest.raises(EngineError, match=r"takes packed of \(1, 6, h, w\) and was given \(1, 5,"):
+        engine.run({"packed": np.zeros((1, 5, 8, 8), np.float32)}, {})
+    with pytest.raises(EngineError, match=r"cannot run tiny\.onnx on the GPU"):
+        engine.run(
+            {"packed": np.zeros((1, 6, 8, 8), np.float32)},
+            {"residual": np.zeros((1, 24, 9, 9), np.float32)},
+        )
+    engine.close()
+
+
+def test_without_the_package_there_is_a_sentence_that_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EngineError, match=r"ort-cuda needs the package onnxruntime, which is not"):
+        OrtCudaEngine(tiny(tmp_path))
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="needs the onnxruntime for the CPU")
+def test_the_package_for_the_cpu_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(
+        EngineError, match=r"is the package for the CPU, without CUDAExecutionProvider; run: pip"
+    ):
+        OrtCudaEngine(tiny(tmp_path))
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+@pytest.mark.skipif(HAS_CUDA, reason="needs the onnxruntime for the CPU")
+def test_a_provider_that_could_not_be_loaded_is_no_silent_fall_to_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As onnxruntime-gpu does without the CUDA it was made for: it lists the provider all the same.
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA.name, CPU.name])
+    with pytest.raises(EngineError, match="could not load CUDAExecutionProvider and took CPU"):
+        OrtCudaEngine(tiny(tmp_path), provider=replace(CUDA, session={}))
+    with pytest.raises(EngineError, match=r"cannot load tiny\.onnx on the GPU|could not load"):
+        OrtCudaEngine(tiny(tmp_path))
+
+
+def test_a_damaged_model_is_named(tmp_path: Path) -> None:
+    manifest = tiny(tmp_path)
+    (tmp_path / "tiny.onnx").write_bytes(b"damaged")
+    with pytest.raises(EngineError, match="has sha256"):
+        OrtCudaEngine(manifest, provider=CPU)
+
+
+def test_it_is_installed_only_where_device_and_provider_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert is_installed() == (has_device() and HAS_CUDA)
+    monkeypatch.setattr(ort_cuda, "has_device", lambda: True)
+    assert is_installed() == HAS_CUDA
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert not is_installed()
