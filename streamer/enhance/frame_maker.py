@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,19 +11,35 @@ from streamer.frame import Plane, Planes
 from streamer.infer.engine import Engine
 from streamer.ops.motion import (
     MOTIONS,
-    MULTIPLE,
     PICTURES,
     FlowEstimator,
     Flows,
     Guide,
-    Warper,
+    foresee,
     half,
     pack_motion,
     padded,
 )
+from streamer.ops.motion_ahead import damped
+from streamer.ops.motion_still import StillAreas
+from streamer.ops.motion_warp import Warper
 
 GUIDING = ("flow", "mask", "residual", "softness")
 """Outputs of a motion network that say how a frame is made."""
+
+SHORTEST_SIDE = 32
+"""Pixels of a luma; flow is found on half of that, by patches of 8."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two lumas that were looked at."""
+
+    second: Plane
+    """As it came."""
+    small: tuple[Plane, Plane]
+    """Both at half size."""
+    flows: Flows
 
 
 class FrameMaker:
@@ -29,6 +47,7 @@ class FrameMaker:
 
     Look at a pair once, then ask for as many times of it as wanted. The pair that is warped may
     be larger than the pair that was looked at: super-resolved frames move like the small ones.
+    With a ``ReferenceMotionEngine`` it works without a network.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -36,65 +55,135 @@ class FrameMaker:
         self._estimator = FlowEstimator()
         self._inputs: dict[str, NDArray[np.float32]] = {}
         self._results: dict[str, NDArray[np.float32]] = {}
-        self._warpers: dict[tuple[int, int, bool], Warper] = {}
-        self._pair: tuple[Plane, Plane, Flows] | None = None
+        self._warpers: dict[tuple[int, int, bool, bool], Warper] = {}
+        self._pair: _Pair | None = None
+        self._still = StillAreas()
+        self._foreseen: Plane = np.empty((0, 0), np.uint8)
+
+    def warm_up(self, width: int, height: int, *, scale: int) -> None:
+        """Make a frame of nothing at this size: storage is laid out by the first one, which takes
+        several times as long as the next."""
+        if min(width, height) < SHORTEST_SIDE:
+            return
+        noise = np.random.default_rng(0).integers(0, 256, (2, height, width), np.uint8)
+        large = [
+            tuple(
+                np.zeros((scale * height // part, scale * width // part), np.uint8)
+                for part in (1, 2, 2)
+            )
+            for _ in range(3)
+        ]
+        first, second, out = ((y, u, v) for y, u, v in large)
+        self.look(noise[0], noise[1])
+        self.make(first, second, self.guide(0.5), out)
+        self.foreseen()
+        self.reset()
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether there is a pair; nothing can be made before."""
+        return self._pair is not None
+
+    @property
+    def small(self) -> Plane:
+        """The second luma of the pair at half its size, (H/2, W/2)."""
+        return self._looked().small[1]
 
     def look(self, first: Plane, second: Plane) -> None:
-        """Finds the flow between the luma of two frames, (H, W) uint8 each."""
-        small = half(first), half(second)
-        self._pair = (*small, self._estimator.between(*small))
+        """Finds the flow between the luma of two frames that follow each other.
+
+        (H, W) uint8 both, at least ``SHORTEST_SIDE`` on either side. If the first is the last
+        call's second, the very same array, what is known of it stays; otherwise what stood still
+        is forgotten. The second is kept until the next call.
+        """
+        last = self._pair
+        if last is not None and first is last.second:
+            small = last.small[1]
+        else:
+            small = half(first)
+            self._still.reset()
+            self._still.see(first)
+        self._still.see(second)
+        smalls = small, half(second)
+        self._pair = _Pair(second, smalls, self._estimator.between(*smalls))
+
+    def reset(self) -> None:
+        """Forgets the pair and what stood still: after a cut, a gap or another size."""
+        self._pair = None
+        self._still.reset()
 
     def guide(self, time: float) -> Guide:
         """What makes the frame at ``time`` of the last pair looked at; see ``ops.motion``.
 
-        Its arrays are views, valid until the next guide is asked for.
+        Between the two it is 0..1; ``step`` intervals after them ``1 + damped(step)``. Its arrays
+        are views, valid until the next guide is asked for.
         """
-        assert self._pair is not None, "look at a pair first"
-        first, second, flows = self._pair
-        height, width = first.shape
+        pair = self._looked()
+        height, width = pair.small[0].shape
         rows, columns = (height + 1) // 2, (width + 1) // 2
-        self._fit(padded(height, MULTIPLE), padded(width, MULTIPLE))
+        # A manifest speaks of the whole picture, whose half this is.
+        multiple = self._engine.manifest.multiple_of // 2
+        self._fit(padded(height, multiple), padded(width, multiple))
         pictures, motion = self._inputs["pictures"][0], self._inputs["motion"][0]
-        pack_motion(first, second, flows, time, pictures=pictures, motion=motion)
+        pack_motion(*pair.small, pair.flows, time, pictures=pictures, motion=motion)
+        self._still.weigh(pictures)
         self._engine.run(self._inputs, self._results)
         flow, mask, residual, softness = (
             self._results[name][0, :, :rows, :columns] for name in GUIDING
         )
-        return Guide(flow, mask[0], residual[0], softness[0])
+        filled = pair.second.shape[0] / 4, pair.second.shape[1] / 4
+        return Guide(flow, mask[0], residual[0], softness[0], filled)
+
+    def make(self, first: Planes, second: Planes, guide: Guide, out: Planes) -> None:
+        """Fills ``out`` with the frame that a guide describes, of the pair's frames at any size.
+
+        They show the same part of the scene as what was looked at, all of it. ``out`` is neither
+        of them.
+        """
+        is_enlarged = first[0].shape[0] > self._looked().second.shape[0]
+        luma = self._warper(first[0].shape, is_enlarged=is_enlarged, is_luma=True)
+        luma.make(guide, (first[0], second[0], out[0]))
+        chroma = self._warper(first[1].shape, is_enlarged=is_enlarged, is_luma=False)
+        chroma.make(guide, (first[1], second[1], out[1]), (first[2], second[2], out[2]))
+        self._still.copy(second, out)
+
+    def foreseen(self, step: float = 1.0) -> Plane:
+        """The luma ``step`` intervals after the pair at half its size, without the network.
+
+        Cheap, to learn whether predictions beat repetition (``gain_db``). Valid until it is asked
+        for again.
+        """
+        pair = self._looked()
+        if self._foreseen.shape != self.small.shape:
+            self._foreseen = np.empty_like(self.small)
+        foresee(self.small, pair.flows, damped(step), out=self._foreseen)
+        return self._foreseen
 
     def between(self, before: Planes, after: Planes, time: float) -> Planes:
         """The frame at ``time`` of the way from one to the other, 0..1, in new storage."""
-        self.look(before[0], after[0])
-        return self.make(before, after, self.guide(time))
+        return self._made(before, after, time)
 
     def ahead(self, earlier: Planes, last: Planes, step: float) -> Planes:
-        """The frame ``step`` intervals after the last one, in new storage."""
-        self.look(earlier[0], last[0])
-        return self.make(earlier, last, self.guide(1.0 + step))
+        """The frame ``step`` intervals after the last one, damped, in new storage."""
+        return self._made(earlier, last, 1.0 + damped(step))
 
-    def make(self, first: Planes, second: Planes, guide: Guide) -> Planes:
-        """The frame that a guide describes, in new storage, of frames of any one size."""
+    def _made(self, first: Planes, second: Planes, time: float) -> Planes:
+        out = (np.empty_like(first[0]), np.empty_like(first[1]), np.empty_like(first[2]))
+        self.look(first[0], second[0])
+        self.make(first, second, self.guide(time), out)
+        return out
+
+    def _looked(self) -> _Pair:
         assert self._pair is not None, "look at a pair first"
-        is_enlarged = first[0].shape[0] > 2 * self._pair[0].shape[0] + 1
-        made: list[Plane] = []
-        for one, other in zip(first, second, strict=True):
-            warper, out = self._warper(*one.shape, is_enlarged=is_enlarged), np.empty_like(one)
-            # Both chroma planes go the same way.
-            if len(made) < 2:
-                warper.follow(guide)
-            warper.blend(one, other, out)
-            if not made:
-                warper.finish(guide, out)
-            made.append(out)
-        return (made[0], made[1], made[2])
+        return self._pair
 
-    def _warper(self, height: int, width: int, *, is_enlarged: bool) -> Warper:
-        key = (height, width, is_enlarged)
+    def _warper(self, shape: tuple[int, ...], *, is_enlarged: bool, is_luma: bool) -> Warper:
+        key = (shape[0], shape[1], is_enlarged, is_luma)
         if key not in self._warpers:
             # Luma and chroma of one size; a new size drops the old ones.
             if len(self._warpers) >= 2:
                 self._warpers.clear()
-            self._warpers[key] = Warper(height, width, is_enlarged=is_enlarged)
+            self._warpers[key] = Warper(*shape, is_enlarged=is_enlarged, is_luma=is_luma)
         return self._warpers[key]
 
     def _fit(self, height: int, width: int) -> None:
