@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -12,9 +13,11 @@ import numpy as np
 
 from streamer.clock import Clock
 from streamer.color import FULL, LIMITED, MATRIX_CODES, stated_color
-from streamer.frame import Frame, Packet, Plane, Planes
+from streamer.errors import SourceLost
+from streamer.frame import Damage, Frame, Packet, Plane, Planes
 from streamer.media import VideoInfo
 from streamer.metrics import Metrics
+from streamer.ops.damage import NO_VECTORS, LossMemory, coded_motion, made_up_rows
 
 MAX_PIXELS = 8192 * 4608
 """Of one picture that a stranger sends: 8K and a little."""
@@ -35,6 +38,7 @@ class Decoder:
         self._metrics = metrics
         self._context = _open(video, low_delay=low_delay)
         self._deinterlacer: _Deinterlacer | None = None
+        self._losses = LossMemory()
         self._arrived_ns = 0
         self._last_pts: int | None = None
         self._next_pts = 0
@@ -49,10 +53,17 @@ class Decoder:
             self._video = packet.video
             self._context = _open(packet.video, low_delay=self._low_delay)
             self._deinterlacer = None
+            self._losses = LossMemory()
+        damage = self._losses.see(packet)
+        if damage is not None and self._video.codec == "vp8":
+            # Its probabilities went with what was lost: 18.7 dB against 21 for the last picture,
+            # on average until the next keyframe.
+            self._metrics.count("dropped.decode.after_loss")
+            return []
         native = _native(packet)
         if native.is_corrupt:
             self.refused += 1
-        native.opaque = _Arrival(packet.arrived_ns)
+        native.opaque = _Arrival(packet.arrived_ns, damage, packet if packet.gaps else None)
         self._arrived_ns = packet.arrived_ns
         frames = self._take(native)
         self._metrics.time("decode", (self._clock.now_ns() - began_ns) / 1e6)
@@ -64,6 +75,15 @@ class Decoder:
         if self._deinterlacer is not None:
             frames += [self._as_frame(f) for f in self._deinterlacer.push(None)]
         return frames
+
+    def damage_to(self, source: str) -> SourceLost | None:
+        """What to say of a file that was not whole; ``None`` where it was, and of live streams."""
+        if self._low_delay or not self.refused:
+            return None
+        return SourceLost(
+            f"{source} is damaged: {self.refused} of its packets could not be decoded in full; "
+            "the output has every other frame, copy the file again for the rest"
+        )
 
     def _take(self, native: av.Packet[Any] | None) -> list[Frame]:
         try:
@@ -103,8 +123,9 @@ class Decoder:
         duration = picture.duration or self._nominal_duration()
         pts = self._time_of(picture, duration)
         turned = picture.rotation % 360 in (90, 270)
-        arrival = picture.opaque
+        arrival = picture.opaque if isinstance(picture.opaque, _Arrival) else None
         aspect = self._video.sample_aspect
+        damage = None if arrival is None else self._damage(picture, arrival)
         if picture.format.name not in _NATIVE:
             picture = _converted(picture, matrix=color.matrix, full=color.range == "full")
         return Frame(
@@ -112,11 +133,25 @@ class Decoder:
             pts=pts,
             time_base=self._video.time_base,
             duration=duration,
-            arrived_ns=arrival.ns if isinstance(arrival, _Arrival) else self._arrived_ns,
+            arrived_ns=self._arrived_ns if arrival is None else arrival.ns,
             color=color,
             sample_aspect=1 / aspect if turned else aspect,
+            damage=damage,
             stamps_ns={"released": self._arrived_ns, "decoded": self._clock.now_ns()},
         )
+
+    def _damage(self, picture: av.VideoFrame, arrival: _Arrival) -> Damage | None:
+        """What is known of the picture's damage now that it is decoded."""
+        damage = arrival.damage
+        is_told = self._low_delay and _tells_motion(self._video) and not picture.rotation
+        # Among B-frames a vector leads to another picture than the one that is shown before.
+        if damage is None or not is_told or self._context.has_b_frames:
+            return damage
+        told: Any = picture.side_data.get("MOTION_VECTORS")
+        vectors = NO_VECTORS if told is None else told.to_ndarray()
+        size = {"width": picture.width & ~1, "height": picture.height & ~1}
+        rows = made_up_rows(vectors, arrival.packet, **size) if arrival.packet else ()
+        return replace(damage, lost_rows=rows, motion=coded_motion(vectors, **size))
 
     def _time_of(self, picture: av.VideoFrame, duration: int) -> int:
         """Its pts; where the input states none (raw H.264) or one that does not lie after the last
@@ -148,7 +183,19 @@ def _open(video: VideoInfo, *, low_delay: bool) -> Any:
     context.copy_opaque = True
     if low_delay:
         context.flags |= av.codec.context.Flags.low_delay
+    if low_delay and _tells_motion(video):
+        # libav makes up what is missing of a picture only without slice threads, which are worth
+        # 0.7 ms of a 640x360 picture in four slices and nothing where a picture is one slice.
+        context.thread_count = 1
+        # How a picture moves says what of it was made up; free within what can be measured.
+        context.flags2 |= av.codec.context.Flags2.export_mvs
     return context
+
+
+def _tells_motion(video: VideoInfo) -> bool:
+    """Whether pictures come with the motion that they were coded by; only while a stream is live,
+    and only where packets may be lost on the way to us."""
+    return video.codec == "h264" and video.codec_parameters is None
 
 
 def _native(packet: Packet) -> av.Packet[Any]:
@@ -167,10 +214,13 @@ def _shape(picture: av.VideoFrame) -> tuple[int, int, str]:
 class _Arrival:
     """Rides through the decoder on the packet and comes out on its frame."""
 
-    __slots__ = ("ns",)
+    __slots__ = ("damage", "ns", "packet")
 
-    def __init__(self, ns: int) -> None:
+    def __init__(self, ns: int, damage: Damage | None, packet: Packet | None) -> None:
         self.ns = ns
+        self.damage = damage
+        self.packet = packet
+        """The packet itself where it came with gaps."""
 
 
 class _Deinterlacer:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,15 @@ Payload: TypeAlias = Any
 """Encoded bytes: ``bytes``, or an ``av.Packet``, whose side data then survives."""
 
 
+class Gap(NamedTuple):
+    """Where something of a packet is missing."""
+
+    at: int
+    """Bytes of the payload before the gap."""
+    missing_bytes: int
+    """About how many bytes never came; 0 where nothing of the payload stands before them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
     """One encoded access unit, or one audio packet, and its place on the timeline."""
@@ -54,8 +63,14 @@ class Packet:
     very same object again says that nothing changed since."""
     follows_loss: bool = False
     """Something before it never arrived: what it refers to may be damaged."""
+    gaps: tuple[Gap, ...] = ()
+    """Where parts of it never arrived; the payload is what did."""
     origin: Origin = Origin.DECODED
     stamps_ns: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_damaged(self) -> bool:
+        return bool(self.gaps)
 
     @property
     def time_s(self) -> Fraction:
@@ -65,6 +80,30 @@ class Packet:
     def stamped(self, name: str, now_ns: int) -> Packet:
         """The same packet with one more boundary crossing recorded."""
         return replace(self, stamps_ns={**self.stamps_ns, name: now_ns})
+
+
+@dataclass(frozen=True, slots=True)
+class CodedMotion:
+    """Where the decoder took each block of 8x8 luma pixels from, as the stream told it."""
+
+    vectors: NDArray[np.float32]
+    """(rows, columns, 2): x and y from a block to its place in the picture before, in pixels."""
+    is_inter: NDArray[np.uint8]
+    """(rows, columns): 1 where there is a vector, 0 where the block came without another picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """What a decoded picture suffers from packets that never came, its own or earlier ones."""
+
+    pictures_since: int
+    """Pictures since the last one that lost something or came after one that was lost."""
+    follows_loss: bool = False
+    """Pictures right before it may be missing; the decoder put the one before them in their place."""
+    lost_rows: tuple[tuple[int, int], ...] = ()
+    """First luma row and the one after the last, of what the decoder had to make up."""
+    motion: CodedMotion | None = None
+    """``None`` where the decoder does not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +125,8 @@ class Frame:
     origin: Origin = Origin.DECODED
     tier: str = ""
     """Which step of the quality ladder treated it; empty before ``enhance``."""
+    damage: Damage | None = None
+    """``None`` for a picture that is as it was sent; ``enhance`` leaves what it could not mend."""
     comparison: Planes | None = None
     """The picture above its plain upscale, twice as high, where somebody watches both."""
     stamps_ns: Mapping[str, int] = field(default_factory=dict)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from enum import Enum
 from typing import Protocol
 
+from streamer.frame import Gap
 from streamer.rtp.packet import RtpPacket
 from streamer.rtp.unit import MAX_UNIT_BYTES, AccessUnit
 
 PROOF_UNITS = 8
 MAX_PROOF_UNITS = 8192
+MAX_GAPS = 64
+"""In one picture; with more there is nothing left to make the rest of, and each costs a look at all
+that came."""
 MAX_PIECES = 1 << 16
 """A unit in more pieces is refused: tiny ones would take far more memory than they hold."""
 
@@ -22,6 +26,7 @@ class OpenUnit:
         "flags",
         "follows_gap",
         "fragment",
+        "gaps",
         "has_picture",
         "insert_at",
         "is_damaged",
@@ -42,7 +47,9 @@ class OpenUnit:
         self.size = 0
         self.arrived_ns = 0
         self.is_damaged = False
-        """Something of it is missing or makes no sense."""
+        """Something of it makes no sense: it is given up."""
+        self.gaps: list[Gap] = []
+        """Where packets of it never came; what did is kept."""
         self.follows_gap = False
         self.has_picture = False
         """Coded picture data has begun, not only what stands before it."""
@@ -79,6 +86,10 @@ class Unpacker(Protocol):
     def begins_picture(self, payload: bytes) -> bool:
         """Whether the payload opens with what stands first in a picture."""
 
+    def cut(self, unit: OpenUnit) -> None:
+        """The packets after the newest never came: keep what a decoder can use, or mark the unit
+        damaged."""
+
     def finish(self, unit: OpenUnit) -> tuple[bytes, bool]:
         """The complete unit's bytes, and whether a decoder can start with it."""
 
@@ -106,6 +117,13 @@ class PictureAssembler:
        early: seen when a picture continues after it was released, or at the very start when a
        parameter set was marked. From then on ``Release.NEXT`` holds, until ``PROOF_UNITS``
        units in a row were marked only at their end; four times as many after each relapse.
+
+    Note [Pictures with gaps]
+    A picture that lost packets is handed on with what came of it, and says so. libav makes up the
+    rest and the pictures after it refer to more that is right: over a picture left out that is worth
+    2.0 dB with one slice a picture and 5.1 with four (H.264 at 2 Mbit/s, bursts of 3 packets, 5 % lost,
+    every picture up to the next keyframe). Of a slice that stops in its middle the beginning is
+    kept: 1 to 2 dB of these. A parameter set is whole or left out.
     """
 
     def __init__(self, unpacker: Unpacker) -> None:
@@ -132,8 +150,7 @@ class PictureAssembler:
         ready: list[AccessUnit] = []
         unit = self._unit
         if lost_before:
-            self._follows_loss = True
-            unit = self._after_gap(timestamp)
+            unit = self._after_gap(timestamp, lost_before, ready)
         payload = packet.payload
         if not payload:
             return ready
@@ -170,22 +187,22 @@ class PictureAssembler:
     def _open(self, timestamp: int, *, follows_gap: bool) -> OpenUnit:
         unit = self._unit = OpenUnit(timestamp)
         unit.follows_gap = follows_gap or self._is_joining
-        self._is_joining = False
         if self._released is not None and timestamp != self._released:
             self._is_proven = True
         return unit
 
-    def _after_gap(self, timestamp: int) -> OpenUnit | None:
-        """What is open may have lost its end: it can only be given up."""
+    def _after_gap(self, timestamp: int, lost: int, ready: list[AccessUnit]) -> OpenUnit | None:
+        """What is open goes on behind the gap, or has lost its end in it."""
         unit = self._unit
-        if unit is None:
-            return None
-        if unit.timestamp == timestamp:
-            self._damage(unit)
-            return unit
-        if unit.has_picture:
-            self.refused += 1
-        self._unit = None
+        if unit is not None:
+            self._cut(unit, lost)
+            if unit.timestamp == timestamp:
+                return unit
+            if unit.has_picture:
+                self._close(unit, ready)
+            self._unit = None
+        # Whole pictures may have been in the gap.
+        self._follows_loss = True
         return None
 
     def _continue(
@@ -213,20 +230,25 @@ class PictureAssembler:
         if unit.has_picture and not had_picture and not unit.starts_whole:
             if unit.timestamp == self._released:
                 self._hold_back()
-                self._damage(unit)
+                self._give_up(unit)
                 return
-            if unit.follows_gap:
-                unit.is_damaged = True
+            if unit.follows_gap and not unit.gaps:
+                unit.gaps.append(Gap(0, 0))
+        if unit.is_damaged and (unit.gaps or unit.follows_gap):
+            # A fragment whose beginning was lost, most likely: as good as lost itself.
+            unit.is_damaged = False
+            self._unpacker.cut(unit)
+            self._widen_gap(unit, len(payload))
         if unit.is_damaged or unit.size > MAX_UNIT_BYTES or len(unit.pieces) > MAX_PIECES:
-            self._damage(unit)
+            self._give_up(unit)
 
     def _on_marker(self, unit: OpenUnit, ready: list[AccessUnit]) -> None:
-        if unit.is_damaged:
-            if self.release is Release.MARKER:
-                self._released = unit.timestamp
-                self._close(unit, ready)
-            return
         if unit.fragment >= 0:
+            return
+        if unit.is_damaged or unit.gaps:
+            if self.release is Release.MARKER:
+                self._close(unit, ready)
+                self._released = unit.timestamp
             return
         if not unit.has_picture:
             if not self._is_proven:
@@ -240,25 +262,39 @@ class PictureAssembler:
 
     def _close(self, unit: OpenUnit, ready: list[AccessUnit]) -> None:
         self._unit = None
-        if unit.is_damaged or unit.fragment >= 0:
+        follows_loss = self._follows_loss
+        self._follows_loss = bool(unit.gaps) or unit.is_damaged or unit.fragment >= 0
+        if self._follows_loss:
             self.refused += 1
-            self._follows_loss = True
-            return
-        if self.release is Release.NEXT:
+            if not self._is_usable(unit):
+                return
+        elif self.release is Release.NEXT:
             self._prove(unit)
         elif unit.timestamp != self._released:
             self._released = None
+        self._is_joining = False
+        own_bytes = sum(map(len, unit.pieces)) if unit.gaps else 0
         payload, is_keyframe = self._unpacker.finish(unit)
-        follows_loss, self._follows_loss = self._follows_loss, False
+        # Parameter sets that it lacked stand before all its slices.
+        added_bytes = len(payload) - own_bytes
         ready.append(
             AccessUnit(
                 payload=payload,
                 timestamp=unit.timestamp,
-                is_keyframe=is_keyframe,
+                is_keyframe=is_keyframe and not unit.gaps,
+                gaps=tuple(Gap(at + added_bytes, missing) for at, missing in unit.gaps),
                 follows_loss=follows_loss,
                 arrived_ns=unit.arrived_ns,
             )
         )
+
+    def _is_usable(self, unit: OpenUnit) -> bool:
+        """Whether a decoder can make something of a unit that is not whole."""
+        if unit.is_damaged or unit.fragment >= 0 or not unit.has_picture:
+            return False
+        # Before the first whole picture there is nothing that the missing parts could be made of,
+        # and what follows a picture's marker is no picture.
+        return not self._is_joining and unit.timestamp != self._released
 
     def _prove(self, unit: OpenUnit) -> None:
         """Count the units whose only marker stood at their end."""
@@ -274,7 +310,27 @@ class PictureAssembler:
         self._streak = 0
         self._proof = min(4 * self._proof, MAX_PROOF_UNITS)
 
-    def _damage(self, unit: OpenUnit) -> None:
+    def _cut(self, unit: OpenUnit, lost: int) -> None:
+        """So many packets are missing after what came."""
+        if unit.is_damaged:
+            return
+        self._unpacker.cut(unit)
+        unit.fragment = -1
+        sizes = [len(piece) for piece in unit.pieces]
+        at, missing_bytes = sum(sizes), lost * max(sizes, default=0)
+        if unit.gaps and unit.gaps[-1].at == at:
+            self._widen_gap(unit, missing_bytes)
+        else:
+            unit.gaps.append(Gap(at, missing_bytes))
+        if unit.is_damaged or len(unit.gaps) > MAX_GAPS:
+            self._give_up(unit)
+
+    def _widen_gap(self, unit: OpenUnit, missing_bytes: int) -> None:
+        last = unit.gaps.pop() if unit.gaps else Gap(sum(map(len, unit.pieces)), 0)
+        unit.gaps.append(Gap(last.at, last.missing_bytes + missing_bytes))
+        unit.fragment = -1
+
+    def _give_up(self, unit: OpenUnit) -> None:
         unit.is_damaged = True
         # So that the next picture is seen to begin, even if the time stamp never changes.
         unit.has_picture = True

@@ -104,6 +104,11 @@ class NalUnpacker(ABC):
         if not self.is_picture(kind):
             self.examine(unit, kind, nal)
 
+    def cut(self, unit: OpenUnit) -> None:
+        """As in ``Unpacker``: a slice that stops is of use, half a parameter set does harm."""
+        if unit.fragment >= 0 and not self.is_picture(unit.fragment):
+            del unit.pieces[unit.nal_at :]
+
     def add_stray(self, unit: OpenUnit, payload: bytes) -> None:
         """Append what some encoders send against the RFC: NAL units with their start codes."""
         for nal in re.split(rb"\x00*\x00\x00\x01", payload):

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from streamer.errors import SourceError
+from streamer.frame import Gap
 from streamer.rtp.packet import RtpPacket
 
 MAX_UNIT_BYTES = 8 << 20
@@ -68,7 +69,7 @@ class TrackFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessUnit:
-    """One complete coded picture, or one audio frame."""
+    """One coded picture, complete unless it says otherwise, or one complete audio frame."""
 
     payload: bytes
     """H.264 and H.265 with four-byte start codes, keyframes with their parameter sets; VP8 as it
@@ -78,9 +79,16 @@ class AccessUnit:
     sender uses B-frames it goes back a little now and then."""
     is_keyframe: bool
     follows_loss: bool
-    """Something between the unit before and this one never came, or came and was not whole."""
+    """Something between the unit before and this one never came, or the one before is damaged."""
     arrived_ns: int
     """When the last of its packets arrived."""
+    gaps: tuple[Gap, ...] = ()
+    """Where packets of it never came; the payload is what did, for a decoder that makes up the
+    rest. Only of video, and such a unit is no keyframe."""
+
+    @property
+    def is_damaged(self) -> bool:
+        return bool(self.gaps)
 
 
 class Depacketiser(Protocol):

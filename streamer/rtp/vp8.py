@@ -32,6 +32,10 @@ class Vp8Unpacker:
         """As in ``Unpacker``: the start of partition 0 (section 4.2, S and PID)."""
         return payload[0] & (_START | _PARTITION) == _START
 
+    def cut(self, unit: OpenUnit) -> None:
+        """As in ``Unpacker``: a frame's end changes how all later ones are read."""
+        unit.is_damaged = True
+
     def finish(self, unit: OpenUnit) -> tuple[bytes, bool]:
         """As in ``Unpacker``."""
         frame = b"".join(unit.pieces)

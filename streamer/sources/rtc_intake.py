@@ -232,7 +232,7 @@ class Intake:
 
     def _is_wanted(self, unit: AccessUnit) -> bool:
         """Whether this picture can be decoded from what was passed on before it."""
-        if unit.follows_loss:
+        if unit.follows_loss or unit.is_damaged:
             self._follows_loss = True
             if not unit.is_keyframe:
                 if not self._needs_keyframe:

@@ -154,6 +154,7 @@ class Reception:
             arrived_ns=unit.arrived_ns,
             is_keyframe=unit.is_keyframe,
             follows_loss=unit.follows_loss,
+            gaps=unit.gaps,
         )
 
     def _sound(self, index: int, unit: AccessUnit) -> Packet:

@@ -30,6 +30,22 @@ class Picture:
         return b"".join(START + nal for nal in self.nals[self.first_slice :])
 
 
+def is_part_of(payload: bytes, picture: Picture) -> bool:
+    """Whether a payload is some of the picture's slices, in their order, whole or cut short.
+
+    What stands before the first one is not looked at.
+    """
+    slices = picture.nals[picture.first_slice :]
+    left = payload.split(START)[1:]
+    while left and not any(nal.startswith(left[0]) for nal in slices):
+        left.pop(0)
+    found = bool(left)
+    for nal in slices:
+        if left and nal.startswith(left[0]):
+            left.pop(0)
+    return found and not left
+
+
 @dataclass
 class Sender:
     """Numbers payloads; wraps of sequence and timestamp come early."""

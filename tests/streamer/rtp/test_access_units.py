@@ -154,13 +154,97 @@ def test_a_gap_between_pictures_is_marked_and_costs_none() -> None:
     assert [unit.follows_loss for unit in assembly.units] == [False, True, False]
 
 
-def test_a_lost_marker_costs_its_picture() -> None:
+def test_a_lost_marker_damages_its_picture_which_leaves_before_the_next() -> None:
     assembly = Assembly()
     assembly.picture(0, SPS, PPS, IDR)
     assembly.send(INTER, timestamp=3000, marker=False)
     assembly.send(INTER, timestamp=6000, marker=True, lost=1)
-    found = [(unit.timestamp, unit.follows_loss) for unit in assembly.units]
-    assert found == [(0, False), (6000, True)]
+    found = [(unit.timestamp, unit.follows_loss, unit.is_damaged) for unit in assembly.units]
+    assert found == [(0, False, False), (3000, False, True), (6000, True, False)]
+
+
+def test_a_picture_with_a_gap_leaves_at_its_marker_with_what_came() -> None:
+    assembly = Assembly()
+    assembly.picture(0, SPS, PPS, IDR)
+    assembly.send(INTER, timestamp=3000, marker=False)
+    (unit,) = assembly.send(SECOND_SLICE, timestamp=3000, marker=True, lost=2)
+    assert unit.payload == START + INTER + START + SECOND_SLICE
+    assert (unit.is_damaged, unit.follows_loss) == (True, False)
+    assert assembly.assembler.refused == 1
+    (after,) = assembly.send(INTER, timestamp=6000, marker=True)
+    assert (after.is_damaged, after.follows_loss) == (False, True)
+
+
+def test_of_a_slice_with_a_gap_its_beginning_is_kept_and_its_end_left_out() -> None:
+    assembly = Assembly()
+    assembly.picture(0, SPS, PPS, IDR)
+    assembly.send(b"\x7c\x81\x9a", timestamp=3000, marker=False)
+    assembly.send(b"\x7c\x01\x24", timestamp=3000, marker=False)
+    assembly.send(b"\x7c\x01\x25", timestamp=3000, marker=False, lost=1)
+    assembly.send(b"\x7c\x41\x26", timestamp=3000, marker=False)
+    (unit,) = assembly.send(SECOND_SLICE, timestamp=3000, marker=True)
+    assert unit.payload == START + b"\x61\x9a\x24" + START + SECOND_SLICE
+    assert unit.is_damaged
+
+
+def test_what_came_of_a_slice_behind_a_gap_counts_as_missing() -> None:
+    assembly = Assembly()
+    assembly.picture(0, SPS, PPS, IDR)
+    assembly.send(b"\x7c\x81\x9a" + bytes(97), timestamp=3000, marker=False)
+    assembly.send(b"\x7c\x01" + bytes(98), timestamp=3000, marker=False, lost=2)
+    for _ in range(500):
+        assembly.send(b"\x7c\x01" + bytes(98), timestamp=3000, marker=False)
+    (unit,) = assembly.send(b"\x7c\x41" + bytes(98), timestamp=3000, marker=True, lost=1)
+    (gap,) = unit.gaps
+    assert gap.at == len(unit.payload) == 103
+    assert gap.missing_bytes == pytest.approx(505 * 100, rel=0.02)
+
+
+def test_a_picture_whose_beginning_was_lost_keeps_its_later_slices() -> None:
+    assembly = Assembly()
+    assembly.picture(0, SPS, PPS, IDR)
+    assembly.send(b"\x7c\x41\x26", timestamp=3000, marker=False, lost=2)
+    (unit,) = assembly.send(SECOND_SLICE, timestamp=3000, marker=True)
+    assert unit.payload == START + SECOND_SLICE
+    assert (unit.is_damaged, unit.follows_loss) == (True, True)
+
+
+def test_a_picture_of_which_no_slice_began_is_refused_at_its_marker() -> None:
+    assembly = Assembly()
+    assembly.picture(0, SPS, PPS, IDR)
+    assert assembly.send(b"\x7c\x41\x26", timestamp=3000, marker=True, lost=2) == []
+    assert assembly.assembler.refused == 1
+    (after,) = assembly.send(INTER, timestamp=6000, marker=True)
+    assert after.follows_loss
+    # The sender marks as it should: nothing is held back for it.
+    assert assembly.release() is Release.MARKER
+
+
+def test_half_a_parameter_set_is_left_out() -> None:
+    assembly = Assembly()
+    assembly.picture(0, SPS, PPS, IDR)
+    fragment = bytes((0x7C, 0x80 | SPS[0] & 0x1F)) + SPS[1:6]
+    assembly.send(fragment, timestamp=3000, marker=False)
+    (unit,) = assembly.send(INTER, timestamp=3000, marker=True, lost=1)
+    assert unit.payload == START + INTER
+    assert unit.is_damaged
+
+
+def test_a_damaged_keyframe_has_its_parameter_sets_and_is_none() -> None:
+    assembly = Assembly()
+    assembly.picture(0, SPS, PPS, IDR)
+    assembly.send(IDR, timestamp=3000, marker=False, lost=1)
+    (unit,) = assembly.send(b"\x65\x11\x84", timestamp=3000, marker=True, lost=1)
+    assert unit.payload.startswith(START + SPS + START + PPS + START + IDR)
+    assert (unit.is_damaged, unit.is_keyframe) == (True, False)
+
+
+def test_before_the_first_whole_picture_nothing_damaged_leaves() -> None:
+    assembly = Assembly()
+    for n in range(3):
+        assembly.send(INTER, timestamp=3000 * n, marker=False, lost=n)
+        assert assembly.send(SECOND_SLICE, timestamp=3000 * n, marker=True, lost=1) == []
+    assert assembly.assembler.refused == 3
 
 
 def test_a_sender_that_began_anew_leaves_nothing_half() -> None:

@@ -214,8 +214,13 @@ def test_losses_never_give_a_picture_that_was_not_sent(
     assert receiver.statistics.lost >= len(sent.packets) - len(kept) - 3
     assert 0 < len(units) < FRAMES
     for unit in units:
-        assert unit.follows_loss or unit.payload == whole[unit.timestamp]
+        if unit.is_damaged:
+            assert not unit.is_keyframe
+            assert len(unit.payload) < len(whole[unit.timestamp])
+        else:
+            assert unit.follows_loss or unit.payload == whole[unit.timestamp]
     assert any(unit.follows_loss for unit in units)
+    assert any(unit.is_damaged for unit in units) == (codec != "vp8")
 
 
 def test_a_stream_that_refreshes_little_by_little_is_joined_in_the_middle(
