@@ -1,78 +1,355 @@
-"""Deadlines, and the step of the quality ladder that a frame can still afford."""
+"""Deadlines, and the rung of the quality ladder that a frame can still afford.
+
+Note [Late or too slow]: A frame can be late although its rung is fast enough: the machine stopped
+for a moment, or frames before it waited. It alone takes a cheaper rung then, and the next one has
+the old rung again. The rung itself is lost when what it costs cannot be kept up (``SHARE``), or when
+it had to be left for every other frame. It is tried again after a pause: what it cost before is
+forgotten, and it stays if its new costs fit for ``TRIAL_NS``. One frame that clearly does not fit
+ends the trial, so that under a lasting load a trial is a frame or two, and no step.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from streamer.clock import Clock
+from streamer.costs import Costs
 from streamer.errors import ConfigError
-from streamer.metrics import percentile
-
-COST_WINDOW_NS = 3_000_000_000
-"""What a tier cost longer ago proves nothing: one that was too slow is tried again after it."""
 
 ENOUGH = 4
-"""Samples from which on the largest one is left out."""
+"""Samples from which on their mean says whether a rung can be kept up."""
 
-COST_SAMPLES = 200
-"""As many costs are kept at most; the newest ones count."""
+SHARE = 0.9
+"""Of the interval between real frames: what one may take on average. The rest works off a backlog:
+a frame that waits for a whole interval is caught up with in ten."""
 
+RELAPSED_SHARE = 0.8
+"""The same on trial for a rung that was lost right after its last one: at the border it would come
+and go otherwise."""
 
-class Costs:
-    """What something has cost lately, in milliseconds."""
+CLEARLY = 1.25
+"""Intervals that one frame may take while the mean of a trial says nothing yet: with costs that vary
+by 30 % a rung that needs 0.8 on average would fail every fifth time at 1, every thirtieth here."""
 
-    def __init__(self, clock: Clock, window_ns: int = COST_WINDOW_NS) -> None:
-        self._clock = clock
-        self._window_ns = window_ns
-        self._costs: deque[tuple[int, float]] = deque(maxlen=COST_SAMPLES)
+RECENT, DIPS = 12, 6
+"""A rung that had to be left for half of so many frames is lost. A machine that stops for a moment
+costs two to four: those that waited behind the frame that was caught."""
 
-    def add(self, cost_ms: float) -> None:
-        self._costs.append((self._clock.now_ns(), cost_ms))
+TRIAL_NS = 700_000_000
+FIRST_PAUSE_NS = 1_000_000_000
+PAUSE_NS = 2_500_000_000
+"""How long a trial lasts, and the pauses between trials, which double from the first to this. After
+a load has gone, the last pause and three trials take 4.6 s: from the lowest to the highest of four
+rungs."""
 
-    def p95_ms(self) -> float:
-        """The p95 of the window, where one outlier alone never decides; 0 when nothing is known."""
-        oldest_ns = self._clock.now_ns() - self._window_ns
-        while self._costs and self._costs[0][0] < oldest_ns:
-            self._costs.popleft()
-        if not self._costs:
-            return 0.0
-        ordered = sorted(cost for _, cost in self._costs)
-        # Below twenty samples the p95 is the maximum: a thread that lost its core once.
-        return percentile(ordered[:-1] if len(ordered) >= ENOUGH else ordered, 0.95)
+LASTING = 10
+"""What was lost for long is tried less often: pauses may grow to this part of the time since."""
+
+LONGEST_PAUSE_NS = 60_000_000_000
+"""Pauses double up to this where a rung takes longer than a frame has, and was never kept: each
+trial loses frames, and no load that will go away is known of."""
+
+SETTLED_NS = 5_000_000_000
+"""What was held for so long was kept. A rung that is lost sooner has failed: the pauses double on."""
+
+SIZES = 8
+"""Picture sizes whose costs are kept; a camera that has more of them has them measured anew."""
+
+MAKING = "made frame"
+"""Among the costs of the tiers: what one made frame costs, with any of them."""
+
+Size = tuple[int, int]
+Reason = Literal["late", "backlog", "too_slow", "recovered", "limited"]
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
-    """One step of the ladder and what it has cost lately."""
+class Rung:
+    """A step of the ladder: the tier of a real frame, and whether frames are made between them."""
 
-    name: str
-    costs: Costs
+    tier: str
+    makes_frames: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.tier}+made" if self.makes_frames else self.tier
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A frame, or all from now on, got another rung than the one before.
+
+    ``late`` and ``backlog`` are for one frame: the next one has the old rung again. The others last.
+    """
+
+    at_ns: int
+    before: Rung
+    after: Rung
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """Of a real frame: time until its deadline, time until the next one, frames made between."""
+
+    left_ms: float
+    interval_ms: float | None
+    made: int
+
+
+@dataclass(slots=True)
+class _Trial:
+    rung: Rung
+    began_ns: int
+    left_ms: float
+
+
+@dataclass(slots=True)
+class _Loss:
+    """Of a rung: when it was lost, and when it may be tried again."""
+
+    lost_ns: int
+    retry_ns: int
+    pause_ns: int = FIRST_PAUSE_NS
+    has_relapsed: bool = False
+
+    def put_off(self, now_ns: int, *, is_hopeless: bool) -> None:
+        longest_ns = max(PAUSE_NS, (now_ns - self.lost_ns) // LASTING)
+        if is_hopeless:
+            longest_ns = LONGEST_PAUSE_NS
+        self.pause_ns = min(2 * self.pause_ns, longest_ns, LONGEST_PAUSE_NS)
+        self.retry_ns = now_ns + self.pause_ns
 
 
 class TierLadder:
-    """Picks the best tier whose measured cost still fits before the deadline."""
+    """Picks the best rung that fits before the deadline and can be kept up.
 
-    def __init__(self, names: Sequence[str], clock: Clock) -> None:
-        """``names`` run from best to cheapest; the last one always fits."""
-        self.tiers = tuple(Tier(name, Costs(clock)) for name in names)
-        self._best = 0
+    The rungs are the best tier with made frames (where any are wanted), then every tier without, best
+    first. One thread chooses and reports costs; ``limit`` may come from another.
+    See Note [Late or too slow].
+    """
+
+    def __init__(
+        self,
+        tiers: Sequence[str],
+        clock: Clock,
+        *,
+        makes_frames: bool = False,
+        on_step: Callable[[Step], None] | None = None,
+    ) -> None:
+        """``tiers`` run from best to cheapest; the last one always fits.
+
+        ``on_step`` is called by ``choose``, on its thread.
+        """
+        self._tiers = tuple(tiers)
+        self._makes_frames = makes_frames
         self._clock = clock
+        self.on_step = on_step
+        self._best = self._tiers[0]
+        self._rungs = self._rungs_from(self._best)
+        self._held = self._rungs[0]
+        self._held_since_ns = clock.now_ns()
+        self._trial: _Trial | None = None
+        self._losses: dict[Rung, _Loss] = {}
+        self._kept: set[Rung] = set()
+        self._dips: deque[bool] = deque(maxlen=RECENT)
+        self._size: Size = (0, 0)
+        self._costs: dict[Size, dict[str, Costs]] = {}
+
+    @property
+    def rung(self) -> Rung:
+        """The one that is held; a late frame has another, and so have the frames of a trial."""
+        return self._held
 
     def limit(self, name: str) -> None:
         """Take ``name`` at best from now on. Raises ``ConfigError`` for a tier there is not."""
-        names = [tier.name for tier in self.tiers]
-        if name not in names:
-            raise ConfigError(f"there is no tier {name!r}; this stream has {', '.join(names)}")
-        self._best = names.index(name)
+        if name not in self._tiers:
+            raise ConfigError(
+                f"there is no tier {name!r}; this stream has {', '.join(self._tiers)}"
+            )
+        self._best = name
 
-    def choose(self, deadline_ns: int | None) -> Tier:
-        """The tier for a frame that must be enhanced by ``deadline_ns``; the best without one."""
-        tiers = self.tiers[self._best :]
+    def choose(
+        self,
+        deadline_ns: int | None,
+        *,
+        size: Size = (0, 0),
+        interval_ms: float | None = None,
+        made: int = 0,
+        is_backlog: bool = False,
+    ) -> Rung:
+        """The rung for a real frame that must be enhanced by ``deadline_ns``; the best without one.
+
+        ``size`` is the frame's width and height, ``interval_ms`` the time between real frames where
+        it is known, ``made`` the frames wanted in it; ``is_backlog``: the next real one waits already.
+        """
+        self._obey_limit()
         if deadline_ns is None:
-            return tiers[0]
+            return self._rungs[0]
+        if size != self._size:
+            self._begin_size(size)
+        now_ns = self._clock.now_ns()
+        demand = _Demand((deadline_ns - now_ns) / 1e6, interval_ms, made)
+        if self._trial is not None:
+            self._judge_trial(self._trial, demand, now_ns)
+        elif not self._keeps_up(self._held, demand):
+            self._lose_held(demand, now_ns)
+        rung = self._held if self._trial is None else self._trial.rung
+        affordable = self._rungs[-1] if is_backlog else self._affordable(rung, demand.left_ms)
+        if affordable != rung:
+            self._dip(affordable, "backlog" if is_backlog else "late", demand, now_ns)
+            return affordable
+        self._dips.append(False)
+        is_late = is_backlog or demand.left_ms <= 0
+        return rung if is_late else self._try_better(demand, now_ns)
+
+    def spent(self, rung: Rung | str, cost_ms: float, *, size: Size = (0, 0)) -> None:
+        """Note what one real frame of ``size`` has cost with a rung, or with its tier."""
+        self._costs_of(rung if isinstance(rung, str) else rung.tier, size).add(cost_ms)
+
+    def spent_making(self, cost_ms: float, *, size: Size = (0, 0)) -> None:
+        """Note what one made frame has cost; ``size`` is that of the real ones."""
+        self._costs_of(MAKING, size).add(cost_ms)
+
+    def can_make(self, deadline_ns: int, *, size: Size = (0, 0)) -> bool:
+        """Whether a frame that is begun now will be made by ``deadline_ns``."""
         left_ms = (deadline_ns - self._clock.now_ns()) / 1e6
-        if left_ms <= 0:
-            return tiers[-1]
-        return next((tier for tier in tiers if tier.costs.p95_ms() <= left_ms), tiers[-1])
+        costs = self._costs_of(MAKING, size)
+        # Whoever is never let try would be as slow as once for ever.
+        return left_ms > 0 and (costs.are_old or costs.p95_ms() <= left_ms)
+
+    def _affordable(self, best: Rung, left_ms: float) -> Rung:
+        """The first rung from ``best`` on that a frame with so much time can have."""
+        if left_ms > 0:
+            for rung in self._rungs[self._rungs.index(best) :]:
+                if self._costs_of(rung.tier, self._size).p95_ms() <= left_ms:
+                    return rung
+        return self._rungs[-1]
+
+    def _keeps_up(self, rung: Rung, demand: _Demand, share: float = SHARE) -> bool:
+        """Whether one real frame after the other can have this rung, as far as is known.
+
+        By the mean, not by the p95: what one frame takes too long, others make up for.
+        """
+        costs = self._costs_of(rung.tier, self._size)
+        if demand.interval_ms is None or len(costs) < ENOUGH:
+            return True
+        cost_ms = costs.mean_ms()
+        if rung.makes_frames:
+            cost_ms += demand.made * self._costs_of(MAKING, self._size).mean_ms()
+        return cost_ms <= share * demand.interval_ms
+
+    def _dip(self, rung: Rung, reason: Reason, demand: _Demand, now_ns: int) -> None:
+        """This frame is late: a trial ends with it, a held rung only if that was so too often."""
+        if self._trial is not None:
+            self._fail_trial(self._trial, now_ns, is_hopeless=False)
+        if rung == self._held:
+            return
+        self._dips.append(True)
+        self._tell(self._held, rung, reason, now_ns)
+        if sum(self._dips) >= DIPS:
+            self._lose_held(demand, now_ns)
+
+    def _lose_held(self, demand: _Demand, now_ns: int) -> None:
+        """Hold the next rung that can be kept up, as far as is known."""
+        before = self._held
+        first = self._rungs.index(before)
+        lower = self._rungs[first + 1 :]
+        if not lower:
+            return
+        self._held = next((rung for rung in lower if self._keeps_up(rung, demand)), lower[-1])
+        is_settled = now_ns - self._held_since_ns >= SETTLED_NS
+        if is_settled:
+            self._kept.update(self._rungs[first:])
+        for rung in self._rungs[first : self._rungs.index(self._held)]:
+            loss = self._losses.get(rung)
+            if loss is None or is_settled:
+                self._losses[rung] = _Loss(now_ns, now_ns + FIRST_PAUSE_NS)
+            else:
+                loss.has_relapsed = True
+                loss.put_off(now_ns, is_hopeless=False)
+        self._held_since_ns = now_ns
+        self._dips.clear()
+        self._tell(before, self._held, "too_slow", now_ns)
+
+    def _try_better(self, demand: _Demand, now_ns: int) -> Rung:
+        """The rung for a frame in time: held, on trial, or from now on on trial."""
+        if self._trial is None:
+            if self._held == self._rungs[0]:
+                return self._held
+            better = self._rungs[self._rungs.index(self._held) - 1]
+            if better in self._losses and now_ns < self._losses[better].retry_ns:
+                return self._held
+            self._new_costs(better).forget()
+            self._trial = _Trial(better, now_ns, demand.left_ms)
+        self._trial.left_ms = demand.left_ms
+        return self._trial.rung
+
+    def _new_costs(self, rung: Rung) -> Costs:
+        """What ``rung`` costs and the held one does not."""
+        return self._costs_of(MAKING if rung.tier == self._held.tier else rung.tier, self._size)
+
+    def _judge_trial(self, trial: _Trial, demand: _Demand, now_ns: int) -> None:
+        costs = self._costs_of(trial.rung.tier, self._size)
+        new = self._new_costs(trial.rung)
+        # A frame that would be late in any case: trying it again must be rare.
+        is_hopeless = costs.newest_ms > trial.left_ms
+        if len(new) >= ENOUGH:
+            loss = self._losses.get(trial.rung)
+            share = RELAPSED_SHARE if loss is not None and loss.has_relapsed else SHARE
+            passes = self._keeps_up(trial.rung, demand, share)
+        else:
+            making_ms = demand.made * self._costs_of(MAKING, self._size).newest_ms
+            newest_ms = costs.newest_ms + (making_ms if trial.rung.makes_frames else 0.0)
+            passes = demand.interval_ms is None or newest_ms <= CLEARLY * demand.interval_ms
+        if is_hopeless or not passes:
+            self._fail_trial(trial, now_ns, is_hopeless=is_hopeless)
+        elif now_ns - trial.began_ns >= TRIAL_NS:
+            self._tell(self._held, trial.rung, "recovered", now_ns)
+            self._held, self._held_since_ns, self._trial = trial.rung, now_ns, None
+
+    def _fail_trial(self, trial: _Trial, now_ns: int, *, is_hopeless: bool) -> None:
+        self._trial = None
+        loss = self._losses.setdefault(trial.rung, _Loss(now_ns, now_ns))
+        loss.put_off(now_ns, is_hopeless=is_hopeless and trial.rung not in self._kept)
+
+    def _obey_limit(self) -> None:
+        best = self._best
+        if self._rungs[0].tier == best:
+            return
+        was_best = self._held == self._rungs[0]
+        self._rungs = self._rungs_from(best)
+        self._trial = None
+        # Whoever was held back by nothing but the limit is not now either.
+        if was_best or self._held not in self._rungs:
+            before, self._held = self._held, self._rungs[0]
+            self._held_since_ns = self._clock.now_ns()
+            self._tell(before, self._held, "limited", self._held_since_ns)
+
+    def _rungs_from(self, best: str) -> tuple[Rung, ...]:
+        tiers = self._tiers[self._tiers.index(best) :]
+        made = (Rung(best, makes_frames=True),) if self._makes_frames else ()
+        return (*made, *(Rung(tier) for tier in tiers))
+
+    def _begin_size(self, size: Size) -> None:
+        """What failed with pictures of another size may well fit now."""
+        self._size = size
+        self._held_since_ns = self._clock.now_ns()
+        self._trial = None
+        self._losses.clear()
+        self._kept.clear()
+        self._dips.clear()
+
+    def _costs_of(self, what: str, size: Size) -> Costs:
+        if size not in self._costs and len(self._costs) >= SIZES:
+            del self._costs[next(iter(self._costs))]
+        costs = self._costs.setdefault(size, {})
+        if what not in costs:
+            costs[what] = Costs(self._clock)
+        return costs[what]
+
+    def _tell(self, before: Rung, after: Rung, reason: Reason, now_ns: int) -> None:
+        if self.on_step is not None:
+            self.on_step(Step(now_ns, before, after, reason))

@@ -3,17 +3,28 @@ from __future__ import annotations
 import pytest
 
 from streamer.clock import ManualClock
+from streamer.costs import COST_WINDOW_NS, Costs
 from streamer.errors import ConfigError
-from streamer.schedule import COST_WINDOW_NS, TierLadder
+from streamer.schedule import (
+    DIPS,
+    ENOUGH,
+    FIRST_PAUSE_NS,
+    RECENT,
+    SIZES,
+    TRIAL_NS,
+    Step,
+    TierLadder,
+)
 
 MS = 1_000_000
 
 
 def ladder(clock: ManualClock, **costs_ms: float) -> TierLadder:
-    made = TierLadder(tuple(costs_ms), clock)
-    for tier in made.tiers:
-        tier.costs.add(costs_ms[tier.name])
-    return made
+    known = TierLadder(tuple(costs_ms), clock)
+    for tier, cost_ms in costs_ms.items():
+        for _ in range(ENOUGH):
+            known.spent(tier, cost_ms)
+    return known
 
 
 def test_the_best_tier_that_fits_is_taken() -> None:
@@ -34,72 +45,122 @@ def test_a_late_frame_gets_the_cheapest_tier() -> None:
     assert tiers.choose(10 * MS).name == "plain"
 
 
-def test_without_a_deadline_the_best_tier_is_taken_whatever_it_costs() -> None:
+def test_without_a_deadline_the_best_rung_is_taken_whatever_it_costs() -> None:
     assert ladder(ManualClock(), full=9000.0, plain=2.0).choose(None).name == "full"
+    making = TierLadder(("full", "plain"), ManualClock(), makes_frames=True)
+    for _ in range(ENOUGH):
+        making.spent("full", 9000.0)
+        making.spent_making(9000.0)
+    assert making.choose(None, interval_ms=33.0, made=3, is_backlog=True).name == "full+made"
 
 
 def test_a_tier_that_never_ran_is_tried() -> None:
     assert TierLadder(("full", "plain"), ManualClock()).choose(1).name == "full"
 
 
-def test_a_tier_that_was_too_slow_is_tried_again_after_a_while() -> None:
-    clock = ManualClock()
-    tiers = ladder(clock, lite=100.0, plain=2.0)
-    clock.advance_ms(COST_WINDOW_NS / MS)
-    assert tiers.choose(clock.now_ns() + 40 * MS).name == "plain"
-    clock.advance_ms(1)
-    assert tiers.choose(clock.now_ns() + 40 * MS).name == "lite"
-    # It has just run, and is as slow as before.
-    tiers.tiers[0].costs.add(100.0)
-    assert tiers.choose(clock.now_ns() + 40 * MS).name == "plain"
-
-
-def test_after_a_slow_start_the_quality_comes_back_and_stays() -> None:
-    """A load at the start once kept the cheap tier for ever: one retry cannot outvote a window."""
-    clock = ManualClock()
-    tiers = ladder(clock, lite=10.0, plain=2.0)
-    chosen = []
-    for number in range(300):
-        tier = tiers.choose(clock.now_ns() + 40 * MS)
-        chosen.append(tier.name)
-        tier.costs.add(2.0 if tier.name == "plain" else 200.0 if number < 15 else 10.0)
-        clock.advance_ms(1000 / 30)
-    assert "plain" in chosen[:100]
-    assert set(chosen[110:]) == {"lite"}
-
-
 def test_a_late_frame_is_not_used_to_try_a_tier_again() -> None:
     clock = ManualClock()
-    tiers = ladder(clock, lite=100.0, plain=2.0)
+    tiers = lost(clock)
+    clock.advance_ms(FIRST_PAUSE_NS / MS + 1)
+    assert tiers.choose(clock.now_ns() - 1, interval_ms=33.0).name == "plain"
+    assert tiers.choose(clock.now_ns() + 40 * MS, interval_ms=33.0, is_backlog=True).name == "plain"
+    assert tiers.choose(clock.now_ns() + 40 * MS, interval_ms=33.0).name == "lite"
+
+
+def lost(clock: ManualClock) -> TierLadder:
+    """A ladder whose best tier has just turned out to be too slow."""
+    tiers = ladder(clock, lite=35.0, plain=2.0)
+    assert tiers.choose(clock.now_ns() + 40 * MS, interval_ms=33.0).name == "plain"
+    assert tiers.rung.name == "plain"
+    return tiers
+
+
+def test_a_tier_that_was_too_slow_is_tried_again_after_a_pause_that_grows() -> None:
+    clock = ManualClock()
+    tiers = lost(clock)
+    tried_ms = []
+    for _ in range(800):
+        clock.advance_ms(10)
+        if tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0).name == "lite":
+            tried_ms.append(round(clock.now_ns() / MS))
+            tiers.spent("lite", 50.0)
+    assert tried_ms == [1000, 3010, 5520]
+
+
+def test_a_rung_that_fits_again_is_held_after_its_trial() -> None:
+    clock = ManualClock()
+    tiers = lost(clock)
+    clock.advance_ms(FIRST_PAUSE_NS / MS)
+    began_ns = clock.now_ns()
+    while tiers.rung.name == "plain":
+        assert tiers.choose(clock.now_ns() + 40 * MS, interval_ms=33.0).name == "lite"
+        tiers.spent("lite", 20.0)
+        clock.advance_ms(33)
+    assert TRIAL_NS <= clock.now_ns() - 33 * MS - began_ns < TRIAL_NS + 33 * MS
+
+
+def test_a_rung_costs_its_made_frames_as_well() -> None:
+    clock = ManualClock()
+    tiers = TierLadder(("lite", "nano", "plain"), clock, makes_frames=True)
+    for _ in range(ENOUGH):
+        tiers.spent("lite", 10.0)
+        tiers.spent_making(10.0)
+    fresh_ns = clock.now_ns() + 80 * MS
+    assert tiers.choose(fresh_ns, interval_ms=33.0, made=1).name == "lite+made"
+    assert tiers.choose(fresh_ns, interval_ms=33.0, made=3).name == "lite"
+    assert tiers.rung.name == "lite"
+
+
+def test_a_made_frame_is_made_if_it_will_be_ready_in_its_time() -> None:
+    clock = ManualClock()
+    tiers = TierLadder(("plain",), clock, makes_frames=True)
+    assert tiers.can_make(1)
+    assert not tiers.can_make(0)
+    for _ in range(2):
+        tiers.spent_making(10.0)
+    assert tiers.can_make(10 * MS)
+    assert not tiers.can_make(9 * MS)
     clock.advance_ms(COST_WINDOW_NS / MS + 1)
-    assert tiers.choose(clock.now_ns() - 1).name == "plain"
+    assert tiers.can_make(clock.now_ns() + 1), "one that is never tried would be slow for ever"
 
 
-def test_old_costs_are_forgotten() -> None:
+def test_a_backlog_takes_one_frame_to_the_cheapest_rung_and_no_more() -> None:
+    clock, steps = ManualClock(), list[Step]()
+    tiers = TierLadder(("lite", "nano", "plain"), clock, on_step=steps.append)
+    assert tiers.choose(80 * MS, is_backlog=True).name == "plain"
+    assert tiers.choose(80 * MS).name == "lite"
+    assert [(s.before.name, s.after.name, s.reason) for s in steps] == [
+        ("lite", "plain", "backlog")
+    ]
+
+
+def test_a_rung_that_half_of_the_frames_had_to_leave_is_lost() -> None:
+    clock, steps = ManualClock(), list[Step]()
+    tiers = TierLadder(("lite", "nano", "plain"), clock, on_step=steps.append)
+    for number in range(RECENT):
+        assert tiers.rung.name == "lite", number
+        tiers.choose(clock.now_ns() + 80 * MS, is_backlog=number % 2 == 1)
+    assert tiers.rung.name == "nano"
+    assert [step.reason for step in steps] == ["backlog"] * DIPS + ["too_slow"]
+
+
+def test_costs_of_another_picture_size_count_for_nothing() -> None:
     clock = ManualClock()
-    tiers = ladder(clock, lite=100.0, plain=2.0)
-    clock.advance_ms(COST_WINDOW_NS / MS + 1)
-    tiers.tiers[0].costs.add(10.0)
-    assert tiers.tiers[0].costs.p95_ms() == 10.0
-    assert tiers.choose(clock.now_ns() + 20 * MS).name == "lite"
+    tiers = TierLadder(("lite", "plain"), clock)
+    for _ in range(ENOUGH):
+        tiers.spent("lite", 100.0, size=(1280, 720))
+    assert tiers.choose(80 * MS, size=(640, 360)).name == "lite"
+    assert tiers.choose(80 * MS, size=(1280, 720)).name == "plain"
 
 
-def test_one_outlier_among_few_does_not_cost_the_tier_but_two_do() -> None:
-    clock = ManualClock()
-    tiers = ladder(clock, lite=10.0, plain=2.0)
-    for cost_ms in (10.0, 200.0, 10.0):
-        tiers.tiers[0].costs.add(cost_ms)
-    assert tiers.choose(clock.now_ns() + 20 * MS).name == "lite"
-    tiers.tiers[0].costs.add(150.0)
-    assert tiers.choose(clock.now_ns() + 20 * MS).name == "plain"
-
-
-def test_one_slow_frame_in_a_hundred_does_not_cost_the_tier() -> None:
-    clock = ManualClock()
-    tiers = ladder(clock, lite=10.0, plain=2.0)
-    for number in range(90):
-        tiers.tiers[0].costs.add(300.0 if number == 50 else 10.0)
-    assert tiers.choose(clock.now_ns() + 20 * MS).name == "lite"
+def test_a_camera_that_changes_its_size_for_ever_fills_no_memory() -> None:
+    tiers = TierLadder(("lite", "plain"), ManualClock())
+    for width in range(100):
+        tiers.spent("lite", 100.0, size=(width, 2))
+        tiers.spent("lite", 100.0, size=(width, 2))
+    # Of the last ones something is known, of the others nothing.
+    assert tiers.choose(80 * MS, size=(100 - SIZES, 2)).name == "plain"
+    assert tiers.choose(80 * MS, size=(99 - SIZES, 2)).name == "lite"
 
 
 def test_a_limited_ladder_takes_no_better_tier() -> None:
@@ -111,8 +172,61 @@ def test_a_limited_ladder_takes_no_better_tier() -> None:
     assert ladder.choose(None).name == "full"
 
 
+def test_a_limit_names_the_network_and_leaves_the_made_frames() -> None:
+    steps = list[Step]()
+    ladder = TierLadder(
+        ("lite", "nano", "plain"), ManualClock(), makes_frames=True, on_step=steps.append
+    )
+    for name in ("nano", "plain", "lite"):
+        ladder.limit(name)
+        assert ladder.choose(1_000_000_000).name == f"{name}+made"
+    assert [step.reason for step in steps] == ["limited"] * 3
+
+
+def test_a_lifted_limit_does_not_lift_a_rung_that_a_load_took() -> None:
+    clock = ManualClock()
+    tiers = ladder(clock, full=10.0, lite=35.0, plain=2.0)
+    tiers.limit("lite")
+    assert tiers.choose(80 * MS, interval_ms=33.0).name == "plain"
+    tiers.limit("full")
+    tiers.choose(80 * MS, interval_ms=33.0)
+    assert tiers.rung.name == "plain"
+
+
 def test_a_tier_that_is_not_on_the_ladder_is_refused_with_those_that_are() -> None:
     ladder = TierLadder(("lite", "plain"), ManualClock())
     with pytest.raises(ConfigError, match="no tier 'full'; this stream has lite, plain"):
         ladder.limit("full")
     assert ladder.choose(None).name == "lite"
+
+
+def test_old_costs_are_forgotten_when_new_ones_come() -> None:
+    clock = ManualClock()
+    costs = Costs(clock)
+    for _ in range(3):
+        costs.add(100.0)
+    clock.advance_ms(COST_WINDOW_NS / MS + 1)
+    assert costs.p95_ms() == 100.0
+    assert costs.are_old
+    costs.add(10.0)
+    costs.add(10.0)
+    assert costs.p95_ms() == costs.mean_ms() == costs.newest_ms == 10.0
+    assert not costs.are_old
+
+
+def test_one_outlier_does_not_cost_the_tier_but_two_do() -> None:
+    clock = ManualClock()
+    tiers = TierLadder(("lite", "plain"), clock)
+    for cost_ms in (200.0, 10.0, 10.0):
+        tiers.spent("lite", cost_ms)
+        assert tiers.choose(clock.now_ns() + 20 * MS).name == "lite"
+    tiers.spent("lite", 150.0)
+    assert tiers.choose(clock.now_ns() + 20 * MS).name == "plain"
+
+
+def test_one_slow_frame_in_a_hundred_does_not_cost_the_tier() -> None:
+    clock = ManualClock()
+    tiers = TierLadder(("lite", "plain"), clock)
+    for number in range(90):
+        tiers.spent("lite", 300.0 if number == 50 else 10.0)
+    assert tiers.choose(clock.now_ns() + 20 * MS, interval_ms=33.0).name == "lite"
