@@ -1,0 +1,240 @@
+"""When a frame of the output is due: a grid of times, by time stamps and never by counting."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import count, takewhile
+
+from streamer.frame import RTP_TIME_BASE, rescale
+from streamer.metrics import percentile
+from streamer.rate import HIGHEST_FPS, Rate
+
+LONGEST_S = Fraction(1, 5)
+"""Frames further apart have nothing in between: nobody can know what lay there."""
+
+TOLERANCE = Fraction(1, 20)
+"""Share of an interval within which a slot takes a real frame as it is. Time stamps in whole
+milliseconds stay within it up to 100 fps."""
+
+RECENT = 24
+"""Intervals from which the nominal one is learnt."""
+
+ENOUGH, MOST_UNEVEN = 8, 1.5
+"""A cadence is regular from so many intervals on, up to this ratio of their p90 and p10: that of
+film on a 60 Hz grid, whose frames last two and three ticks in turn."""
+
+FINEST = Fraction(1, 10_000_000)
+"""The encoder's finest time base."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One place on the output's timeline."""
+
+    pts: int
+    """In the output's time base."""
+    time_s: Fraction
+    share: float
+    """Of the way between two real frames, 0..1. Of slots ahead: intervals after the last real
+    frame, 1 and above where frames are missing."""
+    is_first: bool = False
+    """It takes the real frame before it, untouched; the share is 0."""
+    is_second: bool = False
+    """It takes the real frame after it, untouched; the share is 1."""
+
+
+class Slots:
+    """Divides the time between real frames; belongs to one thread.
+
+    At a multiple, real frames keep their times and each pair is divided evenly. At a fixed rate
+    the grid is anchored at the first real frame, and anew where time breaks, jumps or runs back.
+    The slots that are given run forwards, whatever the time stamps do.
+    """
+
+    def __init__(self, rate: Rate, time_base: Fraction) -> None:
+        """``time_base`` is the output's, see ``output_time_base``."""
+        self._rate = rate
+        self._time_base = time_base
+        self._last_pts: int | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """The next frame begins anew; its slot still lies after all that were given."""
+        self._recent: deque[Fraction] = deque(maxlen=RECENT)
+        self._nominal_s: Fraction | None = None
+        self._anchor_s: Fraction | None = None
+        self._last_real_s: Fraction | None = None
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether slots lie on a grid of their own, and not where the real frames are."""
+        return self._rate.fps is not None
+
+    @property
+    def step_s(self) -> Fraction | None:
+        """From one slot to the next; ``None`` while it is not known."""
+        if self._rate.fps is not None:
+            return 1 / self._rate.fps
+        if self._nominal_s is None:
+            return None
+        return self._nominal_s / self._parts(self._nominal_s)
+
+    @property
+    def interval_s(self) -> Fraction | None:
+        """The nominal interval of the real frames, the median of the recent ones."""
+        return self._nominal_s
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether the next real frame can be expected an interval after the last one."""
+        if len(self._recent) < ENOUGH:
+            return False
+        ordered = sorted(float(interval) for interval in self._recent)
+        return percentile(ordered, 0.9) <= MOST_UNEVEN * percentile(ordered, 0.1)
+
+    def first(self, time_s: Fraction) -> list[Slot]:
+        """The slot of a real frame that has none before it, which anchors the grid.
+
+        Empty where its time does not lie after the last slot.
+        """
+        self._anchor_s = time_s
+        return self._given([self._real(time_s)])
+
+    def between(self, before_s: Fraction, after_s: Fraction) -> list[Slot]:
+        """The slots after one real frame, up to and with the next one; at most 51.
+
+        At a fixed rate there may be none, and the last one may lie a twentieth of the interval
+        after the second frame, which it takes.
+        """
+        interval_s = after_s - before_s
+        if not 0 < interval_s <= LONGEST_S:
+            return self.first(after_s)
+        self._learn(interval_s)
+        if self._rate.fps is None:
+            parts = self._parts(interval_s)
+            shares = [Fraction(part, parts) for part in range(1, parts)]
+            made = [self._slot(before_s + share * interval_s, share) for share in shares]
+            return self._given([*made, self._real(after_s)])
+        self._last_real_s = after_s
+        if self._anchor_s is None:
+            self._anchor_s = before_s
+        margin_s = TOLERANCE * interval_s
+        due = self._due(before_s, after_s + margin_s)
+        return self._given([self._snapped(at_s, (at_s - before_s) / interval_s) for at_s in due])
+
+    def expected_after(self, last_s: Fraction) -> Fraction | None:
+        """When the next slot is due if nothing comes; ``None`` while no interval is known."""
+        if self._nominal_s is None:
+            return None
+        if self._rate.fps is None:
+            return last_s + self._nominal_s / self._parts(self._nominal_s)
+        return next(self._grid(last_s))
+
+    def ahead(self, last_s: Fraction, *, missed: int = 0) -> list[Slot]:
+        """The slots between the last real frame and the one expected next, for prediction.
+
+        With ``missed`` the slots from that many expected frames on, themselves among them, up to
+        the next one. A plan: what is shown of it has to be claimed. Empty while no interval is known.
+        """
+        if self._nominal_s is None:
+            return []
+        begin_s = last_s + missed * self._nominal_s
+        if self._rate.fps is None:
+            parts = self._parts(self._nominal_s)
+            step_s = self._nominal_s / parts
+            due = [begin_s + part * step_s for part in range(0 if missed else 1, parts)]
+        else:
+            margin_s = TOLERANCE * self._nominal_s
+            # A slot so close to an expected frame is that frame's, which is missing here.
+            early_s = begin_s - margin_s if missed else begin_s + margin_s
+            due = self._due(early_s, begin_s + self._nominal_s - margin_s)
+        planned = [self._slot(at_s, (at_s - last_s) / self._nominal_s) for at_s in due]
+        return [slot for slot in planned if self._is_later(slot)]
+
+    def claim(self, slot: Slot) -> bool:
+        """Takes a planned slot; false where that one or a later one was given meanwhile."""
+        if not self._is_later(slot):
+            return False
+        self._last_pts = slot.pts
+        return True
+
+    def _learn(self, interval_s: Fraction) -> None:
+        self._recent.append(interval_s)
+        self._nominal_s = sorted(self._recent, key=float)[(len(self._recent) - 1) // 2]
+
+    def _parts(self, interval_s: Fraction) -> int:
+        """Into how many parts an interval falls at a multiple: more of them where a frame is lost."""
+        assert self._rate.times is not None
+        assert self._nominal_s is not None
+        wanted = round(interval_s * self._rate.times / self._nominal_s)
+        return max(1, min(wanted, math.floor(interval_s * HIGHEST_FPS)))
+
+    def _due(self, after_s: Fraction, until_s: Fraction) -> list[Fraction]:
+        return list(takewhile(lambda at_s: at_s <= until_s, self._grid(after_s)))
+
+    def _grid(self, after_s: Fraction) -> Iterator[Fraction]:
+        """The times of a fixed rate from the first one after ``after_s`` on, without end."""
+        assert self._rate.fps is not None
+        step_s = 1 / self._rate.fps
+        anchor_s = after_s if self._anchor_s is None else self._anchor_s
+        begin = math.floor((after_s - anchor_s) / step_s) + 1
+        return (anchor_s + number * step_s for number in count(begin))
+
+    def _given(self, due: list[Slot]) -> list[Slot]:
+        return [slot for slot in due if self.claim(slot)]
+
+    def _slot(self, at_s: Fraction, share: Fraction) -> Slot:
+        return Slot(pts=self._pts(at_s), time_s=at_s, share=float(share))
+
+    def _snapped(self, at_s: Fraction, share: Fraction) -> Slot:
+        if share <= TOLERANCE:
+            return Slot(pts=self._pts(at_s), time_s=at_s, share=0.0, is_first=True)
+        if share >= 1 - TOLERANCE:
+            return Slot(pts=self._pts(at_s), time_s=at_s, share=1.0, is_second=True)
+        return self._slot(at_s, share)
+
+    def _real(self, time_s: Fraction) -> Slot:
+        """The slot of a real frame at its own time.
+
+        Where it comes earlier than expected, a predicted one may have taken a time a little later: a
+        real frame is not left out for that, it follows by a tick.
+        """
+        slot = Slot(pts=self._pts(time_s), time_s=time_s, share=1.0, is_second=True)
+        last_s, self._last_real_s = self._last_real_s, time_s
+        if last_s is None or self._nominal_s is None or self._last_pts is None:
+            return slot
+        is_later = last_s < time_s and self._last_pts * self._time_base < time_s + self._nominal_s
+        return replace(slot, pts=max(slot.pts, self._last_pts + 1)) if is_later else slot
+
+    def _pts(self, at_s: Fraction) -> int:
+        return rescale(1, at_s, self._time_base)
+
+    def _is_later(self, slot: Slot) -> bool:
+        return self._last_pts is None or slot.pts > self._last_pts
+
+
+def output_time_base(time_base: Fraction, rate: Rate) -> Fraction:
+    """A time base for real frames and slots: the input's where that is fine enough to round in.
+
+    Else the coarsest that holds both exactly, as 1/60 for 1/30 and x2, or 1/3000 for 1/1000 and
+    60 fps; where that would be finer than ``FINEST``, one that holds the real frames.
+    """
+    if time_base < FINEST:
+        return RTP_TIME_BASE
+    if time_base <= RTP_TIME_BASE:
+        return time_base
+    if rate.fps is None:
+        assert rate.times is not None
+        return time_base / rate.times
+    exact = _common(time_base, 1 / rate.fps)
+    return exact if exact >= FINEST else time_base / math.ceil(time_base / RTP_TIME_BASE)
+
+
+def _common(one: Fraction, other: Fraction) -> Fraction:
+    """The largest number that both are whole multiples of."""
+    parts = math.gcd(one.numerator * other.denominator, other.numerator * one.denominator)
+    return Fraction(parts, one.denominator * other.denominator)
