@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: install demo test check bench latency quality train models-page format clean
+.PHONY: install demo test check bench latency quality train train-gpu models-page format clean
 
 install: $(VENV)/.run
 
@@ -36,6 +36,10 @@ quality: $(VENV)/.run
 train: $(VENV)/.dev
 	$(BIN)/python -m export train $(RECIPE) --data $(DATA) $(ARGS)
 
+# make train-gpu ARGS="pack --data folder"; on the machine with the GPU: unpack, run; here: unpack. export/train_gpu.py tells all.
+train-gpu: $(VENV)/.dev
+	$(BIN)/python -m export.train_gpu $(ARGS)
+
 # MODELS.md from the manifests; ARGS=--pictures draws its pictures anew.
 models-page: $(VENV)/.dev
 	$(BIN)/python -m export page $(ARGS)
@@ -51,9 +55,9 @@ clean:
 $(VENV)/.run: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Streamer needs Python 3.11 or newer; run: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[cpu]'
+	$(BIN)/pip install --quiet --editable '.[cpu,openvino]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/pip install --quiet --editable '.[cpu,export,dev]'
+	$(BIN)/pip install --quiet --editable '.[cpu,openvino,export,dev]'
 	touch $@

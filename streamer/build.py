@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, MutableMapping
+from contextlib import AsyncExitStack
 from importlib import import_module
 from random import Random
 from types import MappingProxyType
 
 from streamer.clock import Clock
 from streamer.config import LIVE_KINDS, StreamSettings, place_of, source_kind
-from streamer.enhance.chain import Chain
-from streamer.enhance.super_resolution import SuperResolution
+from streamer.enhance.assembly import build_chain, choose_engines
 from streamer.errors import ConfigError
-from streamer.infer.backends import Choice, choose_super_resolution
 from streamer.metrics import Metrics
 from streamer.outlets import Outlets
 from streamer.pipeline import Stream
-from streamer.schedule import TierLadder
 from streamer.sinks.rtsp_mount import RtspMount
 from streamer.sources.base import PacketSource, Source
 from streamer.sources.lasting import Lasting, Opener
@@ -47,27 +45,24 @@ async def open_stream(
         # Loading aiortc takes a second; the sink would do it on the event loop.
         await asyncio.to_thread(import_module, "streamer.sinks.rtc_peer")
     # The engines come first: while they are tried, a live source would pile up old pictures.
-    stage = SuperResolution((await asyncio.to_thread(_choose, settings, clock)).engines)
-    try:
+    engines = await asyncio.to_thread(choose_engines, settings, clock, metrics)
+    async with AsyncExitStack() as opened:
+        opened.callback(engines.close)
         source = await _open_source(settings, clock, metrics, doors)
-    except BaseException:
-        stage.close()
-        raise
-    try:
-        await asyncio.to_thread(stage.warm_up, source.video.width & ~1, source.video.height & ~1)
-        outlets = Outlets(settings, source=source, clock=clock, metrics=metrics, mounts=mounts)
-        return Stream(
+        opened.push_async_callback(source.close)
+        chain = await asyncio.to_thread(
+            build_chain, settings, engines, source.video, clock=clock, metrics=metrics
+        )
+        stream = Stream(
             settings,
             source=source,
-            chain=Chain(stage, TierLadder(stage.tiers, clock), clock, metrics),
-            outlets=outlets,
+            chain=chain,
+            outlets=Outlets(settings, source=source, clock=clock, metrics=metrics, mounts=mounts),
             clock=clock,
             metrics=metrics,
         )
-    except BaseException:
-        stage.close()
-        await source.close()
-        raise
+        opened.pop_all()
+        return stream
 
 
 async def _open_source(
@@ -108,16 +103,3 @@ def _label(settings: StreamSettings) -> str:
     if settings.source == "whip:":
         return f"whip:{settings.name}"
     return place_of(settings.source) if "://" in settings.source else settings.source
-
-
-def _choose(settings: StreamSettings, clock: Clock) -> Choice:
-    choice = choose_super_resolution(
-        scale=settings.scale, backend=settings.backend, variant=settings.variant, clock=clock
-    )
-    if choice.engines[0].backend == "reference" and settings.backend != "reference":
-        # Less than what was asked for: the user must see it.
-        _log.warning("%s", choice.reason)
-    else:
-        names = ", ".join(f"{e.manifest.name} on {e.backend}" for e in choice.engines)
-        _log.info("engines: %s (%s)", names, choice.reason)
-    return choice

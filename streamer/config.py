@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -13,14 +14,18 @@ from urllib.parse import urlsplit
 
 from streamer.addresses import AddressPolicy
 from streamer.errors import ConfigError
+from streamer.rate import Rate, parse_rate
 
 SourceKind = Literal["file", "device", "synthetic", "rtsp", "network", "whip"]
+MadeTask = Literal["interpolation", "prediction"]
+Between = Literal["interpolate", "predict", "none"]
 SinkKind = Literal["webrtc", "rtsp", "push", "hls", "file", "y4m", "null"]
 
 LIVE_KINDS: tuple[SourceKind, ...] = ("rtsp", "network", "whip", "device")
 """Sources that may be lost and come back."""
 
 SCALES = (1, 2, 3, 4)
+BETWEEN: tuple[Between, ...] = ("interpolate", "predict", "none")
 FILE_SUFFIXES: Mapping[str, str] = MappingProxyType(
     {".mp4": "mp4", ".mkv": "matroska", ".ts": "mpegts"}
 )
@@ -125,6 +130,15 @@ class StreamSettings:
     backend: str = "auto"
     variant: str | None = None
     """A network by name; ``None`` takes the default one."""
+    rate: Rate | None = None
+    """Frames per second that leave; ``None`` leaves them as they come."""
+    between: Between = "interpolate"
+    """Where a higher rate gets its frames from: between two real ones, which costs waiting for the
+    second, or ahead of the last one. With ``none`` a rate can only be lowered."""
+    conceals: bool = True
+    """Whether frames stand in for those that a live source lost."""
+    steady: bool = False
+    """Whether flicker is held back along motion; costs most of what the ``lite`` network does."""
     duration_s: float | None = None
     reach: AddressPolicy | None = None
     """Which hosts a redirect may lead to, for a source that a stranger named."""
@@ -145,6 +159,32 @@ class StreamSettings:
                 f"{self.name!r} is no name for a stream; use 1 to 64 letters, digits, - _ ."
             )
         self._check_targets()
+
+    @property
+    def waits_for_next(self) -> bool:
+        """Whether a frame leaves only when the one after it is there."""
+        return self.rate is not None and self.between == "interpolate"
+
+    @property
+    def waits_intervals(self) -> Fraction:
+        """How long a real frame waits at most for those that are made before it, in intervals of
+        the source."""
+        if self.rate is None or not self.waits_for_next:
+            return Fraction(0)
+        return Fraction(1) if self.rate.times is None else 1 - Fraction(1, self.rate.times)
+
+    @property
+    def fills_losses(self) -> bool:
+        """Whether frames are made for those that do not come."""
+        return self.conceals and source_kind(self.source) in LIVE_KINDS
+
+    @property
+    def made_task(self) -> MadeTask | None:
+        """What a network must be able to that makes frames; ``None`` where none are made."""
+        if self.waits_for_next:
+            return "interpolation"
+        is_predicted = self.rate is not None and self.between == "predict"
+        return "prediction" if is_predicted or self.fills_losses else None
 
     @property
     def is_offline(self) -> bool:
@@ -171,6 +211,17 @@ class StreamSettings:
                 raise ConfigError(
                     f"{target} is the input as well as the output; write to another file"
                 )
+
+
+def parse_made_frames(fps: str | None, between: str | None) -> tuple[Rate | None, Between]:
+    """``--fps`` and ``--between`` as settings: whoever asks for frames in between alone wants twice
+    as many. Raises ``ConfigError`` for what is neither."""
+    if fps is None and between in ("interpolate", "predict"):
+        fps = "x2"
+    how = next((known for known in BETWEEN if known == (between or "interpolate")), None)
+    if how is None:
+        raise ConfigError(f"--between {between!r} is not possible; use {', '.join(BETWEEN)}")
+    return None if fps is None else parse_rate(fps), how
 
 
 def check_budget(budget_ms: float) -> None:

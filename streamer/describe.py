@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from streamer.clock import MonotonicClock
 from streamer.config import StreamSettings, redacted
-from streamer.enhance.chain import Chain
 from streamer.enhance.super_resolution import SuperResolution
-from streamer.infer.backends import choose_super_resolution
+from streamer.infer.backends import choose_motion, choose_super_resolution
 from streamer.infer.engine import Engine
 
 
@@ -20,19 +21,54 @@ def describe_stream(settings: StreamSettings) -> str:
     )
     stage = SuperResolution(choice.engines)
     stage.close()
+    made = _made(settings)
+    tiers = (f"{stage.tiers[0]}+made", *stage.tiers) if made.makes else stage.tiers
     outputs = ", ".join(sink.label for sink in settings.sinks)
     loss = "nothing is dropped, the links wait" if settings.is_offline else "late frames step down"
     return "\n".join(
         (
             f"stream {settings.name}: {redacted(settings.source)} to {outputs}",
-            "  way      source > decode > super-resolve > encode once > outputs",
+            f"  way      source > decode > super-resolve{made.step} > encode once > outputs",
             f"  scale    x{settings.scale}",
+            f"  rate     {made.rate}",
             *(f"  engine   {_engine(engine)}" for engine in choice.engines),
             f"           {choice.reason}",
-            f"  tiers    {' > '.join(stage.tiers)}",
-            f"  waits    for {Chain.lookahead_frames} later frames, each an interval of latency",
+            *made.engines,
+            f"  tiers    {' > '.join(tiers)}",
+            f"  waits    {made.waits}",
             f"  budget   {settings.budget_ms:g} ms from arrival to outputs; {loss}",
         )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What is said of frames that no source sent."""
+
+    step: str = ""
+    rate: str = "as it comes"
+    engines: tuple[str, ...] = ()
+    waits: str = "for no later frame"
+    makes: bool = False
+
+
+def _made(settings: StreamSettings) -> _Made:
+    task, rate = settings.made_task, settings.rate
+    if task is None:
+        return _Made() if rate is None else _Made(rate=f"{rate} by leaving out")
+    choice = choose_motion(task=task, backend=settings.backend, clock=MonotonicClock())
+    for engine in choice.engines:
+        engine.close()
+    engines = (f"  engine   {_engine(choice.engines[0])}", f"           {choice.reason}")
+    if rate is None or settings.between == "none":
+        return _Made(step=" > fill losses", engines=engines)
+    waits = f"{settings.waits_intervals} of an interval for the next frame"
+    return _Made(
+        step=" > make frames",
+        rate=f"{rate} by {task}",
+        engines=engines,
+        waits=waits if settings.waits_for_next else "for no later frame",
+        makes=True,
     )
 
 

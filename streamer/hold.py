@@ -15,7 +15,7 @@ HOLD_AFTER_S = 1.0
 """Silence from here on is a break: frames that come later than this would not be shown anyway."""
 
 SLATE_AFTER_S = 3.0
-EVERY_S = 0.2
+EVERY_NS = 200_000_000
 """Often enough for players to stay connected and for a keyframe to be asked for."""
 
 TEXT = "NO SIGNAL"
@@ -35,6 +35,7 @@ class Hold:
         self._after_s = max(HOLD_AFTER_S, 3 / float(fps)) if fps else HOLD_AFTER_S
         self._last: Frame | None = None
         self._shown_ns = 0
+        self._asked_ns = clock.now_ns()
         self._slate: tuple[Planes, Planes | None] | None = None
 
     def shown(self, frame: Frame) -> None:
@@ -44,19 +45,21 @@ class Hold:
         self._slate = None
 
     @property
-    def wait_s(self) -> float:
-        """How long to wait for a real frame before ``make`` is to be called."""
+    def next_ns(self) -> int:
+        """When ``make`` is to be called next, if no real frame was shown until then."""
+        again_ns = self._asked_ns + EVERY_NS
         if self._last is None:
-            return EVERY_S
-        silent_s = (self._clock.now_ns() - self._shown_ns) / 1e9
-        return EVERY_S if silent_s >= self._after_s else self._after_s - silent_s
+            return again_ns
+        return max(again_ns, self._shown_ns + round(self._after_s * 1e9))
 
     def make(self) -> Frame | None:
         """A frame for now; ``None`` while there is nothing to hold, or no need to."""
-        if self._last is None:
+        now_ns = self._clock.now_ns()
+        silent_ns = now_ns - self._shown_ns
+        if self._last is not None and silent_ns < self._after_s * 1e9:
             return None
-        silent_ns = self._clock.now_ns() - self._shown_ns
-        if silent_ns < self._after_s * 1e9:
+        self._asked_ns = now_ns
+        if self._last is None:
             return None
         last = self._last
         elapsed = rescale(silent_ns, Fraction(1, 1_000_000_000), last.time_base)

@@ -88,6 +88,8 @@ class ModelManifest:
     origin: Origin | None = None
     commit: str | None = None
     """Of the code that wrote the model; ``+`` follows when files differed from it."""
+    self_test: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """What the fp32 model gives for ``infer.self_test``'s inputs: values of each output there."""
     folder: Path = MODELS
 
     @property
@@ -128,10 +130,14 @@ def read_manifest(path: Path) -> ModelManifest:
                 "outputs": _specs(raw["outputs"]),
                 "data": tuple(raw.get("data", ())),
                 "origin": _origin(raw.get("origin")),
+                "self_test": {
+                    name: tuple(float(value) for value in values)
+                    for name, values in raw.get("self_test", {}).items()
+                },
                 "folder": path.parent,
             }
         )
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise EngineError(
             f"{path.name} is not a model manifest ({type(error).__name__}: {error}); "
             "install streamer again or export the model anew"

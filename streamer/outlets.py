@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import MutableMapping
+from fractions import Fraction
+from typing import Literal
 
 from streamer.clock import Clock
 from streamer.config import SinkSpec, StreamSettings
@@ -13,6 +15,7 @@ from streamer.frame import Frame, Planes
 from streamer.media import AudioInfo
 from streamer.metrics import Metrics
 from streamer.rendition import Rendition
+from streamer.rtc.session import Session
 from streamer.sinks.audio_format import codec_of
 from streamer.sinks.audio_transcode import AudioTranscoder, Target
 from streamer.sinks.base import Sink
@@ -46,15 +49,15 @@ class Outlets:
         """Raises ``SinkError`` or ``ConfigError`` for an output that can never work."""
         self._settings = settings
         self._video, self._audio = source.video, source.audio
+        self.fps = _fps_out(settings, source.video.fps)
+        """Frames per second that leave; ``None`` where the source's are not known."""
         self._clock = clock
         self._metrics = metrics
         self._mounts = mounts if mounts is not None else {}
         watched = any(spec.kind == "webrtc" for spec in settings.sinks)
         coded = [spec for spec in settings.sinks if spec.kind not in ("webrtc", "y4m")]
         self.raw = [
-            Y4mSink(spec.target, fps=source.video.fps)
-            for spec in settings.sinks
-            if spec.kind == "y4m"
+            Y4mSink(spec.target, fps=self.fps) for spec in settings.sinks if spec.kind == "y4m"
         ]
         """Take pictures instead of packets."""
         self.enhanced = (
@@ -81,6 +84,34 @@ class Outlets:
             wanted.append((comparison, frame.comparison))
         return wanted
 
+    @property
+    def webrtc(self) -> tuple[WebRtcSink, ...]:
+        """The sinks that viewers join."""
+        return tuple(r.webrtc for r in self.renditions if r.webrtc is not None)
+
+    async def answer(self, offer_sdp: str, *, view: Literal["enhanced", "compare"]) -> Session:
+        """Begin a WebRTC viewer's session.
+
+        Raises ``OfferRefused``, or ``SinkError`` where there is no such output.
+        """
+        rendition = self.comparison if view == "compare" else self.enhanced
+        if rendition is None or rendition.webrtc is None:
+            name = self._settings.name
+            raise SinkError(f"the stream {name} has no WebRTC output; start it with webrtc:")
+        return await rendition.webrtc.answer(offer_sdp)
+
+    async def hang_up(self, session_id: str) -> bool:
+        """End a viewer's session; false if there is none of that name."""
+        for webrtc in self.webrtc:
+            if await webrtc.hang_up(session_id):
+                return True
+        return False
+
+    def set_bitrate(self, kbps: int) -> None:
+        """Of every rendition, from its next frame on."""
+        for rendition in self.renditions:
+            rendition.encoder.set_bitrate(kbps)
+
     def forget(self) -> None:
         """The stream has ended: players find it no more."""
         self._mounts.pop(self._settings.name, None)
@@ -89,7 +120,7 @@ class Outlets:
         encoder = Encoder(
             "encode" if name == "enhanced" else "encode_compare",
             self._settings.encode,
-            fps=self._video.fps,
+            fps=self.fps,
             is_live=not self._settings.is_offline,
             clock=self._clock,
             metrics=self._metrics,
@@ -97,7 +128,7 @@ class Outlets:
         sinks = [(spec.label, self._sink(spec, encoder)) for spec in specs]
         webrtc = None
         if is_watchable:
-            webrtc, sink = self._webrtc(name, encoder)
+            webrtc, sink = self._webrtc_sink(name, encoder)
             sinks.append(("webrtc", sink))
         fanout = FanOut(
             sinks,
@@ -112,7 +143,7 @@ class Outlets:
             is_for_viewers_only=not specs,
         )
 
-    def _webrtc(self, name: str, encoder: Encoder) -> tuple[WebRtcSink, Sink]:
+    def _webrtc_sink(self, name: str, encoder: Encoder) -> tuple[WebRtcSink, Sink]:
         """The sink that viewers join, and what packets for it go through."""
         video, scale = self._video, self._settings.scale
         height = video.height * scale * (1 if name == "enhanced" else 2)
@@ -125,7 +156,7 @@ class Outlets:
             audio=audio,
             clock=self._clock,
             max_bitrate_bps=live_bitrate_bps(
-                self._settings.encode, video.width * scale, height, video.fps
+                self._settings.encode, video.width * scale, height, self.fps
             ),
         )
         if transcoder is None:
@@ -183,3 +214,10 @@ class Outlets:
         if transcoder is None:
             return mount
         return RecodedSink(mount, transcoder, is_wanted=lambda: mount.clients > 0)
+
+
+def _fps_out(settings: StreamSettings, source_fps: Fraction | None) -> Fraction | None:
+    if settings.rate is None or settings.rate.fps is not None:
+        return source_fps if settings.rate is None else settings.rate.fps
+    assert settings.rate.times is not None
+    return None if source_fps is None else source_fps * settings.rate.times

@@ -1,6 +1,6 @@
 """READ FIRST: one stream, the whole way of a frame from top to bottom.
 
-source ─▶ packet link ─▶ decode ─▶ decoded link ─▶ enhance ─▶ enhanced link ─▶ encode ─▶ fan-out
+source ─▶ packet link ─▶ decode ─▶ decoded link ─▶ enhance ─▶ enhanced link ─▶ pace ─▶ encode ─▶ fan-out
 
 ``build.open_stream`` opens the parts; here they are linked, run and closed. Three workers, a thread each: decode, enhance, encode. All else is on the event loop.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from fractions import Fraction
 from functools import partial
 from typing import Any, Literal
@@ -18,20 +18,23 @@ from typing import Any, Literal
 from streamer import report
 from streamer.clock import Clock
 from streamer.config import Changes, StreamSettings
+from streamer.costs import Costs
 from streamer.decode import Decoder
 from streamer.enhance.chain import Chain
-from streamer.errors import SinkError, SourceError, SourceLost
+from streamer.errors import SourceError
 from streamer.frame import Frame, Packet
 from streamer.hold import Hold
-from streamer.link import Link, LinkEnded, Overflow
+from streamer.link import Link, Overflow
 from streamer.metrics import Metrics
 from streamer.outlets import Outlets
+from streamer.pace import Pacer, Pacing
 from streamer.rendition import Rendition
 from streamer.rtc.session import Session
-from streamer.schedule import Costs
+from streamer.showing import Showing
 from streamer.sinks.audio_gate import AudioGate
 from streamer.sources.base import FrameSource, PacketSource, Source
 from streamer.sources.lasting import Lasting
+from streamer.span import Span
 from streamer.tally import Tally
 from streamer.worker import Worker
 
@@ -42,8 +45,7 @@ LIVE_FRAMES = 3
 """A shared machine stops for 100 ms now and then; at 30 fps nothing is lost then, since whoever has
 others waiting behind it takes the cheapest tier. More would only be latency under steady overload."""
 
-OFFLINE_DEPTH = 4
-"""Offline nothing is lost; a few items keep all three workers busy."""
+OFFLINE_DEPTH = 4  # Nothing is lost; a few items keep all three workers busy.
 
 
 class Stream:
@@ -67,10 +69,8 @@ class Stream:
         self.comparison = outlets.comparison
         self.last_frame: Frame | None = None
         """The latest enhanced frame."""
-        self._end_s: Fraction | None = None
-        """Time of the first frame that ``--duration`` leaves out; known from the first on."""
+        self._span = Span(settings.duration_s)
         self._tally = Tally(metrics, clock)
-        self._hold = Hold(clock, fps=source.video.fps)
         self._encode_costs = Costs(clock)
         self._outlets = outlets
         self.budget_ms = settings.budget_ms
@@ -95,6 +95,25 @@ class Stream:
         )
         # Waits in every case: a frame that was enhanced is never thrown away.
         self._enhanced: Link[Frame] = Link("enhanced_link", capacity=1, overflow=Overflow.WAIT)
+        self._enhancer = Worker("enhance")
+        self._is_enhancing = False
+        self._pacer = Pacer(
+            Pacing(
+                is_even=settings.waits_for_next,
+                conceals=settings.fills_losses,
+                budget_ms=lambda: self._enhance_ms,
+            ),
+            rhythm=lambda: chain.rhythm,
+            clock=clock,
+            metrics=metrics,
+        )
+        self._showing = Showing(
+            self._enhanced,
+            pacer=self._pacer,
+            hold=Hold(clock, fps=source.video.fps),
+            conceal=self._conceal,
+            clock=clock,
+        )
         self._keyframe_requests: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -106,6 +125,7 @@ class Stream:
         fanouts = [rendition.fanout for rendition in self._outlets.renditions]
         async with AsyncExitStack() as opened, asyncio.TaskGroup() as tasks:
             opened.push_async_callback(self.source.close)
+            opened.push_async_callback(self._enhancer.close)
             opened.callback(self._outlets.forget)
             tasks.create_task(self._read(), name="read")
             if isinstance(self.source, PacketSource):
@@ -115,7 +135,8 @@ class Stream:
             for fanout in fanouts:
                 tasks.create_task(fanout.run(), name="fan-out")
         failures = [failure for fanout in fanouts for failure in fanout.failures]
-        for failure in (self._failure, self._damage(), *failures):
+        damage = self._decoder.damage_to(self.settings.source) if self._decoder else None
+        for failure in (self._failure, damage, *failures):
             if failure is not None:
                 raise failure
 
@@ -125,8 +146,7 @@ class Stream:
             self.chain.limit(changes.tier)
         self.budget_ms = changes.budget_ms or self.budget_ms
         if changes.bitrate_kbps is not None:
-            for rendition in self._outlets.renditions:
-                rendition.encoder.set_bitrate(changes.bitrate_kbps)
+            self._outlets.set_bitrate(changes.bitrate_kbps)
 
     def stop(self) -> None:
         """End the stream as if its source had ended; outputs are finished."""
@@ -150,21 +170,12 @@ class Stream:
         return lasting.reason if lasting is not None and lasting.state == "lost" else ""
 
     async def answer(self, offer_sdp: str, *, view: Literal["enhanced", "compare"]) -> Session:
-        """Begin a WebRTC viewer's session.
-
-        Raises ``OfferRefused``, or ``SinkError`` where there is no such output.
-        """
-        rendition = self.comparison if view == "compare" else self.enhanced
-        if rendition is None or rendition.webrtc is None:
-            raise SinkError(f"the stream {self.name} has no WebRTC output; start it with webrtc:")
-        return await rendition.webrtc.answer(offer_sdp)
+        """Begin a WebRTC viewer's session; see ``Outlets.answer``."""
+        return await self._outlets.answer(offer_sdp, view=view)
 
     async def hang_up(self, session_id: str) -> bool:
         """End a viewer's session; false if there is none of that name."""
-        for rendition in self._outlets.renditions:
-            if rendition.webrtc is not None and await rendition.webrtc.hang_up(session_id):
-                return True
-        return False
+        return await self._outlets.hang_up(session_id)
 
     def statistics(self) -> Mapping[str, Any]:
         """The numbers of now: timings over the last seconds, rates over the last two."""
@@ -174,9 +185,9 @@ class Stream:
             source=self.source.video,
             engines=self.chain.engines,
             last_frame=self.last_frame,
+            out_fps=self._outlets.fps,
         )
         audio = self.source.audio
-        webrtc = [r.webrtc for r in self._outlets.renditions if r.webrtc is not None]
         return numbers | {
             "name": self.name,
             "state": self.state,
@@ -185,8 +196,10 @@ class Stream:
             "audio": None if audio is None else report.describe_audio(audio),
             "output": {**numbers["output"], "bitrate_kbps": self._tally.bitrate_kbps},
             "fps": self._tally.fps,
-            "viewers": sum(sink.viewers for sink in webrtc),
-            "webrtc": [sink.statistics() for sink in webrtc],
+            "steps": self.chain.steps.recent(),
+            "prediction_gain_db": self.chain.prediction_gain_db,
+            "viewers": sum(sink.viewers for sink in self._outlets.webrtc),
+            "webrtc": [sink.statistics() for sink in self._outlets.webrtc],
             "uptime_s": self._tally.uptime_s,
         }
 
@@ -217,8 +230,10 @@ class Stream:
         reading = asyncio.ensure_future(self._read_all())
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
+            # Live, --duration is counted by the clock, so that a silent source ends as well.
+            left_s = None if self.settings.is_offline else self.settings.duration_s
             await asyncio.wait(
-                {reading, stopping}, return_when=asyncio.FIRST_COMPLETED, timeout=self._time_left_s
+                {reading, stopping}, return_when=asyncio.FIRST_COMPLETED, timeout=left_s
             )
             if reading.done():
                 reading.result()
@@ -232,35 +247,30 @@ class Stream:
             if isinstance(self.source, FrameSource):
                 await self._decoded.close()
 
-    @property
-    def _time_left_s(self) -> float | None:
-        """Live, ``--duration`` is counted by the clock, so that a silent source ends as well."""
-        return self.settings.duration_s if not self.settings.is_offline else None
-
     async def _read_all(self) -> None:
         if isinstance(self.source, PacketSource):
             await self._read_packets(self.source)
         elif isinstance(self.source, FrameSource):
             async for frame in self.source.frames():
-                self._begin_duration(frame.time_s)
-                if self._is_over(frame.time_s):
+                self._span.begin(frame.time_s)
+                if self._span.is_over(frame.time_s):
                     return
                 await self._put_decoded([frame])
 
     async def _read_packets(self, source: PacketSource) -> None:
         async for packet in source.packets():
             if packet.stream == "audio":
-                if not self._is_over(packet.time_s):
+                if not self._span.is_over(packet.time_s):
                     # From file to file the times in it are enough, and nothing may be dropped.
-                    gate = self._gate.put if not self._waits else _at_once
+                    gate = self._gate.pass_by if self._waits else self._gate.put
                     await self._send_sound(partial(gate, packet))
                 continue
-            self._begin_duration(packet.time_s)
+            self._span.begin(packet.time_s)
             # By dts: B-frames before the end are coded after a frame that lies behind it.
-            if self._is_over(packet.dts * packet.time_base):
+            if self._span.is_over(packet.dts * packet.time_base):
                 return
             self._tally.read(packet)
-            if packet.follows_loss and not packet.is_keyframe:
+            if (packet.follows_loss or packet.is_damaged) and not packet.is_keyframe:
                 self._ask_source_for_keyframe()
             await self._packets.put(packet)
 
@@ -283,50 +293,63 @@ class Stream:
 
     async def _put_decoded(self, frames: list[Frame]) -> None:
         for frame in frames:
-            if self._is_over(frame.time_s):
+            if self._span.is_over(frame.time_s):
                 continue
             self._tally.decoded()
             await self._decoded.put(frame)
 
-    def _begin_duration(self, first_s: Fraction) -> None:
-        if self._end_s is None and self.settings.duration_s is not None:
-            self._end_s = first_s + Fraction(self.settings.duration_s)
-
-    def _is_over(self, time_s: Fraction) -> bool:
-        """Whether ``--duration`` has ended by then."""
-        return self._end_s is not None and time_s >= self._end_s
-
     async def _enhance(self) -> None:
-        async with Worker("enhance") as worker:
-            async for frame in self._decoded:
-                ready = await worker.call(
-                    self.chain.process,
-                    frame,
-                    deadline_ns=self._deadline_ns(frame),
-                    with_comparison=self.comparison is not None and self.comparison.is_watched,
-                )
-                for enhanced in ready:
-                    await self._enhanced.put(enhanced)
-            await worker.call(self.chain.close)
+        call = self._enhancer.call
+        async for frame in self._decoded:
+            self._is_enhancing = True
+            ready = await call(
+                self.chain.process,
+                frame,
+                deadline_ns=self._deadline_ns(frame),
+                with_comparison=self.comparison is not None and self.comparison.is_watched,
+                is_backlog=self._has_backlog(),
+                shown_s=self._pacer.last_time_s,
+            )
+            for enhanced in ready:
+                await self._enhanced.put(enhanced)
+            self._is_enhancing = False
+            for made in await call(self.chain.ahead, is_waited_for=self._has_backlog):
+                await self._enhanced.put(made)
+        await call(self.chain.close)
         await self._enhanced.close()
 
+    async def _conceal(self, time_s: Fraction) -> Frame | None:
+        """What stands in for a missing frame; nothing for one that is only late."""
+        if self._is_enhancing or self._decoded.depth:
+            return None
+        return await self._enhancer.call(self.chain.conceal, time_s)
+
+    def _has_backlog(self) -> bool:
+        """Whether the next frame waits already, to be caught up with before the link drops it."""
+        return not self._waits and bool(self._decoded.depth)
+
+    @property
+    def _enhance_ms(self) -> float:
+        """What enhancing may take so that the encoded frame leaves within the budget."""
+        return self.budget_ms - self._encode_costs.p95_ms()
+
     def _deadline_ns(self, frame: Frame) -> int | None:
-        """When enhancing must be done so that the encoded frame leaves within the budget."""
+        """When enhancing must be done; offline there is no such time."""
         if self.settings.is_offline:
             return None
-        if self._decoded.depth:
-            # The next one waits already: catch up before the link is full and drops it.
-            return self._clock.now_ns()
-        left_ms = self.budget_ms - self._encode_costs.p95_ms()
         # With B-frames a picture can only be shown when later packets are there: that wait is the
         # sender's, and leaves the whole budget.
         released_ns = frame.stamps_ns.get("released", frame.arrived_ns)
-        return released_ns + round(left_ms * 1_000_000)
+        return released_ns + round(self._enhance_ms * 1_000_000)
 
     async def _encode(self) -> None:
         async with Worker("encode") as worker:
             try:
                 async for frame in self._shown():
+                    if frame is None:
+                        await self._send_sound(partial(self._gate.due, self._clock.now_ns()))
+                        continue
+                    self.last_frame = frame
                     began_ns = self._clock.now_ns()
                     await self._encode_frame(worker, frame)
                     self._encode_costs.add((self._clock.now_ns() - began_ns) / 1e6)
@@ -340,22 +363,9 @@ class Stream:
             for rendition in self._outlets.renditions:
                 await rendition.fanout.close()
 
-    async def _shown(self) -> AsyncIterator[Frame]:
-        """Every enhanced frame; live, what holds its place while none comes."""
-        with suppress(LinkEnded):
-            while True:
-                try:
-                    async with asyncio.timeout(None if self._waits else self._hold.wait_s):
-                        frame = await self._enhanced.get()
-                except TimeoutError:
-                    await self._send_sound(partial(self._gate.due, self._clock.now_ns()))
-                    held = await asyncio.to_thread(self._hold.make)
-                    if held is not None:
-                        yield held
-                    continue
-                self.last_frame = frame
-                yield frame
-                self._hold.shown(frame)
+    def _shown(self) -> AsyncIterator[Frame | None]:
+        """Every frame at its time; offline there is no time to keep."""
+        return aiter(self._enhanced) if self._waits else self._showing.frames()
 
     async def _encode_frame(self, worker: Worker, frame: Frame) -> None:
         wanted = self._outlets.wanted(frame)
@@ -382,19 +392,7 @@ class Stream:
                 for rendition in self._outlets.renditions:
                     await rendition.fanout.send(packet)
 
-    def _damage(self) -> SourceLost | None:
-        if self._decoder is None or not self._decoder.refused or self.source.video.is_live:
-            return None
-        return SourceLost(
-            f"{self.settings.source} is damaged: {self._decoder.refused} of its packets could not "
-            "be decoded in full; the output has every other frame, copy the file again for the rest"
-        )
-
     def _ask_source_for_keyframe(self) -> None:
         task = asyncio.ensure_future(self.source.request_keyframe())
         self._keyframe_requests.add(task)
         task.add_done_callback(self._keyframe_requests.discard)
-
-
-def _at_once(packet: Packet) -> list[Packet]:
-    return [packet]

@@ -19,7 +19,15 @@ from streamer.metrics import Metrics
 RECENT = 150
 """Samples behind the numbers of now: five seconds at 30 fps."""
 
-PACKAGES = ("streamer", "av", "aiortc", "numpy", "onnxruntime", "opencv-python-headless")
+PACKAGES = (
+    "streamer",
+    "av",
+    "aiortc",
+    "numpy",
+    "onnxruntime",
+    "openvino",
+    "opencv-python-headless",
+)
 
 
 def statistics(
@@ -29,15 +37,17 @@ def statistics(
     source: VideoInfo,
     engines: Sequence[Engine],
     last_frame: Frame | None,
+    out_fps: Fraction | None,
 ) -> dict[str, Any]:
-    """What is true now; percentiles over the last few seconds."""
+    """What is true now; percentiles over the last few seconds. ``out_fps`` is the wanted rate."""
     return {
         "source": describe_source(source),
-        "output": _output(last_frame, source.fps),
+        "output": _output(last_frame, out_fps),
         "frames": _frames(metrics, dropped),
         "latency_ms": {k: v.as_dict() for k, v in metrics.timings(RECENT).items()},
         "tier": last_frame.tier if last_frame is not None else "",
         "tiers": metrics.counts("tier."),
+        "stepped": metrics.counts("step."),
         "engines": [_engine(engine) for engine in engines],
     }
 
@@ -60,6 +70,7 @@ def final(
         "fps": {"in": _rate(source.fps), "out": out_fps},
         "latency_ms": timings,
         "tiers": metrics.counts("tier."),
+        "stepped": metrics.counts("step."),
         "engines": [_engine(engine) for engine in engines],
         "source": {**describe_source(source), "loss_ratio": _loss_ratio(metrics)},
         "machine": machine(),
@@ -83,6 +94,7 @@ def _frames(metrics: Metrics, dropped: Mapping[str, int]) -> dict[str, Any]:
         "decoded": metrics.counted("decoded"),
         **{origin.value: metrics.counted(f"sent.{origin.value}") for origin in made},
         "sent": metrics.counted("sent"),
+        "concealed": metrics.counts("concealed."),
         "dropped": dict(dropped),
     }
 

@@ -13,7 +13,13 @@ from typing import Any, TypeVar
 import yaml
 
 from streamer.addresses import AddressPolicy, is_loopback, parse_network
-from streamer.config import EncodeSettings, StreamSettings, parse_sink, redacted
+from streamer.config import (
+    EncodeSettings,
+    StreamSettings,
+    parse_made_frames,
+    parse_sink,
+    redacted,
+)
 from streamer.errors import ConfigError
 
 Value = TypeVar("Value")
@@ -26,6 +32,10 @@ KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "budget_ms": (int, float),
         "backend": (str,),
         "variant": (str,),
+        "fps": (str, int, float),
+        "between": (str,),
+        "conceal": (bool,),
+        "steady": (bool,),
         "bitrate_kbps": (int,),
         "crf": (int,),
         "preset": (str,),
@@ -164,8 +174,12 @@ def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
                 f"it looks like: {EXAMPLE}"
             )
     encode = {key: fields[key] for key in ENCODE_KEYS if key in fields}
-    others = {key: value for key, value in fields.items() if key not in ("to", *ENCODE_KEYS)}
+    renamed = ("to", "fps", "between", "conceal", *ENCODE_KEYS)
+    others = {key: value for key, value in fields.items() if key not in renamed}
+    fps = str(fields["fps"]) if "fps" in fields else None
     try:
+        rate, between = parse_made_frames(fps, fields.get("between"))
+        others |= {"rate": rate, "between": between, "conceals": fields.get("conceal", True)}
         sinks = tuple(parse_sink(str(output)) for output in fields.get("to", []))
         return StreamSettings(name=name, sinks=sinks, encode=EncodeSettings(**encode), **others)
     except ConfigError as error:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.enhance.steady import Steady
 from streamer.frame import Frame, Planes
 from streamer.infer.engine import Engine
+from streamer.infer.guarded import Guarded
 from streamer.ops import host
 from streamer.ops.memory import PicturePool
 
@@ -26,10 +28,14 @@ class SuperResolution:
     only made smaller.
     """
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
-        """``engines`` run from best to cheapest; each is a tier named after its network."""
+    def __init__(self, engines: Sequence[Engine], *, steady: Steady | None = None) -> None:
+        """``engines`` run from best to cheapest; each is a tier named after its network.
+
+        ``steady`` calms what they make.
+        """
         self.engines = {engine.manifest.variant: engine for engine in engines}
         self.scale = engines[0].manifest.scale
+        self._steady = steady
         self._size = (0, 0)
         self._output = (0, 0)
         self._pool = PicturePool(0, 0)
@@ -55,9 +61,16 @@ class SuperResolution:
         host.upscale(frame.planes, planes)
         if comparison:
             host.copy(planes, _half(comparison, upper=False))
-        if tier != PLAIN:
-            self._add_residual(frame.planes, planes, tier)
+        tier = self._add_residual(frame.planes, planes, tier)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
+
+    def lend(self, *, with_comparison: bool) -> tuple[Planes, Planes | None]:
+        """Storage for one more picture of the output's size, its content undefined; with a
+        comparison, whose upper half it is then. There is a size once a frame was processed."""
+        if not with_comparison:
+            return self._output_pool.lease(), None
+        comparison = self._tall_pool.lease()
+        return _half(comparison, upper=True), comparison
 
     def warm_up(self, width: int, height: int) -> None:
         """Run once at this size: a runtime's first run plans its memory and takes far longer."""
@@ -83,16 +96,25 @@ class SuperResolution:
             host.upscale(frame.planes, upscaled)
         if comparison:
             host.fit(upscaled, _half(comparison, upper=False), black=black)
-        if tier != PLAIN:
-            self._add_residual(frame.planes, upscaled, tier)
+        tier = self._add_residual(frame.planes, upscaled, tier)
         host.fit(upscaled, planes, black=black)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
 
-    def _add_residual(self, small: Planes, base: Planes, tier: str) -> None:
-        host.pack(small, self._packed)
-        residual = self._residuals[tier]
-        self.engines[tier].run({"packed": self._packed}, {"residual": residual})
-        host.add_residual(base, residual, base)
+    def _add_residual(self, small: Planes, base: Planes, tier: str) -> str:
+        """The tier that the picture has then: the plain one where the network failed."""
+        if tier != PLAIN:
+            host.pack(small, self._packed)
+            residual, engine = self._residuals[tier], self.engines[tier]
+            engine.run({"packed": self._packed}, {"residual": residual})
+            if isinstance(engine, Guarded) and engine.fell_back:
+                tier = PLAIN
+            else:
+                host.add_residual(base, residual, base)
+        if self._steady is not None and tier == PLAIN:
+            self._steady.reset()
+        elif self._steady is not None:
+            self._steady.smooth(small[0], base[0])
+        return tier
 
     def close(self) -> None:
         for engine in self.engines.values():

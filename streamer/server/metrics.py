@@ -64,6 +64,9 @@ class _Families:
         self.dropped = _counter("dropped", "Frames and packets lost, by place and reason", "reason")
         self.sink_dropped = _counter("sink_dropped", "Packets a slow output skipped", "sink")
         self.tiers = _counter("tier_frames", "Frames by the tier that enhanced them", "tier")
+        self.steps = _counter("steps", "Steps on the quality ladder, by reason", "reason")
+        self.concealed = _counter("concealed", "Frames made up for, by what was wrong", "reason")
+        self.gain = _gauge("prediction_gain_db", "Of predicted frames over repeated ones, lately")
         self.fps = _gauge("fps", "Frames per second over the last two seconds", "direction")
         self.latency = _gauge(
             "latency_seconds",
@@ -93,6 +96,9 @@ class _Families:
             self.fps.add_metric([name, direction], value)
         for tier, count in (numbers.get("tiers") or {}).items():
             self.tiers.add_metric([name, tier], count)
+        for reason, count in (numbers.get("stepped") or {}).items():
+            self.steps.add_metric([name, reason], count)
+        _add(self.gain, [name], numbers.get("prediction_gain_db"))
         for stage, timing in (numbers.get("latency_ms") or {}).items():
             for key, quantile in QUANTILES.items():
                 self.latency.add_metric([name, stage, quantile], timing[key] / 1e3)
@@ -106,6 +112,8 @@ class _Families:
         self.sent.add_metric([name, "decoded"], frames.get("sent", 0) - sum(made.values()))
         for origin, count in made.items():
             self.sent.add_metric([name, origin], count)
+        for reason, count in (frames.get("concealed") or {}).items():
+            self.concealed.add_metric([name, reason], count)
         lost: dict[str, int] = {}
         for reason, count in (frames.get("dropped") or {}).items():
             # Two addresses of one scheme become one label.

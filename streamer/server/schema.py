@@ -61,7 +61,11 @@ class FrameNumbers(_Answer):
     """Frames since the stream was opened."""
 
     decoded: int = 0
+    interpolated: int = 0
+    predicted: int = 0
+    repeated: int = 0
     sent: int = 0
+    concealed: dict[str, int] = {}
     dropped: dict[str, int] = {}
 
 
@@ -72,6 +76,15 @@ class Engine(_Answer):
     backend: str
     precision: str
     device: str
+
+
+class StepTaken(_Answer):
+    """From one rung of the quality ladder to another, for all frames from then on."""
+
+    ago_s: float
+    from_: str = Field(alias="from")
+    to: str
+    reason: str
 
 
 class Statistics(_Answer):
@@ -94,6 +107,11 @@ class Statistics(_Answer):
     latency_ms: dict[str, Timing] = {}
     tier: str = ""
     tiers: dict[str, int] = {}
+    steps: list[StepTaken] = []
+    """The newest first."""
+    stepped: dict[str, int] = {}
+    """All steps so far by reason, those of single frames among them."""
+    prediction_gain_db: float | None = None
     engines: list[Engine] = []
     audio: dict[str, Any] | None = None
     viewers: int = 0
@@ -140,6 +158,10 @@ BUDGET = "allowed milliseconds from arrival to the outputs"
 BITRATE = "average and ceiling of the encoder; by default from size and rate"
 
 
+FPS = "frames per second that leave: a number, or x2, x3, x4; by default as they come"
+BETWEEN = "where a higher rate gets its frames from: between two real ones, or ahead of the last"
+
+
 class NewStream(_Request):
     """A stream to add: the keys of the settings file, and its name."""
 
@@ -152,6 +174,14 @@ class NewStream(_Request):
         None
     )
     variant: Annotated[str | None, Field(description="a network by name: nano, lite …")] = None
+    fps: Annotated[str | int | float | None, Field(description=FPS, examples=["x2"])] = None
+    between: Annotated[
+        Literal["interpolate", "predict", "none"] | None, Field(description=BETWEEN)
+    ] = None
+    conceal: Annotated[
+        bool | None, Field(description="whether frames stand in for those that were lost")
+    ] = None
+    steady: Annotated[bool | None, Field(description="whether flicker is held back")] = None
     bitrate_kbps: Annotated[int | None, Field(description=BITRATE)] = None
     crf: Annotated[int | None, Field(description="quality where files are written: 0 to 51")] = None
     preset: Annotated[str | None, Field(description="libx264's, ultrafast to slow")] = None

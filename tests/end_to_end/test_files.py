@@ -151,13 +151,16 @@ def test_the_report_has_the_promised_keys(clips: Clips, streamer: RunHere, tmp_p
     source = clips.with_sound()
     assert streamer("run", source, "--to", "null:", "--tier", "plain", "--report", report).code == 0
     numbers = json.loads(report.read_text())
-    assert set(numbers) == {"frames", "fps", "latency_ms", "tiers", "engines", "source", "machine"}
+    assert set(numbers) == {
+        *("frames", "fps", "latency_ms", "tiers", "stepped", "engines", "source", "machine")
+    }
     assert numbers["frames"] == {
         "decoded": 30,
         "interpolated": 0,
         "predicted": 0,
         "repeated": 0,
         "sent": 30,
+        "concealed": {},
         "dropped": {},
     }
     assert numbers["fps"] == {"in": 30.0, "out": 30.0}

@@ -12,6 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from streamer.infer.reference import ReferenceEngine
+from streamer.infer.self_test import SIZES, drawn_inputs, sampled
 from streamer.model import ModelManifest, read_manifest
 
 
@@ -26,7 +28,7 @@ def write_model(
 ) -> Path:
     """Writes ``<stem>.onnx`` and its manifest; ``changes`` go into the manifest.
 
-    ``error`` makes the network give that share more than it should.
+    ``error`` makes the network give that share more than it should, and than its manifest says.
     """
     blob = _graph(scale, 1 + error).SerializeToString()
     (folder / f"{stem}.onnx").write_bytes(blob)
@@ -42,11 +44,25 @@ def write_model(
         "precision": "fp32",
         "inputs": [{"name": "packed", "shape": [1, 6, "h", "w"]}],
         "outputs": [{"name": "residual", "shape": [1, 6 * scale**2, "h", "w"]}],
+        "self_test": expected(scale),
         **changes,
     }
     path = folder / f"{stem}.json"
     path.write_text(json.dumps(manifest), encoding="utf-8")
     return path
+
+
+def expected(scale: int) -> dict[str, list[float]]:
+    """What the network should give for the self-test, by arithmetic."""
+    packed = drawn_inputs(ReferenceEngine(scale).manifest, SIZES)["packed"]
+    return sampled({"residual": summed(packed, scale)})
+
+
+def summed(packed: NDArray[Any], scale: int = 2) -> NDArray[np.float64]:
+    """The network's residual in float64."""
+    exact = weights(scale)[:, :, 0, 0].astype(np.float64)
+    sums: NDArray[np.float64] = np.einsum("oi,nihw->nohw", exact, packed)
+    return sums
 
 
 def tiny(folder: Path, *, scale: int = 2) -> ModelManifest:

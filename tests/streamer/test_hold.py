@@ -4,11 +4,10 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
-import pytest
 
 from streamer.clock import ManualClock
 from streamer.frame import RTP_TIME_BASE, Frame, Origin
-from streamer.hold import EVERY_S, HOLD_AFTER_S, SLATE_AFTER_S, Hold, slate
+from streamer.hold import EVERY_NS, HOLD_AFTER_S, SLATE_AFTER_S, Hold, slate
 from tests.streamer.pictures import frame_of, noise
 
 
@@ -30,7 +29,7 @@ def test_a_short_wait_is_no_break() -> None:
     hold.shown(shown_frame())
     clock.advance_ms(1000 * HOLD_AFTER_S - 1)
     assert hold.make() is None
-    assert hold.wait_s == pytest.approx(0.001)
+    assert hold.next_ns == clock.now_ns() + 1_000_000
 
 
 def test_the_last_picture_is_held_at_the_time_it_is_now() -> None:
@@ -45,7 +44,7 @@ def test_the_last_picture_is_held_at_the_time_it_is_now() -> None:
     assert held.planes is last.planes
     assert held.origin is Origin.REPEATED
     assert held.arrived_ns == clock.now_ns()
-    assert hold.wait_s == EVERY_S
+    assert hold.next_ns == clock.now_ns() + EVERY_NS
 
 
 def test_held_frames_run_forward_and_a_real_one_ends_them() -> None:
@@ -58,7 +57,7 @@ def test_held_frames_run_forward_and_a_real_one_ends_them() -> None:
         held = hold.make()
         assert held is not None
         times.append(held.pts)
-        clock.advance_ms(1000 * hold.wait_s)
+        clock.advance_ms((hold.next_ns - clock.now_ns()) / 1e6)
     assert times == sorted(set(times))
     hold.shown(shown_frame(pts=times[-1] + 18_000))
     assert hold.make() is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from streamer.addresses import parse_network
 from streamer.config import EncodeSettings, SinkSpec
 from streamer.errors import ConfigError
+from streamer.rate import Rate
 from streamer.settings_file import (
     EXAMPLE,
     KINDS,
@@ -37,14 +39,23 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     text = (
         "streams: {yard: {source: 'synthetic:', to: ['null:', 'webrtc:'], scale: 3, "
         "budget_ms: 50, backend: reference, variant: lite, bitrate_kbps: 900, crf: 20, "
-        "preset: fast}}"
+        "preset: fast, fps: 59.94, between: predict, conceal: false, "
+        "steady: true}}"
     )
     (stream,) = read_settings(written(tmp_path, text))
     assert all(f"{key}:" in text for key in KINDS)
     assert stream.sinks == (SinkSpec(kind="null"), SinkSpec(kind="webrtc"))
     assert (stream.scale, stream.budget_ms) == (3, 50)
     assert (stream.backend, stream.variant) == ("reference", "lite")
+    assert stream.rate == Rate(fps=Fraction(60_000, 1001))
+    assert (stream.between, stream.conceals, stream.steady) == ("predict", False, True)
     assert stream.encode == EncodeSettings(bitrate_kbps=900, crf=20, preset="fast")
+
+
+def test_frames_in_between_alone_mean_twice_as_many(tmp_path: Path) -> None:
+    text = "streams: {yard: {source: 'synthetic:', to: ['null:'], between: predict}}"
+    (stream,) = read_settings(written(tmp_path, text))
+    assert stream.rate == Rate(times=2)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +78,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("streams: {door: {source: a.mp4, to: ['null:'], backend: 5}}", "'door'"),
         ("streams: {a: {source: a.mp4, to: ['null:']}, a: {source: b.mp4}}", "'a' is there twice"),
         ("streams: {a: {source: a.mp4, to: ['null:'], crf: 99}}", "crf 99 is out of range"),
+        ("streams: {a: {source: a.mp4, to: ['null:'], fps: often}}", "--fps often"),
+        ("streams: {a: {source: a.mp4, to: ['null:'], between: guess}}", "--between 'guess'"),
         ("stream: {}", "has an unknown key 'stream'; the keys are: token, token_file, listen"),
         ("streams: {'the door': {source: a.mp4, to: ['null:']}}", "use 1 to 64 letters"),
     ],

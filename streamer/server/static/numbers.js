@@ -26,7 +26,9 @@ export function showStream(numbers) {
   plot(whole.p95);
   put("tier", numbers.tier || "–");
   showTiers(numbers.tiers ?? {});
+  showSteps(numbers.steps ?? []);
   showEngines(numbers.engines ?? []);
+  showMade(frames, numbers.prediction_gain_db);
   const shown = numbers.webrtc?.find((one) => one.name === "compare");
   put("bitrate", grouped(output.bitrate_kbps ?? shown?.bitrate_kbps));
   const drops = Object.values(frames.dropped ?? {}).reduce((sum, count) => sum + count, 0);
@@ -77,6 +79,23 @@ function showTiers(tiers) {
       return part;
     }),
   );
+}
+
+// The newest step for a while, the others where the pointer rests.
+function showSteps(steps) {
+  const texts = steps.map(({ from, to, reason, ago_s: ago }) => `${from} → ${to}, ${reason.replace("_", " ")}, ${grouped(ago)} s ago`);
+  put("step", steps.length && steps[0].ago_s < 10 ? `${steps[0].reason.replace("_", " ")} ${grouped(steps[0].ago_s)} s ago` : "");
+  fields.tier.title = texts.join("\n");
+}
+
+function showMade(frames, gain) {
+  const counts = ["interpolated", "predicted", "repeated"].map((origin) => [origin, frames[origin] ?? 0]);
+  const made = counts.filter(([, count]) => count > 0);
+  const [origin, count] = made.reduce((most, one) => (one[1] > most[1] ? one : most), ["", 0]);
+  put("made", count ? `${percent(count / frames.sent)} ${origin}` : "");
+  const lines = made.map(([name, number]) => `${name}: ${grouped(number)}`);
+  if (Number.isFinite(gain)) lines.push(`prediction is ${gain.toFixed(1)} dB better than repetition`);
+  fields.made.title = lines.join("\n");
 }
 
 function showEngines(engines) {

@@ -28,4 +28,3 @@ def test_a_frame_gets_the_tier_it_can_afford_and_is_counted(tmp_path: Path) -> N
     assert early.stamps_ns == {"enhanced": 1000}
     assert early.comparison is not None
     assert [engine.manifest.name for engine in chain.engines] == ["sr-tiny-x2"]
-    assert chain.lookahead_frames == 0

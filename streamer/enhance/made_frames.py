@@ -1,0 +1,140 @@
+"""Frames that no source sent, of the last real ones: between them, and ahead of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from streamer.enhance.frame_maker import SHORTEST_SIDE, FrameMaker
+from streamer.enhance.scene_change import Change, SceneWatch
+from streamer.frame import Frame, Origin, Planes
+from streamer.ops import host
+from streamer.ops.motion_ahead import damped
+
+Canvas = Callable[..., tuple[Planes, Planes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """A frame that was sent, before and after its enhancing."""
+
+    decoded: Frame
+    enhanced: Frame
+
+
+class MadeFrames:
+    """Holds the last two real frames; belongs to one thread."""
+
+    def __init__(self, maker: FrameMaker, watch: SceneWatch, canvas: Canvas) -> None:
+        """``canvas(with_comparison=...)`` lends storage for an enhanced picture."""
+        self.maker = maker
+        self.change = Change.FIRST
+        """Of the last real frame against the one before it."""
+        self._watch = watch
+        self._canvas = canvas
+        self._earlier: Real | None = None
+        self._last: Real | None = None
+        self._looked: tuple[Real, Real] | None = None
+
+    @property
+    def last(self) -> Real | None:
+        return self._last
+
+    def reset(self) -> None:
+        """What comes next has nothing to do with what came before."""
+        self._watch.reset()
+        self.maker.reset()
+        self._earlier = self._last = self._looked = None
+        self.change = Change.FIRST
+
+    def enter(self, decoded: Frame, enhanced: Frame) -> Change:
+        """The next real frame, in both its forms."""
+        self.change = self._watch.see(decoded.planes[0])
+        self._earlier, self._last = self._last, Real(decoded, enhanced)
+        return self.change
+
+    def between(self, time_s: Fraction, share: float, *, pts: int) -> Frame:
+        """The frame at ``share`` of the way from the last but one real frame to the last one.
+
+        Across a cut it is what the old shot would have gone on to, and where nothing moves it is
+        the first of the two again.
+        """
+        earlier, last = self._earlier, self._last
+        assert earlier is not None
+        assert last is not None
+        if self.change is Change.MOVED and _match(earlier, last):
+            self._look(earlier, last)
+            return self._make(
+                (earlier, last), share, pts=pts, like=last, origin=Origin.INTERPOLATED
+            )
+        if self.change is Change.CUT and self._looked is not None and self._looked[1] is earlier:
+            pair = self._looked
+            time = 1.0 + damped(_steps(pair, time_s))
+            return self._make(pair, time, pts=pts, like=last, origin=Origin.PREDICTED)
+        return replace(earlier.enhanced, pts=pts, origin=Origin.REPEATED, tier=last.enhanced.tier)
+
+    def ahead(self, time_s: Fraction, *, pts: int) -> Frame | None:
+        """The frame at a time after the last real one; ``None`` where nothing moves or nothing is
+        known of how."""
+        pair = self._pair()
+        if pair is None:
+            return None
+        self._look(*pair)
+        time = 1.0 + damped(_steps(pair, time_s))
+        return self._make(pair, time, pts=pts, like=pair[1], origin=Origin.PREDICTED)
+
+    def look(self) -> bool:
+        """Find the motion of the last pair; false where there is none."""
+        pair = self._pair()
+        if pair is not None:
+            self._look(*pair)
+        return pair is not None
+
+    def _pair(self) -> tuple[Real, Real] | None:
+        earlier, last = self._earlier, self._last
+        if self.change is not Change.MOVED or earlier is None or last is None:
+            return None
+        return (earlier, last) if _match(earlier, last) else None
+
+    def _look(self, earlier: Real, last: Real) -> None:
+        looked = self._looked
+        if looked is None or looked[0] is not earlier or looked[1] is not last:
+            self.maker.look(earlier.decoded.planes[0], last.decoded.planes[0])
+            self._looked = (earlier, last)
+
+    def _make(
+        self, pair: tuple[Real, Real], time: float, *, pts: int, like: Real, origin: Origin
+    ) -> Frame:
+        first, second = (real.enhanced for real in pair)
+        below = first.comparison
+        planes, comparison = self._canvas(with_comparison=below is not None)
+        self.maker.make(first.planes, second.planes, self.maker.guide(time), planes)
+        if comparison is not None and below is not None:
+            # Below stands what the source showed at that time.
+            host.copy(_lower(below), _lower(comparison))
+        return replace(like.enhanced, planes=planes, comparison=comparison, pts=pts, origin=origin)
+
+
+def _match(earlier: Real, last: Real) -> bool:
+    """Whether one follows the other and both show the same area at the same sizes."""
+    small, large = last.decoded, last.enhanced
+    return (
+        earlier.decoded.time_s < small.time_s
+        and min(small.planes[0].shape) >= SHORTEST_SIDE
+        and earlier.decoded.planes[0].shape == small.planes[0].shape
+        and earlier.enhanced.planes[0].shape == large.planes[0].shape
+        # Between bars, a picture's motion would not lie where the picture is.
+        and small.width * large.height == small.height * large.width
+    )
+
+
+def _steps(pair: tuple[Real, Real], time_s: Fraction) -> float:
+    """How many of the pair's intervals after its second frame."""
+    first_s, second_s = (real.decoded.time_s for real in pair)
+    return float((time_s - second_s) / (second_s - first_s))
+
+
+def _lower(tall: Planes) -> Planes:
+    y, u, v = (plane[len(plane) // 2 :] for plane in tall)
+    return y, u, v

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+
+from streamer.clock import ManualClock
+from streamer.frame import Frame, Origin
+from streamer.metrics import Metrics
+from streamer.pace import MOST_LOST, Pacer, Pacing
+from tests.streamer.pictures import empty, frame_of
+
+PLANES = empty(width=16, height=16)
+
+
+@dataclass
+class Steady:
+    """A camera whose frames come every thirtieth of a second."""
+
+    interval_s: Fraction | None = Fraction(1, 30)
+    step_s: Fraction | None = Fraction(1, 30)
+    is_regular: bool = True
+    makes_frames: bool = True
+
+
+class Bench:
+    """A pacer with a clock that is moved by hand."""
+
+    def __init__(
+        self, *, is_even: bool = False, conceals: bool = False, rhythm: Steady | None = None
+    ) -> None:
+        self.clock = ManualClock()
+        self.metrics = Metrics()
+        self.pacer = Pacer(
+            Pacing(is_even=is_even, conceals=conceals, budget_ms=lambda: 80),
+            rhythm=lambda: rhythm or Steady(),
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+
+    def frame(self, time: float | Fraction, origin: Origin = Origin.DECODED) -> Frame:
+        """``time`` in intervals of the source."""
+        base = Fraction(1, 3000)
+        pts = round(Fraction(time) * 100)
+        return replace(
+            frame_of(PLANES),
+            pts=pts,
+            time_base=base,
+            origin=origin,
+            arrived_ns=self.clock.now_ns(),
+        )
+
+    def offer(self, time: float, origin: Origin = Origin.DECODED) -> None:
+        self.pacer.offer(self.frame(time, origin))
+
+    def shown(self) -> list[float]:
+        times = []
+        while (frame := self.pacer.take()) is not None:
+            times.append(float(frame.time_s * 30))
+        return times
+
+    def at_interval(self, time: float) -> None:
+        """Moves the clock to so many intervals after its start."""
+        self.clock.advance_ms((time * 1e9 / 30 - self.clock.now_ns()) / 1e6)
+
+
+def test_a_real_frame_leaves_at_once_where_nothing_has_to_be_even() -> None:
+    bench = Bench()
+    bench.offer(0)
+    assert bench.shown() == [0]
+    bench.at_interval(1.7)
+    bench.offer(1)
+    assert bench.shown() == [1]
+
+
+def test_a_predicted_frame_leaves_at_its_distance_from_the_real_one() -> None:
+    bench = Bench()
+    bench.at_interval(0.2)
+    bench.offer(0)
+    assert bench.shown() == [0]
+    bench.offer(0.5, Origin.PREDICTED)
+    assert bench.shown() == []
+    assert bench.pacer.next_ns() == pytest.approx(0.7 * 1e9 / 30)
+    bench.at_interval(0.71)
+    assert bench.shown() == [0.5]
+
+
+def test_a_real_frame_that_comes_early_replaces_the_predicted_one_before_it() -> None:
+    bench = Bench()
+    bench.offer(0)
+    bench.shown()
+    bench.offer(0.5, Origin.PREDICTED)
+    bench.at_interval(0.4)
+    bench.offer(1)
+    assert bench.shown() == [1]
+    assert bench.metrics.counted("dropped.pace.late") == 1
+
+
+def test_a_frame_whose_time_has_passed_is_not_shown() -> None:
+    bench = Bench()
+    bench.offer(1)
+    bench.shown()
+    bench.offer(1)
+    bench.offer(0.5, Origin.INTERPOLATED)
+    assert bench.shown() == []
+    assert bench.metrics.counted("dropped.pace.late") == 2
+
+
+def doubled(bench: Bench, *, intervals: int, jitter_ms: float, seed: int = 3) -> list[float]:
+    """When frames were shown, in ms, of a camera whose frames come late by up to ``jitter_ms`` and
+    take 20 ms to be doubled."""
+    numbers = random.Random(seed)
+    ready_ns = [
+        round(n * 1e9 / 30 + numbers.uniform(0, jitter_ms) * 1e6 + 20e6) for n in range(intervals)
+    ]
+    shown = []
+    for number, now_ns in enumerate(ready_ns):
+        while (next_ns := bench.pacer.next_ns()) is not None and next_ns <= now_ns:
+            bench.clock.advance_ms(max(0, next_ns - bench.clock.now_ns()) / 1e6)
+            shown += [bench.clock.now_ns() / 1e6 for _ in bench.shown()]
+        bench.clock.advance_ms((now_ns - bench.clock.now_ns()) / 1e6)
+        if number:
+            bench.offer(number - 0.5, Origin.INTERPOLATED)
+        bench.offer(number)
+        shown += [bench.clock.now_ns() / 1e6 for _ in bench.shown()]
+    return shown
+
+
+def test_doubled_frames_leave_evenly_though_they_are_ready_in_pairs_and_late() -> None:
+    bench = Bench(is_even=True)
+    shown = doubled(bench, intervals=600, jitter_ms=15)
+    gaps = sorted(abs(b - a - 1000 / 60) for a, b in pairwise(shown[120:]))
+    assert gaps[int(0.95 * len(gaps))] < 2
+    assert len(shown) >= 1195
+
+
+def test_real_frames_leave_at_once_while_nothing_is_made_between_them() -> None:
+    rhythm = Steady()
+    bench = Bench(is_even=True, rhythm=rhythm)
+    doubled(bench, intervals=60, jitter_ms=0)
+    rhythm.makes_frames = False
+    bench.offer(60)
+    assert bench.shown()[-1] == 60
+
+
+def test_even_frames_wait_half_an_interval_and_no_more_than_making_them_takes() -> None:
+    bench = Bench(is_even=True)
+    shown = doubled(bench, intervals=300, jitter_ms=0)
+    # Real frame n was sent at n / 30 s; it leaves at every second place.
+    latency_ms = shown[-2] - (1000 / 30) * 298
+    assert latency_ms <= 1000 / 60 + 20 + 1000 / 60 + 1
+
+
+def test_a_frame_that_does_not_come_is_missing_after_half_an_interval() -> None:
+    bench = Bench(conceals=True)
+    bench.offer(0)
+    bench.shown()
+    bench.at_interval(1.45)
+    assert bench.pacer.missing() is None
+    bench.at_interval(1.51)
+    assert bench.pacer.missing() == Fraction(1, 30)
+
+
+def test_frames_stand_in_for_missing_ones_until_too_many_are() -> None:
+    bench = Bench(conceals=True)
+    bench.offer(0)
+    bench.shown()
+    filled = []
+    while (next_ns := bench.pacer.next_ns()) is not None:
+        bench.clock.advance_ms(max(0, next_ns - bench.clock.now_ns()) / 1e6)
+        missing = bench.pacer.missing()
+        assert missing is not None
+        bench.offer(float(missing * 30), Origin.PREDICTED)
+        filled += bench.shown()
+    assert filled == [1, 2, 3, 4]
+    assert len(filled) == MOST_LOST
+
+
+def test_where_no_frame_could_be_made_the_source_is_waited_for() -> None:
+    bench = Bench(conceals=True)
+    bench.offer(0)
+    bench.shown()
+    bench.at_interval(1.6)
+    bench.pacer.give_up()
+    assert bench.pacer.missing() is None
+    assert bench.pacer.next_ns() is None
+    bench.offer(2)
+    bench.shown()
+    bench.at_interval(3.9)
+    assert bench.pacer.missing() == Fraction(3, 30)
+
+
+def test_a_frame_that_was_made_up_for_is_left_out_when_it_comes_after_all() -> None:
+    bench = Bench(conceals=True)
+    bench.offer(0)
+    bench.shown()
+    bench.at_interval(1.6)
+    bench.offer(1, Origin.PREDICTED)
+    assert bench.shown() == [1]
+    bench.offer(1)
+    assert bench.shown() == []
+    bench.at_interval(2)
+    bench.offer(2)
+    assert bench.shown() == [2]
+
+
+def test_nothing_is_missing_from_a_source_without_a_rhythm() -> None:
+    bench = Bench(conceals=True, rhythm=Steady(is_regular=False))
+    bench.offer(0)
+    bench.shown()
+    bench.at_interval(9)
+    assert bench.pacer.missing() is None
+
+
+def test_even_frames_miss_the_next_step_and_not_the_next_real_frame() -> None:
+    bench = Bench(is_even=True, conceals=True, rhythm=Steady(step_s=Fraction(1, 60)))
+    bench.offer(0)
+    bench.shown()
+    bench.at_interval(0.8)
+    assert bench.pacer.missing() == Fraction(1, 60)
+
+
+def test_the_error_of_the_cadence_is_measured() -> None:
+    bench = Bench()
+    bench.offer(0)
+    bench.shown()
+    bench.at_interval(1.3)
+    bench.offer(1)
+    bench.shown()
+    summary = bench.metrics.timings()["cadence_error"]
+    assert round(summary.max, 2) == 10.0
+
+
+def test_what_waits_at_the_end_is_given_out() -> None:
+    bench = Bench(is_even=True)
+    bench.offer(0)
+    bench.offer(0.5, Origin.INTERPOLATED)
+    first, second = bench.pacer.flush(), bench.pacer.flush()
+    assert first is not None
+    assert second is not None
+    assert (first.pts, second.pts) == (0, 50)
+    assert bench.pacer.flush() is None
