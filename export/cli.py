@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--cache", type=Path, default=CACHE, help="where patches are kept")
     train.add_argument("--start-from", type=Path, help="a checkpoint of the same network")
     train.add_argument("--threads", type=int, default=2)
+    train.add_argument("--device", default="cpu", help="auto, cpu or cuda")
 
     onnx = commands.add_parser("onnx", help="export a checkpoint as a model with its manifest")
     _add_recipe(onnx)
@@ -57,6 +58,16 @@ def _parser() -> argparse.ArgumentParser:
     half = commands.add_parser("half", help="make the typed fp16 variant of a shipped fp32 model")
     half.add_argument("model", help="a model's name, such as sr-lite-x2-live")
     _add_places(half)
+
+    engines = commands.add_parser(
+        "tensorrt", help="build a model's engines for the GPU of this machine"
+    )
+    engines.add_argument("model", help="a model's name, such as sr-lite-x2-live-fp16")
+    engines.add_argument("--size", action="append", required=True, help="a picture's, as 1280x720")
+    engines.add_argument(
+        "--optimisation-level", type=int, default=3, help="0 to 5, how widely to search"
+    )
+    engines.add_argument("--models", type=Path, default=MODELS)
 
     check = commands.add_parser(
         "verify", help="compare a shipped network in all its precisions with torch"
@@ -73,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     measure.add_argument("--pictures", type=Path, help="write before/after/original PNGs here")
     _add_places(measure)
+
+    expected = commands.add_parser(
+        "self-test", help="put what engines are tested against at run time into the manifests"
+    )
+    expected.add_argument("--models", type=Path, default=MODELS)
 
     page = commands.add_parser("page", help="write MODELS.md from the manifests of shipped models")
     page.add_argument("--models", type=Path, default=MODELS)
@@ -120,7 +136,13 @@ def _train(options: argparse.Namespace) -> None:
     from export.train import Place, train
 
     torch.set_num_threads(options.threads)
-    place = Place(data=data, cache=options.cache, work=options.work, start_from=options.start_from)
+    place = Place(
+        data=data,
+        cache=options.cache,
+        work=options.work,
+        start_from=options.start_from,
+        device=options.device,
+    )
     train(recipe, place, clock=MonotonicClock(), report=_print)
 
 
@@ -157,6 +179,13 @@ def _half(options: argparse.Namespace) -> None:
     _print(f"wrote {make_half(manifest, options.weights, report=_print)}")
 
 
+def _tensorrt(options: argparse.Namespace) -> None:
+    from export.to_tensorrt import to_tensorrt
+
+    level = options.optimisation_level
+    to_tensorrt(_manifest(options), options.size, optimisation_level=level, report=_print)
+
+
 def _verify(options: argparse.Namespace) -> None:
     manifest = _manifest(options)
     data = None if options.data is None else _folder(options.data)
@@ -182,6 +211,12 @@ def _evaluate(options: argparse.Namespace) -> None:
             _print(f"wrote {picture}")
 
 
+def _self_test(options: argparse.Namespace) -> None:
+    from export.expected import write_expected
+
+    write_expected(options.models, report=_print)
+
+
 def _page(options: argparse.Namespace) -> None:
     from export.model_file import replace_file
     from export.page import PICTURES, page
@@ -198,7 +233,9 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "onnx": _onnx,
     "quantise": _quantise,
     "half": _half,
+    "tensorrt": _tensorrt,
     "verify": _verify,
     "evaluate": _evaluate,
+    "self-test": _self_test,
     "page": _page,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,6 +44,34 @@ def test_a_killed_run_ends_at_the_weights_of_an_unbroken_one(
     continued = run(make_place("broken"))
     assert not all(torch.equal(whole[key], half[key]) for key in whole)
     assert all(torch.equal(whole[key], continued[key]) for key in whole)
+
+
+def test_a_run_whose_time_is_up_leaves_a_checkpoint_and_can_be_continued(
+    make_place: MakePlace, recipe: Recipe
+) -> None:
+    clock, spoken = ManualClock(), list[str]()
+
+    def report(line: str) -> None:
+        # Time passes with each line: the one after ten iterations is past the limit.
+        clock.advance_ms(10_000 if "/30 loss" in line else 0)
+        spoken.append(line)
+
+    train(recipe, replace(make_place("run"), limit_s=9.0), clock=clock, report=report)
+    assert read_start(checkpoint_path(make_place("run").work, recipe), recipe)["iteration"] == 11
+    train(recipe, make_place("run"), clock=clock, report=report)
+    assert any("continues" in line and "iteration 11" in line for line in spoken)
+    assert "30/30" in spoken[-2]
+
+
+def test_a_journal_says_what_a_run_reached(make_place: MakePlace, recipe: Recipe) -> None:
+    place = make_place("run")
+    train(recipe, place, clock=ManualClock(), report=lambda _: None)
+    journal = place.work / f"{recipe.name}.jsonl"
+    notes = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    assert (notes[0]["begins"], notes[0]["device"]) == (0, "cpu")
+    assert [note["iteration"] for note in notes if "loss" in note] == [10, 20, 30]
+    assert notes[-1]["iteration"] == 30
+    assert "dB" in notes[-1]["validation"]
 
 
 @pytest.mark.parametrize("scale", [1, 3, 4])
