@@ -14,6 +14,7 @@ from export.data.planes import Plane
 from export.data.resample import shrink, to_codes
 from export.networks.base import Network
 from export.validation import psnr_y
+from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.ops.motion import (
     MOTIONS,
     MULTIPLE,
@@ -21,11 +22,11 @@ from streamer.ops.motion import (
     Floats,
     FlowEstimator,
     Guide,
-    Warper,
     half,
     pack_motion,
     padded,
 )
+from streamer.ops.motion_warp import Warper
 
 LONGEST_SIDE = 640
 STARTS = (0, 7, 14)
@@ -86,7 +87,7 @@ def estimate_by(network: Network) -> Estimate:
 
 
 def psnr_by_clip(estimate: Estimate, runs: Sequence[Made]) -> dict[str, tuple[float, ...]]:
-    """Per clip the mean luma PSNR in dB of repetition, of the flow alone, and of what is judged."""
+    """Per clip the mean luma PSNR in dB of repetition, without a network, and of what is judged."""
     estimator = FlowEstimator()
     rows: dict[str, list[tuple[float, ...]]] = {}
     for run in runs:
@@ -95,7 +96,7 @@ def psnr_by_clip(estimate: Estimate, runs: Sequence[Made]) -> dict[str, tuple[fl
 
 
 def judge(network: Network, runs: Sequence[Made]) -> str:
-    """Means over clips: repetition, the flow alone, the network."""
+    """Means over clips: repetition, flow without a network, the network."""
     clips = np.array(list(psnr_by_clip(estimate_by(network), runs).values()))
     repeated, flow, made = clips.mean(axis=0)
     worst = (clips[:, 2] - clips[:, 1]).min()
@@ -116,33 +117,35 @@ def inputs_of(run: Made, estimator: FlowEstimator) -> dict[str, Floats]:
     return {"pictures": pictures[None], "motion": motion[None]}
 
 
+def estimate_by_agreement(pictures: Floats, motion: Floats) -> Sequence[Floats]:
+    """What is there without a network, in its place."""
+    engine = ReferenceMotionEngine()
+    rows, columns = motion.shape[2:]
+    outputs = {
+        spec.name: np.empty((1, int(spec.shape[1]), rows, columns), np.float32)
+        for spec in engine.manifest.outputs
+    }
+    engine.run({"pictures": pictures, "motion": motion}, outputs)
+    return list(outputs.values())
+
+
 def _compare(estimate: Estimate, run: Made, estimator: FlowEstimator) -> tuple[float, ...]:
     inputs = inputs_of(run, estimator)
-    motion = inputs["motion"][0]
+    repeated = run.second if run.time > 1 else run.first
+    results = [
+        _picture(run, way(inputs["pictures"], inputs["motion"]))
+        for way in (estimate_by_agreement, estimate)
+    ]
+    return tuple(psnr_y(result, run.wanted, border=BORDER) for result in (repeated, *results))
+
+
+def _picture(run: Made, parts: Sequence[Floats]) -> Plane:
+    """The made luma by flow, mask, residual and softness."""
     rows, columns = ((side // 2 + 1) // 2 for side in run.first.shape)
-
-    def inside(part: Floats) -> Floats:
-        return np.ascontiguousarray(part[..., :rows, :columns])
-
-    mean = (motion[0:2] + motion[2:4]) / 2
-    # Of a prediction the later picture alone; its warp is the shorter one.
-    share = np.full((rows, columns), 0.5 if run.time < 1 else 0.0, np.float32)
-    plain = Guide(
-        inside(np.concatenate([-run.time * mean, (1 - run.time) * mean])),
-        share,
-        np.zeros_like(share),
-        np.zeros_like(share),
-    )
-    flow, *others = estimate(inputs["pictures"], inputs["motion"])
-    best = Guide(inside(flow[0]), *(inside(part[0, 0]) for part in others))
-    results = (run.second if run.time > 1 else run.first, _picture(run, plain), _picture(run, best))
-    return tuple(psnr_y(result, run.wanted, border=BORDER) for result in results)
-
-
-def _picture(run: Made, guide: Guide) -> Plane:
+    flow, *others = (np.ascontiguousarray(part[0, :, :rows, :columns]) for part in parts)
+    mask, residual, softness = (part[0] for part in others)
+    filled = run.first.shape[0] / 4, run.first.shape[1] / 4
     out = np.empty_like(run.first)
-    warper = Warper(*out.shape, is_enlarged=False)
-    warper.follow(guide)
-    warper.blend(run.first, run.second, out)
-    warper.finish(guide, out)
+    warper = Warper(*out.shape, is_enlarged=False, is_luma=True)
+    warper.make(Guide(flow, mask, residual, softness, filled), (run.first, run.second, out))
     return out

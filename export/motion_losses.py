@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -12,14 +13,15 @@ from torch.nn import functional
 from export.networks.motion import Motion
 from streamer.ops.motion import BLUR_SIGMA, BLUR_SIZE
 
-LEVELS = 4
-"""Of the Laplacian pyramid; the coarsest is what is left at an eighth."""
+EDGE = 2
+"""Cells of eight luma pixels at each side that no loss looks at: what moves in from outside was
+never seen."""
 
-EDGE = 16
-"""Luma pixels at each side that no loss looks at: what moves in from outside was never seen."""
+FLOOR = 0.1
+"""Squared code values of error below which a picture counts less: rounding alone gives as much."""
 
-FLOOR = 1 / 255
-"""Mean error below which a picture counts less: there noise decides."""
+MEAN_OF_ROOT = 0.8
+"""Mean absolute error as a share of the root of the mean squared one, where errors are Gaussian."""
 
 CONFIDENCE_DROP = 24.0
 """A luma error of 1/24 (11 code values) makes a confidence of 1/e."""
@@ -69,50 +71,24 @@ def _enlarged(values: Tensor) -> Tensor:
     return large
 
 
-def picture_loss(error: Tensor, *, pyramid_weight: float) -> Tensor:
-    """Charbonnier and L1 of a Laplacian pyramid whose levels count by their size; edges cut.
-
-    Each picture's loss is divided by its own error, or the few with the largest motion would
-    drown the others; what is left follows the logarithm of the error, as PSNR does.
-    """
-    inner = error[:, :, EDGE:-EDGE, EDGE:-EDGE]
-    plain = torch.sqrt(inner * inner + 1e-6).mean(dim=(1, 2, 3))
-    loss, rest = plain, inner
-    for level in range(LEVELS - 1):
-        small = functional.avg_pool2d(rest, 2)
-        band = rest - functional.interpolate(small, size=rest.shape[-2:], mode="bilinear")
-        loss = loss + pyramid_weight * 2**level * band.abs().mean(dim=(1, 2, 3))
-        rest = small
-    loss = loss + pyramid_weight * 2 ** (LEVELS - 1) * rest.abs().mean(dim=(1, 2, 3))
-    mean: Tensor = (loss / (plain.detach() + FLOOR)).mean()
-    return mean
-
-
-def flow_loss(made: Motion, known: Tensor, ends: Tensor, wanted: Tensor) -> Tensor:
-    """Distance to flow found with the wanted picture at hand, where that explains it better.
-
-    ``known`` (N, 4, h, w) like ``made.flow``; ``ends`` (N, 2, h, w) both pictures as they are and
-    ``wanted`` (N, 1, h, w) at the network's grid, luma / 255. Source: the privileged distillation
-    of RIFE (Huang et al. 2022), with optical flow in the place of its teacher.
-    """
-    edge = EDGE // 4
-    loss = torch.zeros(())
-    for n in (0, 1):
-        own, other = made.flow[:, 2 * n : 2 * n + 2], known[:, 2 * n : 2 * n + 2]
-        end = ends[:, n : n + 1]
-        with torch.no_grad():
-            is_better = _error(end, other, wanted) < _error(end, own, wanted) - 1 / 255
-        distance = torch.sqrt((own - other) ** 2 + 0.0025).mean(dim=1, keepdim=True)
-        loss = loss + (distance * is_better)[:, :, edge:-edge, edge:-edge].mean()
+def error_loss(error: Tensor, rivals: Sequence[Tensor]) -> Tensor:
+    """Of (N, 1, h, w) squared errors, code values, the logarithm of each picture's mean, as PSNR
+    measures it; edges cut. What is worse than the best of the rivals counts twice."""
+    beaten = torch.stack([_log_mean(rival) for rival in rivals]).amin(dim=0).detach()
+    gained = _log_mean(error) - beaten
+    loss: Tensor = (gained + functional.relu(gained)).mean()
     return loss
 
 
-def _error(end: Tensor, flow: Tensor, wanted: Tensor) -> Tensor:
-    return functional.avg_pool2d((warp(end, flow) - wanted).abs(), 3, stride=1, padding=1)
+def _log_mean(error: Tensor) -> Tensor:
+    inner = error[:, :, EDGE:-EDGE, EDGE:-EDGE]
+    return torch.log(inner.mean(dim=(1, 2, 3)) + FLOOR)
 
 
 def confidence_loss(confidence: Tensor, error: Tensor) -> Tensor:
-    """Distance of the confidence from what the picture's own error says it should be."""
-    seen = functional.avg_pool2d(error.detach().abs(), 4)
-    loss: Tensor = (confidence - torch.exp(-CONFIDENCE_DROP * seen)).abs().mean()
+    """Distance of the confidence (N, 1, 2h, 2w) from what the squared error (N, 1, h, w), code
+    values, says it should be; edges cut."""
+    seen = torch.sqrt(error.detach().clamp(min=0.0)) * (MEAN_OF_ROOT / 255)
+    distance = (functional.avg_pool2d(confidence, 2) - torch.exp(-CONFIDENCE_DROP * seen)).abs()
+    loss: Tensor = distance[:, :, EDGE:-EDGE, EDGE:-EDGE].mean()
     return loss

@@ -38,7 +38,7 @@ class MotionNetworkRecipe:
     """Size of an interpolation or prediction network."""
 
     channels: tuple[int, ...] = (32, 64, 96)
-    """At a quarter, an eighth and a sixteenth of the picture."""
+    """At an eighth of the picture, at a sixteenth, and at an eighth again."""
     depth: int = 2
     """Convolutions in a row at each of the two coarser sizes, going down and coming back."""
 
@@ -124,10 +124,6 @@ class MotionTrainRecipe(TrainRecipe):
 
     crop: int = 160
     """Edge of a training picture in luma pixels, a multiple of 16."""
-    pyramid_weight: float = 0.25
-    """Of the Laplacian pyramid's distance."""
-    flow_weight: float = 0.02
-    """Of the distance to flow that was found with the wanted picture at hand, where it is better."""
     confidence_weight: float = 0.02
     """Of the predicted confidence's distance to what the error makes it."""
     overlay_share: float = 0.1

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from export.data.clips import find_data
 from export.data.lost_slices import draw_loss_setting, draw_lost_masks
@@ -21,11 +20,20 @@ from export.data.motion_recipe import SceneRecipe
 from export.data.motion_shapes import draw_overlay
 from export.data.resample import to_codes
 from export.motion_judge import Made, held_out_runs, judge
-from export.motion_losses import compose, confidence_loss, flow_loss, picture_loss
+from export.motion_losses import compose, confidence_loss, error_loss
+from export.motion_tables import STANDING_SECOND, TABLES, error_tables, expected_error
 from export.networks.base import Network
+from export.networks.motion import HEADS, MotionNetwork, choose, mismatches
 from export.recipe import MotionRecipe, Recipe
 from export.tasks.base import Task
-from streamer.ops.motion import MOTIONS, PICTURES, FlowEstimator, coarser, half, pack_motion
+from streamer.ops.motion import (
+    MOTIONS,
+    PICTURES,
+    Floats,
+    FlowEstimator,
+    half,
+    pack_motion,
+)
 
 Bytes = NDArray[np.uint8]
 
@@ -58,8 +66,8 @@ class Batch:
     """(N, 1, 4h, 4w)."""
     second: Tensor
     wanted: Tensor
-    known: Tensor
-    """(N, 4, h, w) flow from the wanted picture into first and second."""
+    tables: Tensor
+    """(N, TABLES, h/2, w/2), see ``error_tables``."""
     later: tuple[Later, ...] = ()
     """Of a roll-out: what the wanted pictures are to be used for once they are made."""
 
@@ -120,18 +128,20 @@ class MotionTask:
         return self._prepared([self._draw(rng) for _ in range(settings.batch)])
 
     def loss(self, network: Network, batch: Batch) -> Tensor:
+        assert isinstance(network, MotionNetwork)
         if batch.later:
             batch = self._continued(network, batch)
-        settings = self._recipe.train
-        made = network(batch.pictures, batch.motion)
-        error = compose(made, batch.first, batch.second) - batch.wanted
-        loss = picture_loss(error, pyramid_weight=settings.pyramid_weight)
-        if settings.flow_weight:
-            small = functional.avg_pool2d(batch.wanted, 4)
-            ends = functional.avg_pool2d(batch.pictures[:, 4:6], 2)
-            loss = loss + settings.flow_weight * flow_loss(made, batch.known, ends, small)
-        if made.confidence is not None:
-            loss = loss + settings.confidence_weight * confidence_loss(made.confidence, error)
+        time, tables = batch.motion[:, 4:5], batch.tables
+        mismatch, heads = mismatches(batch.pictures), network.heads(batch.pictures, batch.motion)
+        error = expected_error(choose(heads, mismatch, time), tables)
+        with torch.no_grad():
+            start = expected_error(choose(torch.zeros_like(heads), mismatch, time), tables)
+        repeated = tables[:, STANDING_SECOND : STANDING_SECOND + 1]
+        loss = error_loss(error, [start, repeated])
+        if network.has_confidence:
+            confidence = torch.sigmoid(heads[:, HEADS:])
+            weight = self._recipe.train.confidence_weight
+            loss = loss + weight * confidence_loss(confidence, error)
         return loss
 
     def judge(self, network: Network) -> str | None:
@@ -194,22 +204,35 @@ class MotionTask:
         side = self._recipe.train.crop // 2
         pictures = np.empty((len(triples), PICTURES, side, side), np.float32)
         motion = np.empty((len(triples), MOTIONS, side // 2, side // 2), np.float32)
-        known = np.empty((len(triples), 4, side // 2, side // 2), np.float32)
+        tables = np.empty((len(triples), TABLES, side // 4, side // 4), np.float32)
         for n, triple in enumerate(triples):
-            first, second, wanted = half(triple.first), half(triple.second), half(triple.wanted)
+            first, second = half(triple.first), half(triple.second)
             flows = self._estimator.between(first, second)
             pack_motion(first, second, flows, triple.time, pictures=pictures[n], motion=motion[n])
-            for end, small in enumerate((first, second)):
-                found = self._estimator.to(wanted, small)
-                known[n, 2 * end : 2 * end + 2] = coarser(found).transpose(2, 0, 1)
+            tables[n] = error_tables(
+                triple.first,
+                triple.second,
+                triple.wanted,
+                motion[n, :4],
+                ahead=_ahead(pictures[n], triple.time),
+                time=triple.time,
+            )
         return Batch(
             pictures=torch.from_numpy(pictures),
             motion=torch.from_numpy(motion),
             first=_luma([triple.first for triple in triples]),
             second=_luma([triple.second for triple in triples]),
             wanted=_luma([triple.wanted for triple in triples]),
-            known=torch.from_numpy(known),
+            tables=torch.from_numpy(tables),
         )
+
+
+def _ahead(pictures: Floats, time: float) -> Floats:
+    """(h, w) share of the forward flow by mismatch alone."""
+    mismatch = mismatches(torch.from_numpy(pictures[None]))
+    times = torch.full_like(mismatch[:, :1], time)
+    chosen = choose(torch.zeros(1, HEADS, *mismatch.shape[2:]), mismatch, times)
+    return np.asarray(chosen.ahead[0, 0].numpy())
 
 
 def _luma(planes: list[Bytes]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -10,10 +12,10 @@ from torch import Tensor
 
 from export.motion_losses import (
     CONFIDENCE_DROP,
+    MEAN_OF_ROOT,
     compose,
     confidence_loss,
-    flow_loss,
-    picture_loss,
+    error_loss,
     warp,
 )
 from export.networks.motion import Motion
@@ -89,86 +91,47 @@ def test_the_made_picture_is_both_warped_mixed_and_corrected() -> None:
     assert (first - wanted).abs().mean() > 0.03
 
 
-@pytest.fixture
-def ends() -> tuple[Tensor, Tensor]:
-    """Both pictures on the network's grid, and the wanted one."""
-    height, width = GRID
-    wanted = luma(height=height, width=width)
-    sources = [
-        luma(height=height, width=width, moved=(s * SHIFT[0], s * SHIFT[1])) for s in (1, -1)
-    ]
-    return torch.cat(sources, dim=1), wanted
-
-
-TRUE = (*SHIFT, -SHIFT[0], -SHIFT[1])
-
-
-def test_known_flow_that_is_no_better_is_not_followed(ends: tuple[Tensor, Tensor]) -> None:
-    known = motion(1.0, 2.0, -3.0, 2.0).flow
-    assert flow_loss(motion(*TRUE), known, *ends) == 0
-    assert flow_loss(motion(*TRUE), motion(*TRUE).flow, *ends) == 0
-
-
-def test_known_flow_that_is_better_draws_the_flow_to_it(ends: tuple[Tensor, Tensor]) -> None:
-    made = motion(0.0, 0.0, 0.0, 0.0)
-    made.flow.requires_grad_()
-    loss = flow_loss(made, motion(*TRUE).flow, *ends)
-    loss.backward()  # type: ignore[no-untyped-call]
-    assert made.flow.grad is not None
-    pull = -made.flow.grad.sum(dim=(0, 2, 3))
-    assert torch.equal(torch.sign(pull), torch.sign(torch.tensor(TRUE)))
-    nearer = flow_loss(motion(*(0.5 * value for value in TRUE)), motion(*TRUE).flow, *ends)
-    assert 0 < nearer < loss
-
-
-def test_each_flow_is_compared_with_its_own_picture(ends: tuple[Tensor, Tensor]) -> None:
-    only_second_is_wrong = motion(*SHIFT, 0.0, 0.0)
-    swapped = motion(-SHIFT[0], -SHIFT[1], *SHIFT).flow
-    assert flow_loss(only_second_is_wrong, motion(*TRUE).flow, *ends) > 0
-    assert flow_loss(motion(*TRUE), swapped, *ends) == 0
-
-
-@pytest.mark.parametrize("error", [0.0, 0.02, 0.2])
+@pytest.mark.parametrize("error", [0.0, 5.0, 50.0])
 def test_confidence_is_best_where_it_says_what_the_error_is(error: float) -> None:
-    errors = torch.full((1, 1, 32, 32), error, requires_grad=True)
-    right = float(np.exp(-CONFIDENCE_DROP * error))
+    errors = torch.full((1, 1, 8, 8), error**2, requires_grad=True)
+    right = float(np.exp(-CONFIDENCE_DROP * MEAN_OF_ROOT * error / 255))
     guesses = torch.linspace(0, 1, 101)
-    losses = [confidence_loss(torch.full((1, 1, 8, 8), float(c)), errors) for c in guesses]
+    losses = [confidence_loss(torch.full((1, 1, 16, 16), float(c)), errors) for c in guesses]
     assert guesses[int(torch.stack(losses).argmin())] == pytest.approx(right, abs=0.0051)
-    assert confidence_loss(torch.full((1, 1, 8, 8), right), errors) < 1e-5
+    assert confidence_loss(torch.full((1, 1, 16, 16), right), errors) < 1e-5
     # A network does not learn to be wrong so that its doubt is right.
     assert not losses[0].requires_grad
 
 
-def test_confidence_falls_with_errors_of_either_sign() -> None:
-    errors = torch.full((1, 1, 16, 16), 0.1)
-    errors[..., ::2] *= -1
-    doubtful, sure = (torch.full((1, 1, 4, 4), value) for value in (0.09, 1.0))
-    assert confidence_loss(doubtful, errors) < 0.01 < confidence_loss(sure, errors)
+def squared(*means: float) -> Tensor:
+    """Squared errors of a picture for each mean, uneven within it."""
+    uneven = torch.rand(len(means), 1, 12, 12, generator=torch.Generator().manual_seed(0)) + 0.5
+    return torch.tensor(means).reshape(-1, 1, 1, 1) * uneven
 
 
-def test_the_picture_loss_falls_as_the_error_shrinks() -> None:
-    error = 0.1 * torch.randn(2, 1, 96, 96, generator=torch.Generator().manual_seed(0))
-    losses = [picture_loss(share * error, pyramid_weight=0.25) for share in (1.0, 0.5, 0.2, 0.05)]
-    assert losses == sorted(losses, reverse=True)
-    error.requires_grad_()
-    picture_loss(error, pyramid_weight=0.25).backward()  # type: ignore[no-untyped-call]
-    assert error.grad is not None
-    # Every step against the gradient makes the errors smaller.
-    assert (error.grad * error).sum() > 0
+def test_halving_an_error_is_worth_the_same_in_every_picture() -> None:
+    before = squared(20.0, 2000.0)
+    losses = [
+        float(error_loss(before * torch.tensor(shares).reshape(2, 1, 1, 1), [before]))
+        for shares in ((0.5, 1.0), (1.0, 0.5))
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    assert losses[0] == pytest.approx(0.5 * math.log(0.5), rel=0.01)
 
 
-def test_a_coarse_error_costs_more_than_a_fine_one_of_the_same_size() -> None:
-    flat = torch.full((1, 1, 96, 96), 0.1)
-    fine = flat.clone()
-    fine[..., ::2] *= -1
-    coarse_loss, fine_loss = (picture_loss(e, pyramid_weight=0.25) for e in (flat, fine))
-    assert coarse_loss > 1.5 * fine_loss
-    plain = [picture_loss(e, pyramid_weight=0.0) for e in (flat, fine)]
-    assert plain[0] == pytest.approx(float(plain[1]))
+def test_what_is_worse_than_the_best_rival_costs_twice_as_much() -> None:
+    rivals = [squared(50.0), squared(80.0)]
+    better, same, worse = (
+        float(error_loss(share * rivals[0], rivals)) for share in (0.8, 1.0, 1.25)
+    )
+    assert same == pytest.approx(0.0, abs=1e-6)
+    assert worse == pytest.approx(-2 * better, rel=0.01)
 
 
 def test_the_edges_do_not_count() -> None:
-    error = torch.zeros(1, 1, 96, 96)
-    error[..., :16, :] = error[..., -16:, :] = error[..., :16] = error[..., -16:] = 1.0
-    assert picture_loss(error, pyramid_weight=0.25) == picture_loss(0 * error, pyramid_weight=0.25)
+    rival = squared(50.0)
+    error = rival.clone()
+    error[..., :2, :] = error[..., -2:, :] = error[..., :2] = error[..., -2:] = 1e4
+    assert error_loss(error, [rival]) == error_loss(rival, [rival])
+    confidence = torch.zeros(1, 1, 24, 24)
+    assert confidence_loss(confidence, error) == confidence_loss(confidence, rival)

@@ -14,16 +14,24 @@ from torch import Tensor
 
 from export.checkpoint import checkpoint_path, read_checkpoint
 from export.data.clips import find_data
-from export.motion_judge import held_out_runs, judge
-from export.motion_losses import EDGE, compose, picture_loss
+from export.motion_judge import (
+    estimate_by,
+    estimate_by_agreement,
+    held_out_runs,
+    inputs_of,
+    judge,
+)
+from export.motion_losses import compose
+from export.motion_tables import TABLES
 from export.networks import build_network
 from export.networks.base import Network
-from export.networks.motion import Motion, MotionNetwork
+from export.networks.motion import MotionNetwork
 from export.recipe import MotionRecipe
 from export.tasks import open_task
 from export.tasks.motion import TRIPLES, Batch
 from export.train import Place, train
 from streamer.clock import ManualClock
+from streamer.ops.motion import FlowEstimator
 from tests.export.tiny import moving_texture, tiny_motion_recipe, write_clip
 
 RECIPES = [
@@ -119,7 +127,7 @@ def test_twenty_steps_bring_the_made_picture_nearer(
 def test_a_batch_follows_from_seed_and_number(recipe: MotionRecipe, make_run: MakeRun) -> None:
     place = make_run("run")
     first, again, other = (tensors(batch_of(recipe, place, number)) for number in (3, 3, 4))
-    assert set(first) == {"pictures", "motion", "first", "second", "wanted", "known"}
+    assert set(first) == {"pictures", "motion", "first", "second", "wanted", "tables"}
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["wanted"], other["wanted"])
     reseeded = replace(recipe, train=replace(recipe.train, seed=2))
@@ -137,32 +145,10 @@ def test_what_is_wanted_lies_between_or_after(recipe: MotionRecipe, make_run: Ma
     assert batch.wanted.shape == (2, 1, side, side)
     assert batch.pictures.shape == (2, 6, side // 2, side // 2)
     assert batch.motion.shape == (2, 5, side // 4, side // 4)
+    assert batch.tables.shape == (2, TABLES, side // 8, side // 8)
     for time in batch.motion[:, 4].flatten(1).unbind():
         assert bool((time == time[0]).all())
         assert (0 < time[0] < 1) == is_between
-
-
-@TASKS
-def test_the_known_flow_makes_the_wanted_picture(recipe: MotionRecipe, make_run: MakeRun) -> None:
-    plain = replace(
-        recipe,
-        data=replace(recipe.data, coded_share=0.0, noise_share=0.0),
-        train=replace(recipe.train, batch=8, overlay_share=0.0, rollout_share=0.0),
-    )
-    batch = batch_of(plain, make_run("run"), 0)
-    mask = torch.ones_like(batch.known[:, :1])
-    for share in (1.0, 0.0):
-        told, still = (
-            Motion(flow, share * mask, 0 * mask, 0 * mask)
-            for flow in (batch.known, 0 * batch.known)
-        )
-        errors = [
-            (compose(made, batch.first, batch.second) - batch.wanted)[:, :, EDGE:-EDGE, EDGE:-EDGE]
-            .abs()
-            .mean()
-            for made in (told, still)
-        ]
-        assert errors[0] < 0.25 * errors[1]
 
 
 @pytest.mark.parametrize("task", NAMES)
@@ -207,9 +193,21 @@ def test_an_untrained_network_follows_the_motion_it_is_told(
         made = network(batch.pictures, batch.motion)
         still = made._replace(flow=0 * made.flow, residual=0 * made.residual)
         told, kept = (
-            picture_loss(
-                compose(way, batch.first, batch.second) - batch.wanted, pyramid_weight=0.25
-            )
+            (compose(way, batch.first, batch.second) - batch.wanted)[..., 16:-16, 16:-16]
             for way in (made, still)
         )
-    assert told < kept
+    assert told.abs().mean() < kept.abs().mean()
+
+
+def test_a_network_chooses_motions_as_arithmetic_does(folder: Path) -> None:
+    split = find_data(folder, validation=["beta"])
+    run = held_out_runs(split.validation, task="interpolation")[0]
+    inputs = inputs_of(run, FlowEstimator())
+    network = MotionNetwork(channels=(8, 8, 8), depth=1, has_confidence=False)
+    seen = estimate_by(network)(inputs["pictures"], inputs["motion"])
+    expected = estimate_by_agreement(inputs["pictures"], inputs["motion"])
+    # Flow and mask; what softness starts from is the network's own.
+    for one, other in zip(seen[:2], expected[:2], strict=True):
+        # OpenCV repeats the edge where torch averages over less.
+        apart = np.abs(one - other)[..., 4:-4, 4:-4]
+        assert apart.max() < 0.01

@@ -71,8 +71,8 @@ def test_a_key_of_another_task_is_named_with_those_there_are() -> None:
     with pytest.raises(ConfigError) as refusal:
         changed(tiny_motion_recipe("interpolation"), "network", scale=2)
     assert str(refusal.value) == "unknown key network.scale; known are channels, depth"
-    with pytest.raises(ConfigError, match=r"unknown key train\.flow_weight"):
-        changed(tiny_recipe(), "train", flow_weight=0.1)
+    with pytest.raises(ConfigError, match=r"unknown key train\.overlay_share"):
+        changed(tiny_recipe(), "train", overlay_share=0.1)
     with pytest.raises(ConfigError, match=r"unknown key data\.passes"):
         changed(tiny_motion_recipe("prediction"), "data", passes=1)
 
