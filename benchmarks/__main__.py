@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import throughput
+from benchmarks import report, scene_change, throughput
 from benchmarks.latency import command as latency
 from benchmarks.quality import command as quality
+from benchmarks.realtime import command as realtime
 from streamer.errors import StreamerError
 
-BENCHMARKS = {"latency": latency.main, "quality": quality.main, "throughput": throughput.main}
+BENCHMARKS = {
+    "latency": latency.main,
+    "quality": quality.main,
+    "realtime": realtime.main,
+    "report": report.main,
+    "scene_change": scene_change.main,
+    "throughput": throughput.main,
+}
 
 
 def main() -> None:

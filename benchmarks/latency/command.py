@@ -26,7 +26,7 @@ from benchmarks.latency.plot import draw
 from benchmarks.latency.relay import hung_sink, relay, viewers
 from benchmarks.latency.restart import restart
 from benchmarks.latency.sightings import Measurement
-from benchmarks.latency.stage import Options, PathResult, gstreamer_version
+from benchmarks.latency.stage import Goal, Options, PathResult, gstreamer_version
 from benchmarks.result import write
 from streamer import report
 from streamer.errors import ConfigError
@@ -96,11 +96,15 @@ def table(name: str, result: PathResult) -> str:
         sent = one["camera_sent_after_ms"]
         asked = "sent nothing" if sent is None else f"sent its first picture after {sent:.0f} ms"
         lines.append(f"  away for {one['down_s']:.1f} s: {seen}; the camera {asked}")
-    for goal in result.goals:
-        limit = f"<= {goal.at_most:g}" if goal.at_most is not None else f">= {goal.at_least:g}"
-        lines.append(f"  [{'met' if goal.is_met else 'MISSED'}] {goal.text} ({limit})")
+    lines += map(goal_line, result.goals)
     lines += [f"  {note}" for note in result.extra.get("notes", ())]
     return "\n".join([*lines, ""])
+
+
+def goal_line(goal: Goal) -> str:
+    """A goal, whether it is met, and its limit."""
+    limit = f"<= {goal.at_most:g}" if goal.at_most is not None else f">= {goal.at_least:g}"
+    return f"  [{'met' if goal.is_met else 'MISSED'}] {goal.text} ({limit})"
 
 
 def _line(one: Measurement) -> str:

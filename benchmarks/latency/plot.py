@@ -1,15 +1,32 @@
-"""The measurements of one run as a drawing: latency over time, and how often each value came."""
+"""The measurements of one run as a drawing: latency over time, and how often each value came.
+
+Beneath it, where that is given: frames by tier and origin over the same time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import cycle
 
 from benchmarks.latency.sightings import Measurement
 
 WIDTH, PANEL_HEIGHT = 1000, 190
 LEFT, OVER_TIME, HISTOGRAM, GAP = 56, 600, 260, 50
 TOP, BOTTOM = 46, 34
+STRIP, BENEATH = 44, 74
+"""Height of the bars beneath a panel, and of all that stands there."""
+
+KINDS = {
+    "interpolated": "#9775fa",
+    "predicted": "#f783ac",
+    "repeated": "#adb5bd",
+    "lite": "#2f9e44",
+    "nano": "#8ce99a",
+    "plain": "#ffa94d",
+}
+"""These look the same in every drawing; other tiers take ``OTHERS`` in turn."""
+OTHERS = ("#1971c2", "#66d9e8", "#0b7285")
 COLORS = ("#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#5c4400", "#c2255c", "#495057", "#1864ab")
 BINS = 60
 MOST_POINTS = 1500
@@ -18,14 +35,30 @@ _CUT = 0.995
 """The scale ends where all but this share lies below; what is above is drawn at the edge."""
 
 
-def draw(title: str, panels: Mapping[str, Sequence[Measurement]]) -> str:
-    """An SVG with a row for each group of measurements that has values."""
+Stretch = tuple[float, float, Mapping[str, int]]
+"""From a second to a second: how many frames of each tier and origin."""
+
+
+def draw(
+    title: str,
+    panels: Mapping[str, Sequence[Measurement]],
+    *,
+    beneath: Mapping[str, Sequence[Stretch]] | None = None,
+) -> str:
+    """An SVG with a row for each group of measurements that has values.
+
+    ``beneath`` has the frames over the time of a group, by the group's name.
+    """
     rows = {name: [one for one in group if one.seen] for name, group in panels.items()}
     rows = {name: group for name, group in rows.items() if group}
     parts, top = [], 40
     for name, group in rows.items():
-        parts.append(_panel(name, group, top))
+        stretches = (beneath or {}).get(name, ())
+        parts.append(_panel(name, group, top, stretches))
         top += TOP + PANEL_HEIGHT + BOTTOM + 18 * ((len(group) + 1) // 2)
+        if stretches:
+            parts.append(_strip(stretches, top, longest_s=_longest_s(group, stretches)))
+            top += BENEATH
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" '
         f'width="{WIDTH}" height="{top}" font-family="sans-serif" font-size="12">'
@@ -35,12 +68,12 @@ def draw(title: str, panels: Mapping[str, Sequence[Measurement]]) -> str:
     return "\n".join([head, background, heading, *parts, "</svg>", ""])
 
 
-def _panel(name: str, group: Sequence[Measurement], top: int) -> str:
+def _panel(name: str, group: Sequence[Measurement], top: int, stretches: Sequence[Stretch]) -> str:
     limit_ms = _limit_ms(group)
     legend = 18 * ((len(group) + 1) // 2)
     y0 = top + TOP + legend
     right = LEFT + OVER_TIME + GAP
-    longest_s = max(_seconds(one)[-1] for one in group) or 1.0
+    longest_s = _longest_s(group, stretches)
     parts = [
         f'<text x="{LEFT}" y="{top + 20}" font-weight="bold">{escape(name)}</text>',
         _frame(LEFT, y0, OVER_TIME),
@@ -64,6 +97,37 @@ def _panel(name: str, group: Sequence[Measurement], top: int) -> str:
         parts.append(_dots(one, color, y0, limit_ms=limit_ms, longest_s=longest_s))
         parts.append(_steps(one, color, right, y0, limit_ms=limit_ms, highest=highest))
         parts.append(_legend(one, color, LEFT + 460 * (index % 2), top + 38 + 18 * (index // 2)))
+    return "\n".join(parts)
+
+
+def _longest_s(group: Sequence[Measurement], stretches: Sequence[Stretch]) -> float:
+    ends = [_seconds(one)[-1] for one in group] + [ended_s for _, ended_s, _ in stretches]
+    return max(ends) or 1.0
+
+
+def _strip(stretches: Sequence[Stretch], top: int, *, longest_s: float) -> str:
+    """Frames a second as stacked bars, with what each colour is."""
+    names = list(dict.fromkeys(name for _, _, counts in stretches for name in counts))
+    others = cycle(OTHERS)
+    colors = {name: KINDS.get(name) or next(others) for name in names}
+    highest = max(sum(counts.values()) / (end - begin) for begin, end, counts in stretches) or 1.0
+    parts = [_note(LEFT, top - 4, f"frames a second by tier and origin, up to {highest:.0f}")]
+    for begin_s, end_s, counts in stretches:
+        y = float(top + STRIP)
+        x = LEFT + OVER_TIME * begin_s / longest_s
+        width = OVER_TIME * (end_s - begin_s) / longest_s
+        for name in names:
+            height = STRIP * counts.get(name, 0) / (end_s - begin_s) / highest
+            y -= height
+            parts.append(
+                f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.2f}" height="{height:.1f}" '
+                f'fill="{colors[name]}"/>'
+            )
+    for index, name in enumerate(names):
+        x = LEFT + OVER_TIME + GAP + 130 * (index % 2)
+        y = top + 10 + 15 * (index // 2)
+        parts.append(f'<rect x="{x}" y="{y - 9}" width="10" height="10" fill="{colors[name]}"/>')
+        parts.append(_note(x + 16, y, name))
     return "\n".join(parts)
 
 

@@ -3,7 +3,7 @@
 It imports nothing of the project, since that Python has GStreamer's bindings and not our packages.
 Standard input is what ``camera.py`` writes. On standard output it tells, as JSON lines, its port
 and when each picture's last RTP packet left the payloader: the share of the latency that is spent
-before the network.
+before the network. With ``--loss`` packets are lost behind that, in bursts that a seed decides.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import random
 import struct
 import sys
 import threading
@@ -37,11 +38,30 @@ _LAUNCH = (
 )
 
 
+class Bursts:
+    """Gilbert 1960: a chain of two states, of which the bad one loses every packet."""
+
+    def __init__(self, *, share: float, mean_packets: float, seed: int) -> None:
+        """Of all packets ``share`` is lost in the long run, ``mean_packets`` in a row on average."""
+        self._leave = 1 / mean_packets
+        self._enter = self._leave * share / (1 - share)
+        self._random = random.Random(seed)
+        self._is_bad = False
+
+    def loses_next(self) -> bool:
+        """The fate of the next packet; the same seed gives the same ones."""
+        chance = self._leave if self._is_bad else self._enter
+        self._is_bad = self._is_bad != (self._random.random() < chance)
+        return self._is_bad
+
+
 class Camera:
     """Takes pictures from standard input to whoever plays; drops them while nobody does."""
 
-    def __init__(self, gst: Any, picture_bytes: int) -> None:
+    def __init__(self, gst: Any, picture_bytes: int, bursts: Bursts | None = None) -> None:
         self._gst = gst
+        self._bursts = bursts
+        self._packets = {"sent": 0, "lost": 0}
         self._picture_bytes = picture_bytes
         self._source: Any = None
         self._entered: deque[tuple[int, int]] = deque()
@@ -94,19 +114,33 @@ class Camera:
 
     def _on_packet(self, pad: Any, info: Any) -> Any:
         """Without lookahead pictures leave in the order they entered, one for one."""
+        returned = self._gst.PadProbeReturn
         if info.type & self._gst.PadProbeType.BUFFER_LIST:
             packets = info.get_buffer_list()
+            if self._bursts is not None:
+                # One after the other, so that single ones can be lost; each comes here again.
+                for index in range(packets.length()):
+                    pad.push(packets.get(index))
+                return returned.DROP
             last = packets.get(packets.length() - 1)
         else:
             last = info.get_buffer()
         if self._entered and last.extract_dup(1, 1)[0] & _MARKER:
-            now_ns = time.monotonic_ns()
-            number, counter_ms = self._entered.popleft()
-            self._rows.append((number, counter_ms, now_ns))
-            if now_ns - self._told_ns > _BATCH_NS:
-                tell(seen=self._rows)
-                self._rows, self._told_ns = [], now_ns
-        return self._gst.PadProbeReturn.OK
+            self._left(time.monotonic_ns())
+        if self._bursts is None:
+            return returned.OK
+        is_lost = self._bursts.loses_next()
+        self._packets["lost" if is_lost else "sent"] += 1
+        return returned.DROP if is_lost else returned.OK
+
+    def _left(self, now_ns: int) -> None:
+        number, counter_ms = self._entered.popleft()
+        self._rows.append((number, counter_ms, now_ns))
+        if now_ns - self._told_ns > _BATCH_NS:
+            tell(seen=self._rows)
+            self._rows, self._told_ns = [], now_ns
+            if self._bursts is not None:
+                tell(event="packets", **self._packets)
 
 
 def tell(**message: Any) -> None:
@@ -124,6 +158,11 @@ def main() -> None:
     parser.add_argument("--fps", default="30/1")
     parser.add_argument("--gop", type=int, default=30)
     parser.add_argument("--kbps", type=int, default=2000)
+    parser.add_argument("--loss", type=float, default=0.0, help="share of the RTP packets")
+    parser.add_argument(
+        "--burst", type=float, default=4.0, help="packets lost in a row, on average"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the losses")
     parser.add_argument("--check", action="store_true", help="only tell the versions")
     options = parser.parse_args()
     gi = importlib.import_module("gi")
@@ -140,7 +179,10 @@ def main() -> None:
         tell(event="versions", gstreamer=gst.version_string())
         return
 
-    camera = Camera(gst, options.width * options.height * 3 // 2)
+    bursts = None
+    if options.loss:
+        bursts = Bursts(share=options.loss, mean_packets=options.burst, seed=options.seed)
+    camera = Camera(gst, options.width * options.height * 3 // 2, bursts)
     server = rtsp.RTSPServer.new()
     server.set_address("127.0.0.1")
     server.set_service(str(options.port))

@@ -149,7 +149,24 @@ def _gstreamer() -> tuple[str, str]:
     )
 
 
-def start_camera(crew: Crew, options: Options, *, fps: int, port: int = 0) -> Camera:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """Packets that the camera's network loses, in bursts; see ``rtsp_server.Bursts``."""
+
+    share: float
+    mean_packets: float
+    seed: int
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """For ``rtsp_server``."""
+        named = {"--loss": self.share, "--burst": self.mean_packets, "--seed": self.seed}
+        return tuple(str(part) for pair in named.items() for part in pair)
+
+
+def start_camera(
+    crew: Crew, options: Options, *, fps: int, port: int = 0, loss: Loss | None = None
+) -> Camera:
     """A camera that serves; on ``port``, or on a free one."""
     size = ("--width", str(options.width), "--height", str(options.height))
     drawing = crew.start_module(
@@ -161,6 +178,7 @@ def start_camera(crew: Crew, options: Options, *, fps: int, port: int = 0) -> Ca
         "RTSP server",
         *(gstreamer_python(), str(SERVER), *size),
         *("--fps", f"{fps}/1", "--gop", str(fps), "--port", str(port)),
+        *(loss.arguments if loss is not None else ()),
         stdin=pictures,
     )
     # Only the server may hold it, or the camera would never notice its end.
@@ -210,18 +228,26 @@ class Streamer:
     def whep_url(self) -> str:
         return f"{self._base}/whep/live"
 
+    def statistics(self) -> dict[str, Any]:
+        """What it says of now."""
+        with urllib.request.urlopen(f"{self._base}/api/streams/live", timeout=20) as response:
+            return dict(json.load(response))
+
     def tiers(self) -> dict[str, int]:
         """How many pictures each step of the ladder has treated so far."""
-        with urllib.request.urlopen(f"{self._base}/api/streams/live", timeout=20) as response:
-            return dict(json.load(response).get("tiers", {}))
+        return dict(self.statistics().get("tiers", {}))
 
-    def finish(self) -> dict[str, Any]:
-        """End it as Ctrl-C does; what its own report says of the run."""
+    def report(self) -> dict[str, Any]:
+        """End it as Ctrl-C does; its own report of the run."""
         self._crew.stop(self.program, within_s=FINISHES_WITHIN_S)
         try:
-            report = json.loads(self._report.read_text(encoding="utf-8"))
+            return dict(json.loads(self._report.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             raise ConfigError(f"the streamer wrote no report: {self.program.last_words}") from None
+
+    def finish(self) -> dict[str, Any]:
+        """End it; of its report what the paths of this benchmark compare."""
+        report = self.report()
         return {
             "tiers": report["tiers"],
             "dropped": report["frames"]["dropped"],

@@ -116,8 +116,20 @@ def _parse(arguments: Sequence[str]) -> Any:
         action="store_true",
         help=f"do not shrink clips to {LONGER_SIDE} pixels (sr never does)",
     )
+    add(
+        "--steady",
+        action="store_true",
+        default=None,
+        help="sr: every network once more with its flicker held back along the motion",
+    )
     options = parser.parse_args(arguments)
-    owners = {"scale": "sr", "condition": "sr", "step": "prediction", "seed": "concealment"}
+    owners = {
+        "scale": "sr",
+        "condition": "sr",
+        "steady": "sr",
+        "step": "prediction",
+        "seed": "concealment",
+    }
     for name, task in owners.items():
         if getattr(options, name) is not None and options.task != task:
             parser.error(f"--{name} belongs to --task {task}")
@@ -150,6 +162,7 @@ def _settings(options: Any) -> Settings:
         frames=options.frames or TASKS[options.task][1],
         step=options.step or Fraction(1),
         seed=1 if options.seed is None else options.seed,
+        is_steady=bool(options.steady),
         longer_side=LONGER_SIDE if is_shrunk else None,
     )
 
@@ -199,7 +212,11 @@ def _definitions(means: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _as_json(settings: Settings, options: Any) -> dict[str, Any]:
     """The options that the task looks at."""
     own: dict[str, dict[str, Any]] = {
-        "sr": {"scale": settings.scale, "conditions": settings.conditions or "each kind's own"},
+        "sr": {
+            "scale": settings.scale,
+            "conditions": settings.conditions or "each kind's own",
+            "steady": settings.is_steady,
+        },
         "interpolation": {"t": 0.5},
         "prediction": {"step": str(settings.step)},
         "concealment": {"seed": settings.seed},

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from benchmarks.quality.flow import Dis, warp
-from benchmarks.quality.upscaling import ShippedUpscaler
+from benchmarks.quality.upscaling import ShippedUpscaler, Upscaler
 from streamer.enhance.frame_maker import FrameMaker
 from streamer.frame import Plane, Planes
 from streamer.infer.engine import Engine
@@ -20,13 +20,6 @@ THREADS = 2
 """Of ONNX Runtime and of OpenCV."""
 
 T = TypeVar("T")
-
-
-class Upscaler(Protocol):
-    """Enlarges a picture."""
-
-    def upscale(self, small: Planes) -> Planes:
-        """Sides ``scale`` times as long; storage that the next call leaves alone."""
 
 
 class Interpolator(Protocol):

@@ -89,6 +89,8 @@ class Judge:
             tof=step.tof(before, after),
             warping_error=step.warping_error(before, after),
         )
+        if (change := step.still_change(before, after)) is not None:
+            self.add(method, still_change=change)
 
     def add(self, method: str, **measured: float) -> None:
         for name, value in measured.items():

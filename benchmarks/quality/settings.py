@@ -22,6 +22,8 @@ class Settings:
     step: Fraction = Fraction(1)
     """How far to predict, in intervals."""
     seed: int = 1
+    is_steady: bool = False
+    """Judge every network for super-resolution once more with its flicker held back."""
     longer_side: int | None = None
     """Clips are shrunk to this before they are judged; ``None`` leaves them."""
 

@@ -18,6 +18,7 @@ DIGITS = {
     "vmaf": 2,
     "tof": 3,
     "warping_error": 3,
+    "still_change": 3,
     "ms": 1,
 }
 """The measures in the order of their columns, and how many digits they are shown with."""

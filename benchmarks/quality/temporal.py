@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
+from cv2.typing import MatLike
 
-from benchmarks.quality.flow import Dis, grid, look_up, warp_plane
+from benchmarks.quality.flow import Dis, Flow, grid, look_up, warp_plane
 from streamer.frame import Plane
 
 DEFINITIONS = {
@@ -13,6 +15,9 @@ DEFINITIONS = {
     "warping_error": "mean |second result frame - first one warped onto it| in luma code values, "
     "with the original frames' DIS medium flow, where forward and backward flow agree "
     "(|f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5); the row 'original' is the originals' own",
+    "still_change": "mean |second result frame - first| in luma code values where the originals "
+    "stand still: their mean |difference| over 7x7 pixels is below 1; lower is calmer, and what "
+    "only moves stiffly is calm too: read it beside psnr_y",
 }
 
 
@@ -25,6 +30,7 @@ class Step:
         self._forward = self._dis.flow(before, after)
         self._backward = self._dis.flow(after, before)
         self._is_seen = self._agreeing()
+        self._is_still = _mean_around(cv2.absdiff(before, after)) < 1.0
         self.original_warping_error = self.warping_error(before, after)
 
     def tof(self, before: Plane, after: Plane) -> float:
@@ -37,6 +43,11 @@ class Step:
         difference = np.abs(after.astype(np.float64) - warped)[self._is_seen]
         return float(difference.mean()) if difference.size else 0.0
 
+    def still_change(self, before: Plane, after: Plane) -> float | None:
+        """For the same two moments of a result; see ``DEFINITIONS``. ``None``: all of it moves."""
+        change = cv2.absdiff(before, after)[self._is_still]
+        return float(change.mean()) if change.size else None
+
     def _agreeing(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         height, width = self._backward.shape[:2]
         places = grid(height, width) + self._backward
@@ -45,3 +56,7 @@ class Step:
         size = (there**2).sum(axis=-1) + (self._backward**2).sum(axis=-1)
         is_inside = (places >= 0).all(axis=-1) & (places <= [width - 1, height - 1]).all(axis=-1)
         return np.asarray((gap < 0.01 * size + 0.5) & is_inside, dtype=np.bool_)
+
+
+def _mean_around(plane: MatLike) -> Flow:
+    return np.asarray(cv2.blur(plane.astype(np.float32), (7, 7)), dtype=np.float32)

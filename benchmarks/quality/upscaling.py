@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.enhance.steady import Steady
 from streamer.frame import Plane, Planes
 from streamer.infer.engine import Engine, code_values
 from streamer.ops import host
@@ -43,6 +44,31 @@ class ShippedUpscaler:
             self._packed = np.empty(shape, np.float32)
             outputs = (1, 6 * manifest.scale**2, *small[1].shape)
             self._residual = np.empty(outputs, manifest.residual_dtype)
+
+
+class Upscaler(Protocol):
+    """Enlarges a picture."""
+
+    def upscale(self, small: Planes) -> Planes:
+        """Sides ``scale`` times as long; storage that the next call leaves alone."""
+
+
+class SteadyUpscaler:
+    """Another upscaler, with the flicker of its luma held back along the motion."""
+
+    def __init__(self, upscaler: Upscaler) -> None:
+        self._upscaler = upscaler
+        self._steady = Steady(follows_motion=True)
+
+    def reset(self) -> None:
+        """The next picture belongs to another clip."""
+        self._steady.reset()
+
+    def upscale(self, small: Planes) -> Planes:
+        """Called for each picture of a clip in turn."""
+        result = self._upscaler.upscale(small)
+        self._steady.smooth(small[0], result[0])
+        return result
 
 
 class PlainUpscaler:

@@ -1,0 +1,171 @@
+"""Scenario ``minterpolate``: our frames in between beside FFmpeg's filter, on the same clips."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from benchmarks.latency.stage import Goal
+from benchmarks.quality import minterpolate
+from benchmarks.quality.extras import y4m, y4m_header
+from benchmarks.quality.material import Kind, as_tuple, find_items, read_frames
+from benchmarks.quality.metrics import psnr
+from benchmarks.realtime.session import rounded
+from benchmarks.realtime.settings import Outcome, Settings
+from streamer.clock import Clock, MonotonicClock
+from streamer.enhance.frame_maker import FrameMaker
+from streamer.errors import ConfigError
+from streamer.frame import Planes
+from streamer.infer.backends import choose_motion
+from streamer.sources.scene import Scene
+
+FASTER, ABOVE_DB = 10.0, 0.0
+ROUNDS = 3
+"""The fastest of so many counts on both sides, in turn."""
+
+MOVING = 1.0
+"""Code values, mean over the clip: below, both sides show the same still picture."""
+
+MIDDLE = 0.5
+VARIANT = "minterpolate bilat"
+FILTER = "minterpolate=fps={fps}:mi_mode=mci"
+"""Its other options are its own defaults, which ``VARIANT`` spells out."""
+
+
+def against_minterpolate(settings: Settings) -> Outcome:
+    """Speed and PSNR, clip by clip. Raises ``ConfigError``."""
+    if reason := minterpolate.why_missing():
+        raise ConfigError(f"{reason}; install ffmpeg, or leave this scenario out with --only")
+    clock = MonotonicClock()
+    choice = choose_motion(task="interpolation", backend="auto", clock=clock)
+    engine = choice.engines[0]
+    maker = FrameMaker(engine)
+    clips = [
+        _compared(name, frames, maker, clock)
+        for name, frames in _clips(settings)
+        if change_of(frames) >= MOVING
+    ]
+    for one in choice.engines:
+        one.close()
+    if not clips:
+        raise ConfigError("nothing moves in these clips; name a folder with others by --data")
+    speeds = [one["faster"] for one in clips]
+    gains = [one["gain_db"] for one in clips]
+    return Outcome(
+        claim="made frames cost a fraction of FFmpeg's motion interpolation, and are nearer to the "
+        "frames that were left out",
+        baseline="minterpolate with mi_mode=mci, from and to raw pictures, its time less that of the "
+        "same program without the filter; it runs on one thread, ours as it is shipped",
+        left_out="decoding and encoding on both sides; the first and the last interval, of which "
+        "minterpolate makes nothing",
+        goals=(
+            Goal(
+                what="faster than minterpolate, slowest clip", measured=min(speeds), at_least=FASTER
+            ),
+            Goal(
+                what="PSNR above minterpolate's, worst clip, dB",
+                measured=min(gains),
+                at_least=ABOVE_DB,
+            ),
+        ),
+        extra={
+            "model": engine.manifest.name,
+            "backend": engine.backend,
+            "ffmpeg": minterpolate.version(),
+            "rounds": ROUNDS,
+            "mean": {"faster": rounded(fmean(speeds)), "gain_db": rounded(fmean(gains))},
+            "clips": clips,
+        },
+    )
+
+
+def change_of(frames: Sequence[Planes]) -> float:
+    """Mean absolute difference between neighbours' luma, in code values."""
+    return fmean(
+        float(np.abs(one[0].astype(np.int16) - other[0]).mean()) for one, other in pairwise(frames)
+    )
+
+
+def _clips(settings: Settings) -> Iterator[tuple[str, list[Planes]]]:
+    """Those of the data folders, or the three shots of the drawn scene; odd numbers of frames."""
+    for folder in settings.data:
+        for item in find_items(folder, kinds=(Kind.CLIP,), prefixes=(), limit=None):
+            frames = [as_tuple(one) for one in read_frames(item, limit=settings.frames)]
+            if len(frames) >= 9:
+                yield item.name, frames[: (len(frames) - 1) // 2 * 2 + 1]
+    if not settings.data:
+        seconds = 4
+        scene = Scene(seed=1, width=640, height=360, cut_s=Fraction(seconds))
+        number = min(settings.frames, 30 * seconds) // 2 * 2 - 1
+        for shot in range(3):
+            yield (
+                f"drawn-{shot + 1}",
+                [scene.draw(shot * seconds + Fraction(index, 30)) for index in range(number)],
+            )
+
+
+def _compared(
+    name: str, frames: Sequence[Planes], maker: FrameMaker, clock: Clock
+) -> dict[str, Any]:
+    """One clip, of which every second frame is left out."""
+    kept = frames[::2]
+    made, _ = minterpolate.fill(kept, VARIANT, clock=clock)
+    maker.reset()
+    ours_db, theirs_db = [], []
+    for index in range(1, len(frames), 2):
+        between = maker.between(frames[index - 1], frames[index + 1], MIDDLE)
+        if index in made:
+            ours_db.append(psnr(between[0], frames[index][0]))
+            theirs_db.append(psnr(made[index][0], frames[index][0]))
+    ours_ms, theirs_ms = _speeds(kept, maker, clock)
+    height, width = frames[0][0].shape
+    return {
+        "clip": name,
+        "size": f"{width}x{height}",
+        "judged": len(ours_db),
+        "change": rounded(change_of(frames)),
+        "ms": {"ours": rounded(ours_ms), "minterpolate": rounded(theirs_ms)},
+        "faster": round(theirs_ms / ours_ms, 2),
+        "psnr_y": {"ours": rounded(fmean(ours_db)), "minterpolate": rounded(fmean(theirs_db))},
+        "gain_db": round(fmean(ours_db) - fmean(theirs_db), 3),
+    }
+
+
+def _speeds(kept: Sequence[Planes], maker: FrameMaker, clock: Clock) -> tuple[float, float]:
+    """Milliseconds for each frame between two, ours and theirs, best of some rounds in turn."""
+    ours, theirs = [], []
+    pairs = len(kept) - 1
+    with TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.y4m"
+        clip.write_bytes(y4m_header(kept[0], rate="15:1") + b"".join(y4m(one) for one in kept))
+        for _ in range(ROUNDS):
+            began_ns = clock.now_ns()
+            for before, after in pairwise(kept):
+                maker.between(before, after, MIDDLE)
+            ours.append((clock.now_ns() - began_ns) / 1e6 / pairs)
+            idle_ms = _ffmpeg_ms(clip, "null", clock)
+            busy_ms = _ffmpeg_ms(clip, FILTER.format(fps=30), clock)
+            theirs.append((busy_ms - idle_ms) / pairs)
+    return min(ours), min(theirs)
+
+
+def _ffmpeg_ms(clip: Path, filters: str, clock: Clock) -> float:
+    """The program's time over the clip, from raw pictures to nowhere."""
+    command = [shutil.which("ffmpeg") or "ffmpeg", "-v", "error", "-i", str(clip)]
+    began_ns = clock.now_ns()
+    done = subprocess.run(
+        [*command, "-vf", filters, "-f", "null", "-"], capture_output=True, check=False
+    )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["nothing"]
+        raise ConfigError(f"ffmpeg refused {filters} and said: {said[-1]}")
+    return (clock.now_ns() - began_ns) / 1e6

@@ -1,0 +1,156 @@
+"""Claim: the stream stays even, prompt and whole, and says so in another process's eyes.
+
+Every part (camera, RTSP server, streamer, viewer, load) is a process of its own, on one machine and
+over the loopback interface. The camera burns its clock and a number into each picture; the viewer
+notes when each picture came, what its time stamp is, and what it reads. A made picture reads as none
+or as a neighbour, and is told apart by its time stamp. The start and the first seconds after a viewer
+sees pictures are discarded. Each scenario states its claim, its baseline and what it leaves out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.latency.command import INTERRUPTED, goal_line
+from benchmarks.latency.plot import draw
+from benchmarks.latency.stage import gstreamer_version
+from benchmarks.quality.minterpolate import version as ffmpeg_version
+from benchmarks.realtime.between import against_minterpolate
+from benchmarks.realtime.cuts import cuts
+from benchmarks.realtime.doubling import double, predict
+from benchmarks.realtime.load import load
+from benchmarks.realtime.loss import loss
+from benchmarks.realtime.settings import DISCARD_S, Outcome, Settings
+from benchmarks.result import write
+from streamer import report
+from streamer.errors import ConfigError
+
+SCENARIOS: Mapping[str, Callable[[Settings], Outcome]] = {
+    "double": double,
+    "predict": predict,
+    "minterpolate": against_minterpolate,
+    "loss": loss,
+    "load": load,
+    "cuts": cuts,
+}
+WITHOUT_CAMERA = ("minterpolate", "cuts")
+
+
+def main(arguments: list[str]) -> None:
+    """Measure the scenarios, print tables, draw, and end with one line of JSON."""
+    given = _parse(arguments)
+    try:
+        run(given, command=["python", "-m", "benchmarks", "realtime", *arguments])
+    except KeyboardInterrupt:
+        print(
+            "benchmarks: interrupted; every program of the measurement was ended", file=sys.stderr
+        )
+        sys.exit(INTERRUPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """One scenario, and the load of the machine around it."""
+
+    outcome: Outcome
+    load_average: Mapping[str, float]
+
+
+def run(given: argparse.Namespace, *, command: list[str]) -> None:
+    """All that was asked for, one scenario after the other."""
+    names = _names(given.only)
+    settings = Settings(
+        duration_s=given.duration,
+        discard_s=given.discard,
+        data=tuple(given.data),
+        frames=given.frames,
+    )
+    for file in filter(None, (given.out, given.plot)):
+        if not file.parent.is_dir():
+            raise ConfigError(f"the folder of {file} does not exist; make it, or write elsewhere")
+    needs_camera = any(name not in WITHOUT_CAMERA for name in names)
+    gstreamer = gstreamer_version() if needs_camera else None
+    done: dict[str, _Measured] = {}
+    for name in names:
+        print(f"{name}: measuring ...", flush=True)
+        before = os.getloadavg()[0]
+        outcome = SCENARIOS[name](settings)
+        loads = {"before": round(before, 2), "after": round(os.getloadavg()[0], 2)}
+        done[name] = _Measured(outcome, loads)
+        print(table(name, outcome), flush=True)
+    plot = given.plot or (given.out and given.out.with_suffix(".svg"))
+    drawn = {name: one.outcome for name, one in done.items() if one.outcome.measurements}
+    if plot is not None and drawn:
+        groups = {name: one.measurements for name, one in drawn.items()}
+        beneath = {name: one.over_time for name, one in drawn.items()}
+        plot.write_text(draw("Real time", groups, beneath=beneath), encoding="utf-8")
+    # Where things lie on this machine is nobody else's matter; their names say enough.
+    said = [Path(part).name if Path(part).is_absolute() else part for part in command]
+    write(_as_json(settings, done, gstreamer=gstreamer, command=" ".join(said)), given.out)
+
+
+def table(name: str, outcome: Outcome) -> str:
+    """What one scenario gave, for people."""
+    lines = ["", f"{name}: {outcome.claim}", f"  against: {outcome.baseline}"]
+    for one in outcome.measurements:
+        found, cadence = one.summary, one.extra["cadence_ms"]
+        lines.append(
+            f"  {one.name}: n {found.n}, p50 {found.p50:.1f}, p95 {found.p95:.1f}, "
+            f"p99 {found.p99:.1f} ms; cadence error p95 {cadence['p95']:.1f} ms of "
+            f"{cadence['n']}; {one.missing} real pictures not seen"
+        )
+    return "\n".join([*lines, *map(goal_line, outcome.goals), ""])
+
+
+def _as_json(
+    settings: Settings, done: Mapping[str, _Measured], *, gstreamer: str | None, command: str
+) -> dict[str, Any]:
+    machine = report.machine()
+    programs = {"gstreamer": gstreamer, "ffmpeg": ffmpeg_version()}
+    versions = {**machine["versions"], **{name: v for name, v in programs.items() if v}}
+    return {
+        "benchmark": "realtime",
+        "command": command,
+        "duration_s": settings.duration_s,
+        "discarded_s": settings.discard_s,
+        "scenarios": {
+            name: {**one.outcome.as_dict(), "load_average": one.load_average}
+            for name, one in done.items()
+        },
+        "machine": {**machine, "versions": versions},
+    }
+
+
+def _names(text: str) -> list[str]:
+    names = list(dict.fromkeys(filter(None, text.split(","))))
+    unknown = [name for name in names if name not in SCENARIOS]
+    if unknown or not names:
+        raise ConfigError(
+            f"there is no scenario {', '.join(unknown) or 'at all'}; name some of: "
+            f"{','.join(SCENARIOS)}"
+        )
+    return names
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks realtime", description=__doc__)
+    parser.add_argument("--only", default=",".join(SCENARIOS), help="which, joined by commas")
+    parser.add_argument("--duration", type=float, help="seconds of each scenario with a camera")
+    parser.add_argument(
+        "--discard", type=float, default=DISCARD_S, help="seconds before each of them"
+    )
+    parser.add_argument(
+        "--data", type=Path, action="append", default=[], help="folder of clips; may be repeated"
+    )
+    parser.add_argument("--frames", type=int, default=61, help="of each clip, at most")
+    parser.add_argument(
+        "--out", type=Path, help="also write the JSON to this file, a plot beside it"
+    )
+    parser.add_argument("--plot", type=Path, help="write the plot (SVG) to this file")
+    return parser.parse_args(arguments)

@@ -1,0 +1,178 @@
+"""A camera, the streamer and a viewer who tells of every picture: what most scenarios begin with."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.latency.crew import Crew, Program
+from benchmarks.latency.sightings import Measurement, summary_of
+from benchmarks.latency.stage import (
+    FLUSH_S,
+    STARTS_WITHIN_S,
+    Camera,
+    Loss,
+    Options,
+    Streamer,
+    joined,
+    measured,
+    start_camera,
+)
+from benchmarks.realtime.shown import (
+    Shown,
+    cadence_errors_ms,
+    from_rows,
+    real_pictures,
+    slope_ms_per_minute,
+    within,
+)
+
+FPS = 30
+INTERVAL_MS = 1000 / FPS
+SAMPLE_S = 0.5
+MADE = ("interpolated", "predicted", "repeated")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the streamer had treated and made at an instant, since its start."""
+
+    at_ns: int
+    counts: Mapping[str, int]
+    """Real frames by tier, and made ones by origin."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One run of the streamer."""
+
+    crew: Crew
+    camera: Camera
+    streamer: Streamer
+    watcher: Program
+    samples: list[Sample] = field(default_factory=list)
+    said: dict[str, Any] = field(default_factory=dict)
+    """What the streamer said of itself at the last sample."""
+    report: dict[str, Any] = field(default_factory=dict)
+    """Of the whole run; there when ``finish`` was called."""
+
+    def run_for(self, seconds: float) -> tuple[int, int]:
+        """Wait, and note what the streamer does; the instants of the first and last note."""
+        if not self.samples or time.monotonic_ns() - self.samples[-1].at_ns > SAMPLE_S * 1e9 / 2:
+            self._sample()
+        began_ns = self.samples[-1].at_ns
+        parts = max(1, round(seconds / SAMPLE_S))
+        for part in range(1, parts + 1):
+            passed_s = (time.monotonic_ns() - began_ns) / 1e9
+            self.crew.run_for(max(0.0, seconds * part / parts - passed_s))
+            self._sample()
+        return began_ns, self.samples[-1].at_ns
+
+    def finish(self) -> None:
+        """End viewer and streamer."""
+        self.crew.run_for(FLUSH_S)
+        self.crew.stop(self.watcher)
+        self.report = self.streamer.report()
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """What results keep of its report, and of what it said last."""
+        kept = ("frames", "latency_ms", "tiers", "engines")
+        last = ("steps", "prediction_gain_db")
+        return {key: self.report[key] for key in kept} | {key: self.said.get(key) for key in last}
+
+    @property
+    def shown(self) -> list[Shown]:
+        """Every picture that the viewer got."""
+        return from_rows(row for event in self._batches() for row in event["rows"])
+
+    def compared(self, span_ns: tuple[int, int]) -> list[float]:
+        """Of what was known within a span: the PSNR, in dB, of what stood for each of the camera's
+        pictures; nothing where it was not judged."""
+        rows = (row for event in self._batches() for row in event["compared"])
+        return [float(db) for at_ns, db in rows if span_ns[0] <= at_ns < span_ns[1]]
+
+    def _batches(self) -> Iterator[Mapping[str, Any]]:
+        return (event for event in list(self.watcher.events) if event["event"] == "shown")
+
+    def _sample(self) -> None:
+        said = self.said = self.streamer.statistics()
+        made = {origin: int(said["frames"].get(origin, 0)) for origin in MADE}
+        self.samples.append(Sample(time.monotonic_ns(), {**said.get("tiers", {}), **made}))
+
+
+@contextmanager
+def session(
+    options: Options, *arguments: str, loss: Loss | None = None, is_judged: bool = False
+) -> Iterator[Session]:
+    """A camera over RTSP, ``streamer run`` with these arguments, and a viewer who sees pictures.
+
+    With ``loss`` it comes over UDP. The time to settle, ``options.discard_s``, has passed.
+    """
+    with tempfile.TemporaryDirectory() as folder, Crew() as crew:
+        camera = start_camera(crew, options, fps=FPS, loss=loss)
+        url = f"{camera.url}?transport=udp" if loss is not None else camera.url
+        start = partial(Streamer, crew, Path(folder), url, "--to", "webrtc:", *arguments)
+        streamer = joined(crew, camera, start)
+        size = ("--width", options.width, "--height", options.height, "--fps", FPS)
+        judging = ("--judge",) if is_judged else ()
+        watcher = crew.start_module(
+            "viewer", "benchmarks.realtime.watcher", streamer.whep_url, *size, *judging
+        )
+        running = Session(crew, camera, streamer, watcher)
+        watcher.wait_for(
+            lambda: any(one.frame_number >= 0 for one in running.shown),
+            within_s=STARTS_WITHIN_S,
+            what="reading a counter",
+        )
+        crew.run_for(options.discard_s)
+        yield running
+
+
+Part = tuple[Session, tuple[int, int]]
+"""A run, and the span of it that counts."""
+
+
+def pooled(name: str, parts: Sequence[Part], **extra: Any) -> Measurement:
+    """The real pictures of these parts together, and the cadence of all, as the viewer saw both."""
+    shown = [within(running.shown, [span_ns]) for running, span_ns in parts]
+    found = [
+        measured(
+            name,
+            real_pictures(one, interval_ms=INTERVAL_MS),
+            running.camera.server,
+            [span_ns],
+        )
+        for one, (running, span_ns) in zip(shown, parts, strict=True)
+    ]
+    real = [sighting for one in found for sighting in one.seen]
+    arrivals = [error for one in shown for error in cadence_errors_ms(one)]
+    decodings = [error for one in shown for error in cadence_errors_ms(one, decoded=True)]
+    return replace(
+        found[0],
+        seen=real,
+        missing=sum(one.missing for one in found),
+        extra={
+            **(_of_one(found[0]) if len(found) == 1 else {}),
+            "cadence_ms": summary_of(arrivals).as_dict(),
+            "cadence_decoded_ms": summary_of(decodings).as_dict(),
+            "pictures_shown": sum(map(len, shown)),
+            **extra,
+        },
+    )
+
+
+def _of_one(found: Measurement) -> dict[str, Any]:
+    """What only means something in one piece."""
+    return {**found.extra, "slope_ms_per_minute": rounded(slope_ms_per_minute(found.seen))}
+
+
+def rounded(value: float | None) -> float | None:
+    """As reports write it."""
+    return None if value is None else round(value, 3)
