@@ -14,7 +14,7 @@ from export.provenance import code_commit
 from streamer.errors import ConfigError
 from streamer.model import ModelManifest, Origin, TensorSpec, read_manifest
 
-LEFT_OUT_WHEN_EMPTY = ("recipe", "data", "origin", "commit")
+LEFT_OUT_WHEN_EMPTY = ("recipe", "data", "origin", "commit", "self_test")
 
 
 def write_manifest(manifest: ModelManifest) -> Path:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from export.checkpoint import checkpoint_path, read_checkpoint
 from export.data.clips import find_data, read_provenance
+from export.expected import with_expected
 from export.model_file import origin_of, replace_file, with_quality, write_manifest
 from export.networks import build_network
 from export.networks.base import Network
@@ -130,7 +131,7 @@ def write_model(
     manifest = describe(
         fused, recipe, folder=folder, sha256=hashlib.sha256(blob).hexdigest(), data=data
     )
-    manifest = with_quality(manifest, {"training": history or {}})
+    manifest = with_expected(with_quality(manifest, {"training": history or {}}))
     write_manifest(manifest)
     return manifest
 

@@ -16,7 +16,7 @@ from export.model_file import family
 from export.runner import Feed, Floats, open_model
 from export.to_onnx import load_fused
 from streamer.errors import ConfigError
-from streamer.infer.trial import ALLOWED_ERROR
+from streamer.infer.self_test import TOLERANCES
 from streamer.model import ModelManifest
 
 
@@ -37,8 +37,8 @@ LIMITS = {
     "fp32": Limit(largest=0.02, share=0.001),
     # Half a code value in one place cannot move a rounded result by more than one.
     "fp16": Limit(largest=0.5, share=0.02),
-    # The share is that of the trial at run time.
-    "int8": Limit(largest=np.inf, share=ALLOWED_ERROR, step=1.0),
+    # The share is that of the self-test at run time.
+    "int8": Limit(largest=np.inf, share=TOLERANCES["int8"], step=1.0),
 }
 
 
