@@ -99,7 +99,8 @@ def test_a_frame_takes_no_new_storage_once_its_size_is_known() -> None:
     parts.make(first, second, guide, out)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < out[0].nbytes / 8
+    # Two tiles at a time keep small parts of the guide.
+    assert peak < out[0].nbytes / 4
 
 
 def test_a_pair_that_goes_on_from_the_last_one_is_not_made_small_again() -> None:
