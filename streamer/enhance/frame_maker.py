@@ -80,11 +80,6 @@ class FrameMaker:
         self.reset()
 
     @property
-    def has_looked(self) -> bool:
-        """Whether there is a pair; nothing can be made before."""
-        return self._pair is not None
-
-    @property
     def small(self) -> Plane:
         """The second luma of the pair at half its size, (H/2, W/2)."""
         return self._looked().small[1]

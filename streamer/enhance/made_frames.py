@@ -41,13 +41,6 @@ class MadeFrames:
     def last(self) -> Real | None:
         return self._last
 
-    def reset(self) -> None:
-        """What comes next has nothing to do with what came before."""
-        self._watch.reset()
-        self.maker.reset()
-        self._earlier = self._last = self._looked = None
-        self.change = Change.FIRST
-
     def enter(self, decoded: Frame, enhanced: Frame) -> Change:
         """The next real frame, in both its forms."""
         self.change = self._watch.see(decoded.planes[0])

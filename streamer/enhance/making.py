@@ -37,9 +37,12 @@ class Making:
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        """``engine`` is what ``made`` runs, to be closed with it. ``between`` says how the ``rate`` is reached; without one, real frames leave at their own
-        times, and frames are only made for those that were lost. ``time_base`` is that of all frames
-        that leave, and of ``slots``."""
+        """``engine`` is what ``made`` runs, to be closed with it.
+
+        ``between`` says how the ``rate`` is reached; without one, real frames leave at their own
+        times, and frames are only made for those that were lost. ``time_base`` is that of all
+        frames that leave, and of ``slots``.
+        """
         self.slots = slots
         self.engine = engine
         self.predicts = rate is not None and between == "predict"

@@ -126,14 +126,6 @@ class Slots:
         due = self._due(before_s, after_s + margin_s)
         return self._given([self._snapped(at_s, (at_s - before_s) / interval_s) for at_s in due])
 
-    def expected_after(self, last_s: Fraction) -> Fraction | None:
-        """When the next slot is due if nothing comes; ``None`` while no interval is known."""
-        if self._nominal_s is None:
-            return None
-        if self._rate.fps is None:
-            return last_s + self._nominal_s / self._parts(self._nominal_s)
-        return next(self._grid(last_s))
-
     def ahead(self, last_s: Fraction, *, missed: int = 0) -> list[Slot]:
         """The slots between the last real frame and the one expected next, for prediction.
 

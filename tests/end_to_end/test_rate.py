@@ -36,6 +36,25 @@ def lumas(path: Path, *, width: int = 320, height: int = 180) -> list[Plane]:
     return list(np.frombuffer(raw, np.uint8).reshape(-1, height, width))
 
 
+def pan_and_half(clips: Clips) -> tuple[Path, Path]:
+    """A moving picture, and every second frame of it."""
+    whole = clips.made(
+        "pan.y4m", "-f", "lavfi", "-i", PAN, "-frames:v", "21", "-pix_fmt", "yuv420p"
+    )
+    half = clips.made(
+        "pan_half.mkv",
+        "-i",
+        str(whole),
+        "-vf",
+        "select='not(mod(n,2))'",
+        "-fps_mode",
+        "passthrough",
+        "-c:v",
+        "ffv1",
+    )
+    return whole, half
+
+
 def run(streamer: RunHere, clip: Path, out: Path, *options: str) -> dict[str, Any]:
     """The report of an enhancing that leaves the size as it is."""
     report = out.with_suffix(".json")
@@ -99,20 +118,7 @@ def test_a_lower_rate_leaves_frames_out_and_makes_none(
 def test_frames_between_real_ones_show_what_lies_between(
     clips: Clips, streamer: RunHere, tmp_path: Path
 ) -> None:
-    whole = clips.made(
-        "pan.y4m", "-f", "lavfi", "-i", PAN, "-frames:v", "21", "-pix_fmt", "yuv420p"
-    )
-    half = clips.made(
-        "pan_half.mkv",
-        "-i",
-        str(whole),
-        "-vf",
-        "select='not(mod(n,2))'",
-        "-fps_mode",
-        "passthrough",
-        "-c:v",
-        "ffv1",
-    )
+    whole, half = pan_and_half(clips)
     run(streamer, half, tmp_path / "out.y4m", "--fps", "x2")
     truth, seen = lumas(whole), lumas(tmp_path / "out.y4m")
     assert len(seen) == 21
@@ -128,20 +134,7 @@ def test_frames_between_real_ones_show_what_lies_between(
 def test_predicted_frames_follow_real_ones_that_stay_as_they_are(
     clips: Clips, streamer: RunHere, tmp_path: Path
 ) -> None:
-    whole = clips.made(
-        "pan.y4m", "-f", "lavfi", "-i", PAN, "-frames:v", "21", "-pix_fmt", "yuv420p"
-    )
-    half = clips.made(
-        "pan_half.mkv",
-        "-i",
-        str(whole),
-        "-vf",
-        "select='not(mod(n,2))'",
-        "-fps_mode",
-        "passthrough",
-        "-c:v",
-        "ffv1",
-    )
+    _, half = pan_and_half(clips)
     numbers = run(streamer, half, tmp_path / "out.mkv", "--between", "predict")
     assert numbers["frames"]["predicted"] > 0
     assert numbers["frames"]["interpolated"] == 0

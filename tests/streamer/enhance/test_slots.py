@@ -130,7 +130,6 @@ def test_between_frames_far_apart_lies_nothing(rate: str) -> None:
     assert slots.interval_s is None
     assert not slots.is_regular
     assert slots.ahead(frames[-1]) == []
-    assert slots.expected_after(frames[-1]) is None
 
 
 def test_frames_just_near_enough_are_filled() -> None:
@@ -188,7 +187,7 @@ def test_prediction_fills_the_time_up_to_the_next_frame() -> None:
     ahead = slots.ahead(frames[-1])
     assert [slot.time_s - frames[-1] for slot in ahead] == [Fraction(n, 100) for n in (1, 2, 3)]
     assert [slot.share for slot in ahead] == [0.25, 0.5, 0.75]
-    assert slots.expected_after(frames[-1]) == frames[-1] + Fraction(1, 100)
+    assert slots.step_s == Fraction(1, 100)
 
 
 def test_prediction_at_a_fixed_rate_fills_the_grid_between_real_frames() -> None:
@@ -198,7 +197,7 @@ def test_prediction_at_a_fixed_rate_fills_the_grid_between_real_frames() -> None
         found += [slot for slot in slots.between(before, after) if n == 0 or slot.is_second]
         found += [slot for slot in slots.ahead(after) if slots.claim(slot)]
     assert [slot.time_s for slot in found] == times(60, len(found))
-    assert slots.expected_after(found[-1].time_s) == found[-1].time_s + Fraction(1, 60)
+    assert slots.step_s == Fraction(1, 60)
 
 
 @pytest.mark.parametrize(("rate", "per_frame"), [("60", 2), ("x2", 2), ("x3", 3), ("120", 4)])
