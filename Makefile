@@ -52,7 +52,7 @@ clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 # What running needs, without torch; what developing needs comes on top of it.
-$(VENV)/.run: pyproject.toml
+$(VENV)/.run: pyproject.toml hatch_build.py $(wildcard kernels/cpu/*) kernels/native_build.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Streamer needs Python 3.11 or newer; run: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[cpu,openvino]'

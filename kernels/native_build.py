@@ -1,0 +1,94 @@
+"""Compiles ``kernels/cpu`` for processors, once for each level; runs when the package is installed.
+
+Nothing but the standard library is needed. Without a C++ compiler nothing is made, and what uses
+the library takes its slower way.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from kernels.errors import KernelError
+
+SOURCES = Path(__file__).parent / "cpu"
+
+FLAGS = (
+    *("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-exceptions"),
+    # A sum that is rounded in another order is another picture.
+    *("-fno-rtti", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
+)
+
+LEVELS: Mapping[int, tuple[str, ...]] = (
+    {1: (), 3: ("-march=x86-64-v3",), 4: ("-march=x86-64-v4", "-mprefer-vector-width=512")}
+    if platform.machine() in ("x86_64", "AMD64")
+    else {1: ()}
+)
+"""Levels of the x86-64 psABI: 3 has AVX2, 4 AVX-512; 1 is what every processor can run."""
+
+LIMIT_S = 300
+
+
+def library_path(level: int) -> Path:
+    """Where the library for this level lies, if it was made."""
+    return SOURCES.parent / f"_cpu_{level}.so"
+
+
+def build() -> list[Path]:
+    """Compiles every level; ``KernelError`` without a compiler, or where it fails."""
+    compiler = _compiler()
+    return [_compiled(compiler, level) for level in LEVELS]
+
+
+def _compiler() -> list[str]:
+    named = os.environ.get("CXX")
+    if named:
+        return shlex.split(named)
+    for name in ("c++", "g++", "clang++"):
+        found = shutil.which(name)
+        if found is not None:
+            return [found]
+    raise KernelError(
+        "no C++ compiler (c++, g++ or clang++) is on the PATH, made frames take the slower way; "
+        "to change that install g++ and then streamer again"
+    )
+
+
+def _compiled(compiler: list[str], level: int) -> Path:
+    path = library_path(level)
+    sources = sorted(str(source) for source in SOURCES.glob("*.cpp"))
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        made = Path(scratch) / path.name
+        command = [*compiler, *FLAGS, *LEVELS[level], "-o", str(made), *sources]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT_S)
+        except OSError as error:
+            raise KernelError(f"{compiler[0]} cannot be run ({error}); set CXX") from error
+        except subprocess.TimeoutExpired as error:
+            raise KernelError(
+                f"{compiler[0]} was not done after {LIMIT_S} s; set CXX to another compiler"
+            ) from error
+        except subprocess.CalledProcessError as error:
+            raise KernelError(
+                f"{shlex.join(command)} failed: {error.stderr.strip()}; set CXX to a compiler of "
+                "C++17, as GCC 11 or later"
+            ) from error
+        # Whoever has the old one open keeps it.
+        made.replace(path)
+    return path
+
+
+if __name__ == "__main__":
+    try:
+        for each in build():
+            sys.stdout.write(f"{each}\n")
+    except KernelError as problem:
+        sys.stderr.write(f"kernels: {problem}\n")
+        sys.exit(2)
