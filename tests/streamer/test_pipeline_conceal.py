@@ -55,7 +55,7 @@ class Camera:
                 continue
             if lost and self._made is not None:
                 async with asyncio.timeout(30):
-                    while self._made() == made:
+                    while self._made() == made:  # noqa: ASYNC110 - a counter has no event
                         await asyncio.sleep(0.001)
                 made = self._made()
             yield replace(packet, arrived_ns=self._clock.now_ns(), follows_loss=lost)
