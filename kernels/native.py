@@ -6,9 +6,12 @@ A function takes one structure of plain fields and runs without the interpreter'
 from __future__ import annotations
 
 import ctypes
+import logging
 from functools import cache
 
-from kernels.native_build import LEVELS, library_path
+from kernels.native_build import LEVELS, library_path, sources_key
+
+_log = logging.getLogger(__name__)
 
 NAMES = {1: "C++", 3: "AVX2", 4: "AVX-512"}
 """What the levels are called by those who are not compilers."""
@@ -21,6 +24,7 @@ class Native:
         """``OSError`` where that level was not made, or is another machine's."""
         self.level = level
         self._library = ctypes.CDLL(str(library_path(level)))
+        self._library.compiled_sources.restype = ctypes.c_uint64
 
     @property
     def name(self) -> str:
@@ -29,6 +33,11 @@ class Native:
     def call(self, function: str, fields: ctypes.Structure) -> None:
         """Runs a function; the addresses among its fields are the caller's word."""
         self._library[function](ctypes.byref(fields))
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it was compiled of the sources that are here: others may take other fields."""
+        return bool(self._library.compiled_sources() == sources_key())
 
     def level_of_processor(self) -> int:
         """The best level that this processor runs."""
@@ -40,7 +49,21 @@ def native() -> Native | None:
     """At the best level that was made and this processor runs; ``None`` where there is none."""
     try:
         plain = Native(1)
-        best = plain.level_of_processor()
-        return Native(max(level for level in LEVELS if level <= best))
-    except OSError:
+    except (OSError, AttributeError):
         return None
+    if not plain.is_current:
+        _log.warning(
+            "kernels/cpu has changed since it was compiled, so made frames take the slower way; "
+            "install streamer again, or run: python -m kernels.native_build"
+        )
+        return None
+    best = plain.level_of_processor()
+    for level in sorted(LEVELS, reverse=True):
+        if level <= best:
+            try:
+                found = Native(level)
+            except (OSError, AttributeError):
+                continue
+            if found.is_current:
+                return found
+    return None

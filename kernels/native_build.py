@@ -6,6 +6,7 @@ the library takes its slower way.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import shlex
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kernels.errors import KernelError
@@ -41,10 +43,28 @@ def library_path(level: int) -> Path:
     return SOURCES.parent / f"_cpu_{level}.so"
 
 
+def sources_key() -> int:
+    """Changes with what is compiled: 64 bits, which each library is asked for when it is loaded."""
+    told = hashlib.sha256(repr((FLAGS, LEVELS)).encode())
+    for source in sorted(SOURCES.iterdir()):
+        told.update(source.read_bytes())
+    return int.from_bytes(told.digest()[:8], "little")
+
+
 def build() -> list[Path]:
-    """Compiles every level; ``KernelError`` without a compiler, or where it fails."""
+    """Compiles every level, but those that the compiler does not know; ``KernelError`` without a
+    compiler, or where it fails."""
     compiler = _compiler()
-    return [_compiled(compiler, level) for level in LEVELS]
+    with ThreadPoolExecutor() as workers:
+        compiling = {level: workers.submit(_compiled, compiler, level) for level in LEVELS}
+    made = [compiling.pop(1).result()]
+    for level, done in compiling.items():
+        try:
+            made.append(done.result())
+        except KernelError as error:
+            library_path(level).unlink(missing_ok=True)
+            sys.stderr.write(f"kernels: without level {level}: {error}\n")
+    return made
 
 
 def _compiler() -> list[str]:
@@ -66,7 +86,8 @@ def _compiled(compiler: list[str], level: int) -> Path:
     sources = sorted(str(source) for source in SOURCES.glob("*.cpp"))
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         made = Path(scratch) / path.name
-        command = [*compiler, *FLAGS, *LEVELS[level], "-o", str(made), *sources]
+        key = f"-DSOURCES={sources_key()}ULL"
+        command = [*compiler, *FLAGS, *LEVELS[level], key, "-o", str(made), *sources]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT_S)
         except OSError as error:

@@ -1,6 +1,13 @@
-// What this processor can do, so that the best of the libraries that were compiled is loaded.
+// What this processor can do, so that the best of the libraries that were compiled is loaded; and what
+// it was compiled of.
 
-extern "C" __attribute__((visibility("default"))) int processor_level() {
+#include <stdint.h>
+
+#include "exported.h"
+
+EXPORTED uint64_t compiled_sources() { return SOURCES; }
+
+EXPORTED int processor_level() {
 #if defined(__x86_64__) && defined(__GNUC__)
     __builtin_cpu_init();
     const bool has_3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
