@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from streamer.enhance.guiding import guiding_by
 from streamer.frame import Plane, Planes
+from streamer.gpu.made_frames import DeviceWarper
 from streamer.infer.engine import Engine
-from streamer.ops.motion import (
-    MOTIONS,
-    PICTURES,
-    FlowEstimator,
-    Flows,
-    Guide,
-    foresee,
-    half,
-    pack_motion,
-    padded,
-)
+from streamer.ops.motion import FlowEstimator, Flows, Guide, foresee, half
 from streamer.ops.motion_ahead import damped
 from streamer.ops.motion_still import StillAreas
 from streamer.ops.motion_warp import Warper
-
-GUIDING = ("flow", "mask", "residual", "softness")
-"""Outputs of a motion network that say how a frame is made."""
 
 SHORTEST_SIDE = 32
 """Pixels of a luma; flow is found on half of that, by patches of 8."""
@@ -50,14 +38,17 @@ class FrameMaker:
     With a ``ReferenceMotionEngine`` it works without a network.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, *, on_device: DeviceWarper | None = None) -> None:
+        """``on_device`` makes of pictures that are on a device others there."""
+        self._on_device = on_device
+        self._guiding = guiding_by(engine)
         self._estimator = FlowEstimator()
-        self._inputs: dict[str, NDArray[np.float32]] = {}
-        self._results: dict[str, NDArray[np.float32]] = {}
         self._warpers: dict[tuple[int, int, bool, bool], Warper] = {}
         self._pair: _Pair | None = None
         self._still = StillAreas()
+        self._is_weighed = False
+        self._guided: tuple[float, Guide] | None = None
+        """The last guide of this pair, and its time."""
         self._foreseen: Plane = np.empty((0, 0), np.uint8)
 
     def warm_up(self, width: int, height: int, *, scale: int) -> None:
@@ -99,12 +90,14 @@ class FrameMaker:
             self._still.reset()
             self._still.see(first)
         self._still.see(second)
+        self._is_weighed = False
+        self._guided = None
         smalls = small, half(second)
         self._pair = _Pair(second, smalls, self._estimator.between(*smalls))
 
     def reset(self) -> None:
         """Forgets the pair and what stood still: after a cut, a gap or another size."""
-        self._pair = None
+        self._pair = self._guided = None
         self._still.reset()
 
     def guide(self, time: float) -> Guide:
@@ -113,21 +106,18 @@ class FrameMaker:
         Between the two it is 0..1; ``step`` intervals after them ``1 + damped(step)``. Its arrays
         are views, valid until the next guide is asked for.
         """
+        if self._guided is not None and self._guided[0] == time:
+            return self._guided[1]
         pair = self._looked()
-        height, width = pair.small[0].shape
-        rows, columns = (height + 1) // 2, (width + 1) // 2
-        # A manifest speaks of the whole picture, whose half this is.
-        multiple = self._engine.manifest.multiple_of // 2
-        self._fit(padded(height, multiple), padded(width, multiple))
-        pictures, motion = self._inputs["pictures"][0], self._inputs["motion"][0]
-        pack_motion(*pair.small, pair.flows, time, pictures=pictures, motion=motion)
-        self._still.weigh(pictures)
-        self._engine.run(self._inputs, self._results)
-        flow, mask, residual, softness = (
-            self._results[name][0, :, :rows, :columns] for name in GUIDING
+        guide = self._guiding.guide(
+            pair.small, pair.flows, time, with_pictures=not self._is_weighed
         )
-        filled = pair.second.shape[0] / 4, pair.second.shape[1] / 4
-        return Guide(flow, mask[0], residual[0], softness[0], filled)
+        if not self._is_weighed:
+            self._still.weigh(self._guiding.pictures)
+            self._is_weighed = True
+        guide = replace(guide, filled=(pair.second.shape[0] / 4, pair.second.shape[1] / 4))
+        self._guided = (time, guide)
+        return guide
 
     def make(self, first: Planes, second: Planes, guide: Guide, out: Planes) -> None:
         """Fills ``out`` with the frame that a guide describes, of the pair's frames at any size.
@@ -135,7 +125,12 @@ class FrameMaker:
         They show the same part of the scene as what was looked at, all of it. ``out`` is neither
         of them.
         """
-        is_enlarged = first[0].shape[0] > self._looked().second.shape[0]
+        looked_rows = self._looked().second.shape[0]
+        if self._on_device is not None and self._on_device.make(
+            first, second, guide, out, looked_rows=looked_rows, still=self._still.mask
+        ):
+            return
+        is_enlarged = first[0].shape[0] > looked_rows
         luma = self._warper(first[0].shape, is_enlarged=is_enlarged, is_luma=True)
         luma.make(guide, (first[0], second[0], out[0]))
         chroma = self._warper(first[1].shape, is_enlarged=is_enlarged, is_luma=False)
@@ -180,15 +175,3 @@ class FrameMaker:
                 self._warpers.clear()
             self._warpers[key] = Warper(*shape, is_enlarged=is_enlarged, is_luma=is_luma)
         return self._warpers[key]
-
-    def _fit(self, height: int, width: int) -> None:
-        if self._inputs and self._inputs["pictures"].shape[-2:] == (height, width):
-            return
-        self._inputs = {
-            "pictures": np.empty((1, PICTURES, height, width), np.float32),
-            "motion": np.empty((1, MOTIONS, height // 2, width // 2), np.float32),
-        }
-        self._results = {
-            spec.name: np.empty((1, int(spec.shape[1]), height // 2, width // 2), np.float32)
-            for spec in self._engine.manifest.outputs
-        }

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from streamer.frame import Plane
-from streamer.ops.motion import Floats, FlowEstimator, half, sample
+from streamer.ops.motion import Floats, OpenCvSearch, half, sample
 
 STILL_CODES = 6
 """Code values by which no cell of a thumbnail may differ in a still picture.
@@ -74,7 +74,8 @@ class SceneWatch:
     """
 
     def __init__(self) -> None:
-        self._estimator = FlowEstimator()
+        # A finer search explains too much: 18 instead of 3 missed of 3776 cuts, every fourth frame.
+        self._search = OpenCvSearch()
         self.reset()
 
     def reset(self) -> None:
@@ -118,7 +119,7 @@ class SceneWatch:
     def _unexplained(self, before: Plane, after: Plane) -> float:
         explained = before.astype(np.float32)
         if min(after.shape) >= _SMALLEST_SIDE:
-            explained = sample(explained, self._estimator.to(after, before))
+            explained = sample(explained, self._search.search(after, before))
         return _difference(_cells(explained), _cells(after.astype(np.float32)))
 
 

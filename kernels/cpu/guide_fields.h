@@ -1,0 +1,23 @@
+// What `guide_make` is given; `kernels/native_motion.py` has the same.
+#pragma once
+
+#include <cstdint>
+
+namespace {
+
+struct GuideFields {
+    const uint8_t* first;  // height x width codes, rows `first_stride` bytes apart
+    const uint8_t* second;
+    const float* forward;  // height x width x 2, in pixels
+    const float* backward;
+    float* flow;  // 4 planes, and one each; cells of 2x2 pixels, an odd last one has but one
+    float* mask;
+    float* softness;
+    float* pictures;  // none, or 6 planes of whole cells, as `pack_motion` fills them
+    uint8_t* scratch;
+    int64_t first_stride, second_stride, scratch_bytes;
+    int32_t height, width;
+    float time;
+};
+
+}  // namespace

@@ -1,0 +1,101 @@
+"""Two ways to one guide: compiled, and by packed pictures and an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from kernels.native import native
+from streamer.enhance.guiding import CompiledGuiding, EngineGuiding, Guiding, guiding_by
+from streamer.frame import Plane
+from streamer.infer.reference_motion import ReferenceMotionEngine
+from streamer.ops.motion import Floats, FlowEstimator, Guide
+from tests.streamer.pictures import texture
+
+SIZES = [(160, 96), (213, 121), (16, 16), (17, 40)]
+
+
+Pairs = Callable[[int, int], tuple[Plane, Plane]]
+
+
+class Other(ReferenceMotionEngine):
+    """Another engine, whatever it says."""
+
+
+@pytest.fixture
+def compiled() -> Guiding:
+    best = native()
+    if best is None:
+        pytest.skip("nothing is compiled for this processor: no C++ compiler was there")
+    return CompiledGuiding(best)
+
+
+def moving(width: int, height: int) -> tuple[Plane, Plane]:
+    return (
+        texture(width=width, height=height),
+        texture(width=width, height=height, moved=(2.5, -1.25)),
+    )
+
+
+def occluding(width: int, height: int) -> tuple[Plane, Plane]:
+    """Something goes one way before what goes the other, and a part of it changes by chance."""
+    numbers = np.random.default_rng(2)
+    pair = moving(width, height)
+    for n, luma in enumerate(pair):
+        left = width // 3 - 3 * n
+        luma[height // 4 : height // 2, left : left + width // 3] = texture(
+            width=width // 3, height=height // 2 - height // 4, seed=7
+        )
+        luma[-(height // 4) :, : width // 4] = numbers.integers(
+            0, 256, (height // 4, width // 4), np.uint8
+        )
+    return pair
+
+
+def cut(width: int, height: int) -> tuple[Plane, Plane]:
+    return texture(width=width, height=height), texture(width=width, height=height, seed=5)
+
+
+def parts(guide: Guide) -> Floats:
+    return np.concatenate(
+        [guide.flow, guide.mask[None], guide.residual[None], guide.softness[None]]
+    )
+
+
+@pytest.mark.parametrize("time", [0.0, 0.3, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize("pairs", [moving, occluding, cut])
+def test_the_compiled_guide_is_that_of_the_reference(
+    compiled: Guiding, pairs: Pairs, width: int, height: int, time: float
+) -> None:
+    small = pairs(width, height)
+    flows = FlowEstimator().between(*small)
+    defined = EngineGuiding(ReferenceMotionEngine())
+    wanted = parts(defined.guide(small, flows, time, with_pictures=True))
+    found = parts(compiled.guide(small, flows, time, with_pictures=True))
+    assert found.shape == wanted.shape
+    # OpenCV looks pictures up at whole 32nds of a pixel, which is a code value or two where
+    # neighbours differ by 60, and the choice between motions triples with 1.5.
+    off = np.abs(found - wanted).reshape(len(wanted), -1)
+    assert (np.mean(off, axis=1) < 0.04).all()
+    assert (np.quantile(off, 0.95, axis=1) < 0.15).all()
+    assert np.mean(np.abs(compiled.pictures - defined.pictures)) < 1 / 255
+
+
+def test_guides_of_one_size_after_another_do_not_disturb_each_other(compiled: Guiding) -> None:
+    best = native()
+    assert best is not None
+    for width, height in [*SIZES, *SIZES]:
+        small = occluding(width, height)
+        flows = FlowEstimator().between(*small)
+        again = parts(compiled.guide(small, flows, 0.5, with_pictures=False))
+        alone = parts(CompiledGuiding(best).guide(small, flows, 0.5, with_pictures=True))
+        assert np.array_equal(again, alone)
+
+
+def test_only_the_reference_itself_is_replaced() -> None:
+    is_compiled = native() is not None
+    assert isinstance(guiding_by(ReferenceMotionEngine()), CompiledGuiding) == is_compiled
+    assert isinstance(guiding_by(Other()), EngineGuiding)
