@@ -23,9 +23,18 @@ picture that stands still."""
 MOST_WAITING = 16
 """Frames: what leaves x8 at even distances within two intervals. Behind it the links fill up."""
 
-SLACK, NEXT_SLACK = Fraction(1, 2), Fraction(1, 4)
-"""Of an interval: how late a frame may be before it is missing. Where the one before it was missing
-as well there is little to wait for."""
+LONGEST_STAND = 2
+"""Intervals for which one picture is to stand at most: what stands in for a missing one has to be made
+by then."""
+
+SLACK, LEAST_SLACK = Fraction(1, 2), Fraction(1, 8)
+"""Of an interval: how long a frame that is usually there is waited for at most, and at least."""
+
+OFTEN = 0.8
+"""Of the frames: what comes as late as a fifth of them do is not missing yet."""
+
+NEXT_SLACK = Fraction(1, 4)
+"""Of an interval: how long is waited where the one before it was missing as well."""
 
 
 class Rhythm(Protocol):
@@ -44,8 +53,16 @@ class Rhythm(Protocol):
         """Whether a next one can be expected at its time."""
 
     @property
+    def spread_s(self) -> Fraction:
+        """How much longer than that the longer of the usual ones are, as with film at 60 Hz."""
+
+    @property
     def makes_frames(self) -> bool:
         """Whether frames are being made between real ones."""
+
+    @property
+    def stand_in_s(self) -> Fraction:
+        """How long it takes to make a frame for a missing one; 0 while it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +94,7 @@ class Pacer:
         self._last_real: tuple[Fraction, int] | None = None
         """Media time of the latest real frame shown, and when that was."""
         self._last_shown_ns = 0
-        self._gave_up = False
+        self._skipped_s: Fraction | None = None
 
     def offer(self, frame: Frame) -> None:
         """A frame is ready; one whose time has passed is not shown any more, and counted."""
@@ -85,8 +102,10 @@ class Pacer:
         if self.last_time_s is not None and frame.time_s <= self.last_time_s:
             self._metrics.count("dropped.pace.late")
             return
-        if frame.origin is not Origin.PREDICTED:
-            # Those are made because they are due: they say nothing of when frames are ready.
+        # Predicted ones are made because they are due, and what waited for lost packets came later
+        # than frames do: neither says when frames are ready.
+        is_late = frame.damage is not None and not frame.damage.pictures_since
+        if frame.origin is not Origin.PREDICTED and not (is_late and self._last_real):
             released_ns = frame.stamps_ns.get("released", frame.arrived_ns)
             self.playout.ready(frame.time_s, now_ns, arrived_ns=released_ns)
         self._waiting.append(frame)
@@ -129,9 +148,9 @@ class Pacer:
             return None
         return missing[0]
 
-    def give_up(self) -> None:
-        """What was missing could not be made: wait for the source."""
-        self._gave_up = True
+    def skip(self, time_s: Fraction) -> None:
+        """Nothing stands in for the frame that is missing at this time: the next one is waited for."""
+        self._skipped_s = time_s
 
     def _show(self, frame: Frame, now_ns: int) -> None:
         if self.last_time_s is not None:
@@ -141,7 +160,7 @@ class Pacer:
         self.last_time_s, self._last_shown_ns = frame.time_s, now_ns
         if frame.origin is Origin.DECODED:
             self._last_real = (frame.time_s, now_ns)
-            self._gave_up = False
+            self._skipped_s = None
 
     @property
     def _rhythm(self) -> Rhythm:
@@ -161,29 +180,52 @@ class Pacer:
         real_s, shown_ns = self._last_real
         return shown_ns + nanoseconds(frame.time_s - real_s)
 
-    def _expected_s(self, interval_s: Fraction, step_s: Fraction) -> Fraction | None:
-        """The media time of the next frame that is due from the source."""
-        if self.last_time_s is None or self._last_real is None:
-            return None
-        if self._is_even:
-            return self.last_time_s + step_s
-        # Frames that were predicted between real ones do not move the time of the next real one.
-        real_s, _ = self._last_real
-        return real_s + ((self.last_time_s - real_s) // interval_s + 1) * interval_s
-
     def _missing(self) -> tuple[Fraction, int] | None:
-        """What is expected next, and when it counts as missing."""
+        """What is expected next, and when it counts as missing.
+
+        What should have come before that one and did not is left out: where making takes longer
+        than the distance of frames, the output would fall behind.
+        """
         interval_s, step_s = self._rhythm.interval_s, self._rhythm.step_s
-        if not self.pacing.conceals or self._gave_up or not self._rhythm.is_regular:
+        if not self.pacing.conceals or not self._rhythm.is_regular or self._last_real is None:
             return None
-        if interval_s is None or step_s is None or self._last_real is None:
+        if interval_s is None or step_s is None or self.last_time_s is None:
             return None
-        expected_s = self._expected_s(interval_s, step_s)
-        if expected_s is None or expected_s - self._last_real[0] > MOST_LOST * interval_s:
+        real_s, _ = self._last_real
+        after_s = self.last_time_s
+        if self._skipped_s is not None:
+            after_s = max(after_s, self._skipped_s)
+        if not self._is_even:
+            # Frames that were predicted between real ones do not move the time of the next real one.
+            step_s = interval_s
+            after_s = real_s + (after_s - real_s) // interval_s * interval_s
+        until_s = real_s + MOST_LOST * interval_s
+        expected_s = after_s + step_s
+        while expected_s + step_s <= until_s:
+            if self._missing_ns(expected_s + step_s, step_s) > self._clock.now_ns():
+                break
+            expected_s += step_s
+        if expected_s > until_s:
             return None
-        due_ns = self.playout.due_ns(expected_s)
-        assert due_ns is not None
-        is_first = expected_s - self._last_real[0] <= interval_s
-        slack = SLACK if is_first else NEXT_SLACK
-        waits_s = slack * (step_s if self._is_even else interval_s)
-        return expected_s, due_ns + nanoseconds(waits_s)
+        return expected_s, self._missing_ns(expected_s, step_s)
+
+    def _missing_ns(self, expected_s: Fraction, step_s: Fraction) -> int:
+        """When a frame of that time counts as missing."""
+        assert self._rhythm.interval_s is not None
+        assert self._last_real is not None
+        is_first = expected_s - self._last_real[0] <= self._rhythm.interval_s
+        if self._is_even:
+            due_ns = self.playout.due_ns(expected_s)
+            assert due_ns is not None
+            # By then nearly all are ready.
+            return due_ns + nanoseconds((SLACK if is_first else NEXT_SLACK) * step_s)
+        usual_ns = self.playout.usual_ns(expected_s)
+        often_ns = self.playout.usual_ns(expected_s, OFTEN)
+        assert usual_ns is not None
+        assert often_ns is not None
+        slack_s = NEXT_SLACK * step_s
+        if is_first:
+            slack_s = (LONGEST_STAND - 1) * step_s - self._rhythm.stand_in_s
+            slack_s = max(slack_s, LEAST_SLACK * step_s, Fraction(often_ns - usual_ns, 10**9))
+            slack_s = min(slack_s, SLACK * step_s)
+        return usual_ns + nanoseconds(slack_s + self._rhythm.spread_s)

@@ -24,6 +24,41 @@ JUMP_NS = 1_000_000_000
 """A frame that is further off than this is on another timeline."""
 
 
+class Offsets:
+    """How far the clock is ahead of media time when something happens to frames, lately."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[int, int]] = deque()
+        self._found: dict[tuple[float, int | None], int] = {}
+
+    def add(self, time_s: Fraction, at_ns: int, *, now_ns: int) -> bool:
+        """It happened to a frame of this media time at ``at_ns``; true where that begins another
+        timeline."""
+        offset_ns = at_ns - nanoseconds(time_s)
+        is_new = not self._seen or abs(offset_ns - self._seen[-1][1]) > JUMP_NS
+        if is_new:
+            self._seen.clear()
+        self._seen.append((now_ns, offset_ns))
+        self._found.clear()
+        while now_ns - self._seen[0][0] > WINDOW_NS:
+            self._seen.popleft()
+        return is_new
+
+    def at(self, share: float, *, most_ns: int | None = None) -> int:
+        """The offset that this share of the frames had at most. With ``most_ns``, of those that came
+        no later than so much after the earliest. At least one has to have been added."""
+        key = (share, most_ns)
+        if key not in self._found:
+            ordered = sorted(offset_ns for _, offset_ns in self._seen)
+            if most_ns is not None:
+                ordered = [each for each in ordered if each <= ordered[0] + most_ns]
+            self._found[key] = round(percentile(ordered, share))
+        return self._found[key]
+
+    def __bool__(self) -> bool:
+        return bool(self._seen)
+
+
 class Playout:
     """The offset between media time and the clock at which frames leave, learnt from when they were
     ready; a jitter buffer's delay. Follows the drift of the sender's clock."""
@@ -31,7 +66,7 @@ class Playout:
     def __init__(self, *, budget_ms: Callable[[], float]) -> None:
         """``budget_ms``: how long after its arrival a frame may leave at most."""
         self._budget_ms = budget_ms
-        self._offsets: deque[tuple[int, int]] = deque()
+        self._offsets = Offsets()
         self._offset_ns: int | None = None
         self._began_ns = self._moved_ns = 0
 
@@ -39,25 +74,20 @@ class Playout:
         """A frame of this media time is ready to leave; what it needs had arrived at ``arrived_ns``."""
         budget_ns = max(0, round(self._budget_ms() * 1e6))
         # Were it to leave later than it may, it would not be waited for.
-        offset_ns = min(now_ns, arrived_ns + budget_ns) - nanoseconds(time_s)
-        if self._offset_ns is None or abs(offset_ns - self._offset_ns) > JUMP_NS:
-            self._offsets.clear()
-            self._offset_ns = offset_ns
+        at_ns = min(now_ns, arrived_ns + budget_ns)
+        if self._offsets.add(time_s, at_ns, now_ns=now_ns):
+            self._offset_ns = at_ns - nanoseconds(time_s)
             self._began_ns = now_ns
-        self._offsets.append((now_ns, offset_ns))
-        while now_ns - self._offsets[0][0] > WINDOW_NS:
-            self._offsets.popleft()
-        self._move(self._wanted_ns(budget_ns), now_ns)
+        # What came with a stall is over the budget: nothing waits for such frames again.
+        self._move(self._offsets.at(READY_SHARE, most_ns=budget_ns), now_ns)
 
     def due_ns(self, time_s: Fraction) -> int | None:
         """When a frame of this media time leaves; ``None`` before the first was ready."""
         return None if self._offset_ns is None else self._offset_ns + nanoseconds(time_s)
 
-    def _wanted_ns(self, budget_ns: int) -> int:
-        ordered = sorted(offset_ns for _, offset_ns in self._offsets)
-        # What came with a stall is over the budget: nothing waits for such frames again.
-        most_ns = ordered[0] + budget_ns
-        return round(percentile([each for each in ordered if each <= most_ns], READY_SHARE))
+    def usual_ns(self, time_s: Fraction, share: float = 0.5) -> int | None:
+        """By when this share of the frames of a media time is ready; ``None`` before the first was."""
+        return self._offsets.at(share) + nanoseconds(time_s) if self._offsets else None
 
     def _move(self, wanted_ns: int, now_ns: int) -> None:
         assert self._offset_ns is not None

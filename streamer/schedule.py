@@ -4,8 +4,8 @@ Note [Late or too slow]: A frame can be late although its rung is fast enough: t
 for a moment, or frames before it waited. It alone takes a cheaper rung then, and the next one has
 the old rung again. The rung itself is lost when what it costs cannot be kept up (``SHARE``), or when
 it had to be left for every other frame. It is tried again after a pause: what it cost before is
-forgotten, and it stays if its new costs fit for ``TRIAL_NS``. One frame that clearly does not fit
-ends the trial, so that under a lasting load a trial is a frame or two, and no step.
+forgotten, and it stays if its new costs fit for ``TRIAL_NS``. As soon as a real frame would have to
+wait for it the trial ends, so that under a lasting load a trial is a frame or two, and no step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from streamer.clock import Clock
-from streamer.costs import Costs
+from streamer.costs import EASED, Beside, Costs, Loss
 from streamer.errors import ConfigError
 
 ENOUGH = 4
@@ -30,27 +30,18 @@ RELAPSED_SHARE = 0.8
 """The same on trial for a rung that was lost right after its last one: at the border it would come
 and go otherwise."""
 
-CLEARLY = 1.25
-"""Intervals that one frame may take while the mean of a trial says nothing yet: with costs that vary
-by 30 % a rung that needs 0.8 on average would fail every fifth time at 1, every thirtieth here."""
+OWED = 0.25
+"""Intervals by which a trial may have put off the next frame while its mean says nothing yet: with
+costs that vary by 30 % a rung that needs 0.8 on average would fail every fifth time at 0, every
+thirtieth here."""
 
 RECENT, DIPS = 12, 6
 """A rung that had to be left for half of so many frames is lost. A machine that stops for a moment
 costs two to four: those that waited behind the frame that was caught."""
 
 TRIAL_NS = 700_000_000
-FIRST_PAUSE_NS = 1_000_000_000
-PAUSE_NS = 2_500_000_000
-"""How long a trial lasts, and the pauses between trials, which double from the first to this. After
-a load has gone, the last pause and three trials take 4.6 s: from the lowest to the highest of four
-rungs."""
-
-LASTING = 10
-"""What was lost for long is tried less often: pauses may grow to this part of the time since."""
-
-LONGEST_PAUSE_NS = 60_000_000_000
-"""Pauses double up to this where a rung takes longer than a frame has, and was never kept: each
-trial loses frames, and no load that will go away is known of."""
+"""How long a trial lasts. After a load has gone, a last pause and three of them take 4.6 s: from the
+lowest to the highest of four rungs."""
 
 SETTLED_NS = 5_000_000_000
 """What was held for so long was kept. A rung that is lost sooner has failed: the pauses double on."""
@@ -104,23 +95,12 @@ class _Trial:
     rung: Rung
     began_ns: int
     left_ms: float
-
-
-@dataclass(slots=True)
-class _Loss:
-    """Of a rung: when it was lost, and when it may be tried again."""
-
-    lost_ns: int
-    retry_ns: int
-    pause_ns: int = FIRST_PAUSE_NS
-    has_relapsed: bool = False
-
-    def put_off(self, now_ns: int, *, is_hopeless: bool) -> None:
-        longest_ns = max(PAUSE_NS, (now_ns - self.lost_ns) // LASTING)
-        if is_hopeless:
-            longest_ns = LONGEST_PAUSE_NS
-        self.pause_ns = min(2 * self.pause_ns, longest_ns, LONGEST_PAUSE_NS)
-        self.retry_ns = now_ns + self.pause_ns
+    made: int
+    owed_ms: float = 0.0
+    """By how much its frames have put off the next one."""
+    frames: int = 0
+    without_made: int = 0
+    """Real frames of whose made ones none had any time."""
 
 
 class TierLadder:
@@ -152,9 +132,11 @@ class TierLadder:
         self._held = self._rungs[0]
         self._held_since_ns = clock.now_ns()
         self._trial: _Trial | None = None
-        self._losses: dict[Rung, _Loss] = {}
+        self._losses: dict[Rung, Loss] = {}
         self._kept: set[Rung] = set()
         self._dips: deque[bool] = deque(maxlen=RECENT)
+        self._is_excused = False
+        self._had_no_time = False
         self._size: Size = (0, 0)
         self._costs: dict[Size, dict[str, Costs]] = {}
 
@@ -162,6 +144,11 @@ class TierLadder:
     def rung(self) -> Rung:
         """The one that is held; a late frame has another, and so have the frames of a trial."""
         return self._held
+
+    @property
+    def cheapest(self) -> Rung:
+        """For a frame that will not be shown."""
+        return self._rungs[-1]
 
     def limit(self, name: str) -> None:
         """Take ``name`` at best from now on. Raises ``ConfigError`` for a tier there is not."""
@@ -192,16 +179,25 @@ class TierLadder:
             self._begin_size(size)
         now_ns = self._clock.now_ns()
         demand = _Demand((deadline_ns - now_ns) / 1e6, interval_ms, made)
-        if self._trial is not None:
-            self._judge_trial(self._trial, demand, now_ns)
+        trial = self._trial
+        if trial is not None:
+            self._judge_trial(trial, demand, now_ns, is_backlog=is_backlog)
         elif not self._keeps_up(self._held, demand):
             self._lose_held(demand, now_ns)
         rung = self._held if self._trial is None else self._trial.rung
+        if trial is not None and trial.owed_ms <= 2 * (interval_ms or 0.0):
+            # What a trial took from a frame or two, the held rung makes up for.
+            is_backlog = False
         affordable = self._rungs[-1] if is_backlog else self._affordable(rung, demand.left_ms)
         if affordable != rung:
             self._dip(affordable, "backlog" if is_backlog else "late", demand, now_ns)
             return affordable
-        self._dips.append(False)
+        self._is_excused = False
+        self._dips.append(self._had_no_time)
+        self._had_no_time = False
+        if sum(self._dips) >= DIPS:
+            self._lose_held(demand, now_ns)
+            rung = self._held
         is_late = is_backlog or demand.left_ms <= 0
         return rung if is_late else self._try_better(demand, now_ns)
 
@@ -220,6 +216,14 @@ class TierLadder:
         # Whoever is never let try would be as slow as once for ever.
         return left_ms > 0 and (costs.are_old or costs.p95_ms() <= left_ms)
 
+    def had_no_time(self) -> None:
+        """None of the frames that the last real one's rung is to make had any time."""
+        self._had_no_time = True
+
+    def excuse(self) -> None:
+        """The next real frame may be late for something else than its rung: none is lost for that."""
+        self._is_excused = True
+
     def _affordable(self, best: Rung, left_ms: float) -> Rung:
         """The first rung from ``best`` on that a frame with so much time can have."""
         if left_ms > 0:
@@ -228,7 +232,7 @@ class TierLadder:
                     return rung
         return self._rungs[-1]
 
-    def _keeps_up(self, rung: Rung, demand: _Demand, share: float = SHARE) -> bool:
+    def _keeps_up(self, rung: Rung, demand: _Demand) -> bool:
         """Whether one real frame after the other can have this rung, as far as is known.
 
         By the mean, not by the p95: what one frame takes too long, others make up for.
@@ -239,16 +243,21 @@ class TierLadder:
         cost_ms = costs.mean_ms()
         if rung.makes_frames:
             cost_ms += demand.made * self._costs_of(MAKING, self._size).mean_ms()
-        return cost_ms <= share * demand.interval_ms
+        return cost_ms <= SHARE * demand.interval_ms
 
     def _dip(self, rung: Rung, reason: Reason, demand: _Demand, now_ns: int) -> None:
         """This frame is late: a trial ends with it, a held rung only if that was so too often."""
-        if self._trial is not None:
+        is_excused, self._is_excused = self._is_excused, False
+        if self._trial is not None and not is_excused:
             self._fail_trial(self._trial, now_ns, is_hopeless=False)
         if rung == self._held:
             return
-        self._dips.append(True)
         self._tell(self._held, rung, reason, now_ns)
+        # Frames that waited while a stream began say nothing of a rung that was hardly used yet.
+        is_new = reason == "backlog" and len(self._costs_of(self._held.tier, self._size)) < ENOUGH
+        if is_excused or is_new:
+            return
+        self._dips.append(True)
         if sum(self._dips) >= DIPS:
             self._lose_held(demand, now_ns)
 
@@ -266,10 +275,11 @@ class TierLadder:
         for rung in self._rungs[first : self._rungs.index(self._held)]:
             loss = self._losses.get(rung)
             if loss is None or is_settled:
-                self._losses[rung] = _Loss(now_ns, now_ns + FIRST_PAUSE_NS)
+                self._losses[rung] = Loss.now(now_ns)
             else:
                 loss.has_relapsed = True
-                loss.put_off(now_ns, is_hopeless=False)
+                loss.put_off(now_ns, is_kept=rung in self._kept, is_hopeless=False)
+        self._compare(before, is_certain=True)
         self._held_since_ns = now_ns
         self._dips.clear()
         self._tell(before, self._held, "too_slow", now_ns)
@@ -280,30 +290,68 @@ class TierLadder:
             if self._held == self._rungs[0]:
                 return self._held
             better = self._rungs[self._rungs.index(self._held) - 1]
-            if better in self._losses and now_ns < self._losses[better].retry_ns:
+            if better in self._losses and not self._may_try(better, demand, now_ns):
                 return self._held
             self._new_costs(better).forget()
-            self._trial = _Trial(better, now_ns, demand.left_ms)
-        self._trial.left_ms = demand.left_ms
+            self._trial = _Trial(better, now_ns, demand.left_ms, demand.made)
+        self._trial.left_ms, self._trial.made = demand.left_ms, demand.made
         return self._trial.rung
+
+    def _may_try(self, rung: Rung, demand: _Demand, now_ns: int) -> bool:
+        """Whether it is time to, and worth it. See Note [Trials that need not be]."""
+        loss = self._losses[rung]
+        # The plain upscale uses the machine in another way than a network: it tells nothing of one.
+        is_told = rung.tier == self._held.tier or self._held != self._rungs[-1]
+        beside = loss.beside if is_told else None
+        if beside is None or beside.held != self._held.tier:
+            return now_ns >= loss.retry_ns
+        held_ms = self._costs_of(self._held.tier, self._size).latest_ms()
+        if held_ms <= EASED * beside.held_ms:
+            loss.hurry(now_ns)
+        expected_ms = beside.expected_ms(held_ms)
+        if rung.makes_frames:
+            expected_ms = held_ms + demand.made * expected_ms
+        fits = demand.interval_ms is None or expected_ms <= demand.interval_ms
+        return now_ns >= (loss.retry_ns if fits else loss.unlikely_ns)
+
+    def _compare(self, rung: Rung, *, is_certain: bool) -> None:
+        """Keep what a rung that is not held has cost beside the held one, where both are known."""
+        held_ms = self._costs_of(self._held.tier, self._size).latest_ms()
+        new_ms = self._new_costs(rung).latest_ms()
+        if held_ms and new_ms:
+            loss = self._losses[rung]
+            last = None if is_certain else loss.beside
+            beside = Beside.of(new_ms, held_ms, held=self._held.tier, last=last)
+            loss.beside = beside if is_certain or last is not None else beside.doubted()
 
     def _new_costs(self, rung: Rung) -> Costs:
         """What ``rung`` costs and the held one does not."""
         return self._costs_of(MAKING if rung.tier == self._held.tier else rung.tier, self._size)
 
-    def _judge_trial(self, trial: _Trial, demand: _Demand, now_ns: int) -> None:
+    def _judge_trial(
+        self, trial: _Trial, demand: _Demand, now_ns: int, *, is_backlog: bool
+    ) -> None:
         costs = self._costs_of(trial.rung.tier, self._size)
         new = self._new_costs(trial.rung)
+        trial.frames += 1
+        trial.without_made += self._had_no_time
         # A frame that would be late in any case: trying it again must be rare.
         is_hopeless = costs.newest_ms > trial.left_ms
+        passes = not is_backlog and trial.without_made <= 1 + trial.frames // 4
+        if demand.interval_ms is not None:
+            # A tier that is held as well is not what is on trial: a stall of its is no fault of that.
+            is_held = trial.rung.tier == self._held.tier
+            newest_ms = costs.latest_ms() if is_held else costs.newest_ms
+            if trial.rung.makes_frames:
+                newest_ms += trial.made * self._costs_of(MAKING, self._size).newest_ms
+            trial.owed_ms = max(0.0, trial.owed_ms + newest_ms - demand.interval_ms)
+            passes = passes and trial.owed_ms <= OWED * demand.interval_ms
         if len(new) >= ENOUGH:
             loss = self._losses.get(trial.rung)
             share = RELAPSED_SHARE if loss is not None and loss.has_relapsed else SHARE
-            passes = self._keeps_up(trial.rung, demand, share)
-        else:
-            making_ms = demand.made * self._costs_of(MAKING, self._size).newest_ms
-            newest_ms = costs.newest_ms + (making_ms if trial.rung.makes_frames else 0.0)
-            passes = demand.interval_ms is None or newest_ms <= CLEARLY * demand.interval_ms
+            making_ms = self._costs_of(MAKING, self._size).latest_ms() * demand.made
+            cost_ms = costs.latest_ms() + (making_ms if trial.rung.makes_frames else 0.0)
+            passes = passes and cost_ms <= share * (demand.interval_ms or cost_ms)
         if is_hopeless or not passes:
             self._fail_trial(trial, now_ns, is_hopeless=is_hopeless)
         elif now_ns - trial.began_ns >= TRIAL_NS:
@@ -312,8 +360,9 @@ class TierLadder:
 
     def _fail_trial(self, trial: _Trial, now_ns: int, *, is_hopeless: bool) -> None:
         self._trial = None
-        loss = self._losses.setdefault(trial.rung, _Loss(now_ns, now_ns))
-        loss.put_off(now_ns, is_hopeless=is_hopeless and trial.rung not in self._kept)
+        loss = self._losses.setdefault(trial.rung, Loss.now(now_ns))
+        loss.put_off(now_ns, is_kept=trial.rung in self._kept, is_hopeless=is_hopeless)
+        self._compare(trial.rung, is_certain=False)
 
     def _obey_limit(self) -> None:
         best = self._best

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
 from streamer.clock import Clock
 from streamer.config import Between
+from streamer.costs import Costs
+from streamer.enhance.cadence import Cadence
 from streamer.enhance.foresight import Foresight
 from streamer.enhance.made_frames import MadeFrames
 from streamer.enhance.scene_change import Change
-from streamer.enhance.slots import Slot, Slots
+from streamer.enhance.slots import LONGEST_S, Slot, Slots
 from streamer.frame import Frame
 from streamer.infer.engine import Engine
 from streamer.metrics import Metrics
@@ -28,7 +30,6 @@ class Making:
     def __init__(
         self,
         made: MadeFrames,
-        slots: Slots,
         *,
         engine: Engine,
         rate: Rate | None,
@@ -41,19 +42,24 @@ class Making:
 
         ``between`` says how the ``rate`` is reached; without one, real frames leave at their own
         times, and frames are only made for those that were lost. ``time_base`` is that of all
-        frames that leave, and of ``slots``.
+        frames that leave, see ``output_time_base``.
         """
-        self.slots = slots
         self.engine = engine
         self.predicts = rate is not None and between == "predict"
         self.made_cost: Callable[[float], None] = _ignore
-        self._rate = rate
+        """Told what each frame has cost that was made around real ones, in ms."""
+        self._slots = None if rate is None else Slots(rate, time_base)
+        self.cadence = Cadence() if self._slots is None else self._slots.cadence
+        """Of the real frames."""
         self._between = between
         self._made = made
         self._foresight = Foresight(made.maker, metrics)
         self._time_base = time_base
         self._clock = clock
         self._metrics = metrics
+        self._first_costs, self._next_costs = Costs(clock), Costs(clock)
+        """Of the first frame predicted after a real one, for which motion is looked for and judged,
+        and of each after it."""
         self._on_slot: Frame | None = None
         """The latest real frame that was given out on a slot."""
 
@@ -65,30 +71,44 @@ class Making:
     @property
     def interval_ms(self) -> float | None:
         """Between real frames; ``None`` while it is not known."""
-        interval_s = self.slots.interval_s
+        interval_s = self.cadence.interval_s
         return None if interval_s is None else float(1000 * interval_s)
 
     @property
     def step_s(self) -> Fraction | None:
         """Between frames that leave; ``None`` while the source's interval is not known."""
-        return self.slots.interval_s if self._rate is None else self.slots.step_s
+        return self.cadence.interval_s if self._slots is None else self._slots.step_s
 
     def plan(self, frame: Frame, shown_s: Fraction | None) -> list[Slot]:
-        """The output's places from the last real frame up to this one that are still to be shown."""
+        """The output's places from the last real frame up to this one that are still to be shown;
+        none without a rate."""
         last = self._made.last
+        if self._slots is None:
+            interval_s = Fraction(0) if last is None else frame.time_s - last.decoded.time_s
+            if 0 < interval_s <= LONGEST_S:
+                self.cadence.see(interval_s)
+            return []
         if last is None:
-            slots = self.slots.first(frame.time_s)
+            slots = self._slots.first(frame.time_s)
         else:
-            slots = self.slots.between(last.decoded.time_s, frame.time_s)
+            slots = self._slots.between(last.decoded.time_s, frame.time_s)
         return [slot for slot in slots if shown_s is None or slot.time_s > shown_s]
 
     def wanted(self, plan: list[Slot]) -> int:
         """How many frames are to be made for each real one."""
-        if self.predicts and self.slots.interval_s and self.slots.step_s:
-            return max(0, math.ceil(self.slots.interval_s / self.slots.step_s) - 1)
-        if self._rate is None or self._between != "interpolate" or self._made.last is None:
+        interval_s, step_s = self.cadence.interval_s, self.step_s
+        if self.predicts and interval_s and step_s:
+            return max(0, math.ceil(interval_s / step_s) - 1)
+        if self._between != "interpolate" or self._made.last is None:
             return 0
         return sum(not (slot.is_first or slot.is_second) for slot in plan)
+
+    def see(self, frame: Frame, plan: list[Slot]) -> None:
+        """All that can be told of the next real frame before it is enhanced; another thread may call
+        this while it is."""
+        shares = [slot.share for slot in plan if not (slot.is_first or slot.is_second)]
+        is_between = self._between == "interpolate" and bool(shares)
+        self._made.see(frame, shares[0] if is_between else None)
 
     def around(
         self, frame: Frame, enhanced: Frame, plan: list[Slot], *, may_make: Callable[[], bool]
@@ -99,49 +119,70 @@ class Making:
         self._made.enter(frame, enhanced)
         if self._made.change in (Change.CUT, Change.FIRST):
             self._foresight.forget()
-        if self._rate is None or self.predicts:
+        if self._slots is None or self.predicts:
             return [enhanced]
         ready: list[Frame] = []
+        # What a frame costs begins where the real one is done: what is left to wait for is part of it.
+        began_ns = enhanced.stamps_ns.get("enhanced", self._clock.now_ns())
         for slot in plan:
             is_made = not (slot.is_first or slot.is_second)
             if is_made and self._between == "interpolate" and may_make():
-                began_ns = self._clock.now_ns()
                 ready.append(self._made.between(slot.time_s, slot.share, pts=slot.pts))
-                self._spent("interpolate", began_ns)
-            elif not is_made or self.slots.is_fixed:
+                began_ns = self._spent("interpolate", began_ns)
+            elif not is_made or self._slots.is_fixed:
                 first = earlier.enhanced if earlier is not None else enhanced
                 ready += self._real_at(slot, first if slot.share < 0.5 else enhanced)
         return ready
 
-    def ahead(self, may_make: Callable[[], bool]) -> list[Frame]:
+    def ahead(self, fits: Callable[[float], bool]) -> list[Frame]:
         """Frames predicted after the last real one, until the next is due; no more of them once
-        ``may_make`` says so."""
+        ``fits`` says that one of that cost in ms has no time."""
         began_ns = self._clock.now_ns()
-        made = self._ahead(may_make)
-        if made:
-            # Looking and foreseeing are what these cost as well.
-            self._spent("predict", began_ns, frames=len(made))
-        return made
-
-    def _ahead(self, may_make: Callable[[], bool]) -> list[Frame]:
-        last = self._made.last
-        interval_s = self.slots.interval_s
-        if not self.predicts or last is None or interval_s is None or not self._made.look():
+        made = self._ahead(fits) if self.predicts and _may_begin(self._first_costs, fits) else None
+        if made is None:
             self._foresight.forget()
             return []
+        if made:
+            # Looking and foreseeing are what these cost as well.
+            cost_ms = (self._clock.now_ns() - began_ns) / 1e6 / len(made)
+            self._metrics.time("predict", cost_ms)
+            self.made_cost(cost_ms)
+        return made
+
+    def _ahead(self, fits: Callable[[float], bool]) -> list[Frame] | None:
+        """``None`` where nothing is known of what comes next."""
+        began_ns = self._clock.now_ns()
+        last, interval_s = self._made.last, self.cadence.interval_s
+        if last is None or interval_s is None or not self._made.look():
+            return None
         last_s = last.decoded.time_s
         self._foresight.judge(last_s, tolerance_s=interval_s / 4)
         self._foresight.foresee(last_s + interval_s)
-        if not self._foresight.is_better:
-            return []
-        slots = self._slots_ahead(last_s)
-        made = [self._made.ahead(slot.time_s, pts=slot.pts) for slot in slots if may_make()]
-        return [frame for frame in made if frame is not None]
+        made: list[Frame] = []
+        for slot in self._slots_ahead(last_s, interval_s) if self._foresight.is_better else ():
+            costs = self._next_costs if made else self._first_costs
+            if made and not _may_begin(costs, fits):
+                break
+            frame = self._made.ahead(slot.time_s, pts=slot.pts)
+            made += [] if frame is None else [frame]
+            began_ns, before_ns = self._clock.now_ns(), began_ns
+            costs.add((began_ns - before_ns) / 1e6)
+        return made
 
     def instead(self, time_s: Fraction) -> Frame | None:
-        """A frame for a time at which none came; ``None`` where the last picture is as good."""
-        frame = self._predict(time_s, round(time_s / self._time_base))
-        self._metrics.count("concealed.lost", frame is not None)
+        """A frame for a time at which none came, on its slot; ``None`` where the last picture is as
+        good, or the slot was taken."""
+        slots = self._slots
+        if slots is not None:
+            slot = slots.nearest(time_s)
+        else:
+            slot = Slot(pts=round(time_s / self._time_base), time_s=time_s, share=1.0)
+        began_ns = self._clock.now_ns()
+        frame = self._made.ahead(slot.time_s, pts=slot.pts)
+        self._metrics.time("predict", (self._clock.now_ns() - began_ns) / 1e6)
+        if frame is None or (slots is not None and not slots.claim(slot)):
+            return None
+        self._metrics.count("concealed.lost")
         return frame
 
     def close(self) -> None:
@@ -152,24 +193,15 @@ class Making:
         """Nothing was predicted for the next frame."""
         self._foresight.forget()
 
-    def _slots_ahead(self, last_s: Fraction) -> list[Slot]:
-        """Those that real frames, which leave as they come, do not crowd."""
-        interval_s, step_s = self.slots.interval_s, self.slots.step_s
-        if interval_s is None or step_s is None:
-            return []
-        apart_s = LEAST_APART * step_s
-        slots = [
-            slot
-            for slot in self.slots.ahead(last_s)
-            if last_s + apart_s <= slot.time_s <= last_s + interval_s - apart_s
-        ]
-        return [slot for slot in slots if self.slots.claim(slot)]
-
-    def _predict(self, time_s: Fraction, pts: int) -> Frame | None:
-        began_ns = self._clock.now_ns()
-        made = self._made.ahead(time_s, pts=pts)
-        self._spent("predict", began_ns)
-        return made
+    def _slots_ahead(self, last_s: Fraction, interval_s: Fraction) -> Iterator[Slot]:
+        """Those that real frames, which leave as they come, do not crowd; each claimed when asked
+        for."""
+        assert self._slots is not None
+        apart_s = LEAST_APART * (self._slots.step_s or interval_s)
+        for slot in self._slots.ahead(last_s):
+            is_apart = last_s + apart_s <= slot.time_s <= last_s + interval_s - apart_s
+            if is_apart and self._slots.claim(slot):
+                yield slot
 
     def _real_at(self, slot: Slot, real: Frame) -> list[Frame]:
         """A real frame on a slot, once."""
@@ -184,10 +216,18 @@ class Making:
         duration = round(frame.duration * frame.time_base / self._time_base)
         return replace(frame, pts=pts, time_base=self._time_base, duration=duration)
 
-    def _spent(self, name: str, began_ns: int, *, frames: int = 1) -> None:
-        cost_ms = (self._clock.now_ns() - began_ns) / 1e6 / frames
+    def _spent(self, name: str, began_ns: int) -> int:
+        """Notes what a frame has cost until now; gives now."""
+        now_ns = self._clock.now_ns()
+        cost_ms = (now_ns - began_ns) / 1e6
         self._metrics.time(name, cost_ms)
         self.made_cost(cost_ms)
+        return now_ns
+
+
+def _may_begin(costs: Costs, fits: Callable[[float], bool]) -> bool:
+    # Whoever is never let try would be as slow as once for ever.
+    return fits(0.0 if costs.are_old else costs.p95_ms())
 
 
 def _ignore(cost_ms: float) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count, takewhile
 
+from streamer.enhance.cadence import Cadence
 from streamer.frame import RTP_TIME_BASE, rescale
-from streamer.metrics import percentile
 from streamer.rate import HIGHEST_FPS, Rate
 
 LONGEST_S = Fraction(1, 5)
@@ -19,13 +18,6 @@ LONGEST_S = Fraction(1, 5)
 TOLERANCE = Fraction(1, 20)
 """Share of an interval within which a slot takes a real frame as it is. Time stamps in whole
 milliseconds stay within it up to 100 fps."""
-
-RECENT = 24
-"""Intervals from which the nominal one is learnt."""
-
-ENOUGH, MOST_UNEVEN = 8, 1.5
-"""A cadence is regular from so many intervals on, up to this ratio of their p90 and p10: that of
-film on a 60 Hz grid, whose frames last two and three ticks in turn."""
 
 FINEST = Fraction(1, 10_000_000)
 """The encoder's finest time base."""
@@ -39,8 +31,7 @@ class Slot:
     """In the output's time base."""
     time_s: Fraction
     share: float
-    """Of the way between two real frames, 0..1. Of slots ahead: intervals after the last real
-    frame, 1 and above where frames are missing."""
+    """Of the way between two real frames, 0..1. Of slots ahead: of the way to the expected one."""
     is_first: bool = False
     """It takes the real frame before it, untouched; the share is 0."""
     is_second: bool = False
@@ -59,13 +50,14 @@ class Slots:
         """``time_base`` is the output's, see ``output_time_base``."""
         self._rate = rate
         self._time_base = time_base
+        self.cadence = Cadence()
+        """Of the real frames, learnt from those that ``between`` is told of."""
         self._last_pts: int | None = None
         self.reset()
 
     def reset(self) -> None:
         """The next frame begins anew; its slot still lies after all that were given."""
-        self._recent: deque[Fraction] = deque(maxlen=RECENT)
-        self._nominal_s: Fraction | None = None
+        self.cadence.reset()
         self._anchor_s: Fraction | None = None
         self._last_real_s: Fraction | None = None
 
@@ -79,22 +71,8 @@ class Slots:
         """From one slot to the next; ``None`` while it is not known."""
         if self._rate.fps is not None:
             return 1 / self._rate.fps
-        if self._nominal_s is None:
-            return None
-        return self._nominal_s / self._parts(self._nominal_s)
-
-    @property
-    def interval_s(self) -> Fraction | None:
-        """The nominal interval of the real frames, the median of the recent ones."""
-        return self._nominal_s
-
-    @property
-    def is_regular(self) -> bool:
-        """Whether the next real frame can be expected an interval after the last one."""
-        if len(self._recent) < ENOUGH:
-            return False
-        ordered = sorted(float(interval) for interval in self._recent)
-        return percentile(ordered, 0.9) <= MOST_UNEVEN * percentile(ordered, 0.1)
+        interval_s = self.cadence.interval_s
+        return None if interval_s is None else interval_s / self._parts(interval_s)
 
     def first(self, time_s: Fraction) -> list[Slot]:
         """The slot of a real frame that has none before it, which anchors the grid.
@@ -113,7 +91,7 @@ class Slots:
         interval_s = after_s - before_s
         if not 0 < interval_s <= LONGEST_S:
             return self.first(after_s)
-        self._learn(interval_s)
+        self.cadence.see(interval_s)
         if self._rate.fps is None:
             parts = self._parts(interval_s)
             shares = [Fraction(part, parts) for part in range(1, parts)]
@@ -126,26 +104,31 @@ class Slots:
         due = self._due(before_s, after_s + margin_s)
         return self._given([self._snapped(at_s, (at_s - before_s) / interval_s) for at_s in due])
 
-    def ahead(self, last_s: Fraction, *, missed: int = 0) -> list[Slot]:
+    def ahead(self, last_s: Fraction) -> list[Slot]:
         """The slots between the last real frame and the one expected next, for prediction.
 
-        With ``missed`` the slots from that many expected frames on, themselves among them, up to
-        the next one. A plan: what is shown of it has to be claimed. Empty while no interval is known.
+        A plan: what is shown of it has to be claimed. Empty while no interval is known.
         """
-        if self._nominal_s is None:
+        interval_s = self.cadence.interval_s
+        if interval_s is None:
             return []
-        begin_s = last_s + missed * self._nominal_s
         if self._rate.fps is None:
-            parts = self._parts(self._nominal_s)
-            step_s = self._nominal_s / parts
-            due = [begin_s + part * step_s for part in range(0 if missed else 1, parts)]
+            parts = self._parts(interval_s)
+            due = [last_s + part * interval_s / parts for part in range(1, parts)]
         else:
-            margin_s = TOLERANCE * self._nominal_s
-            # A slot so close to an expected frame is that frame's, which is missing here.
-            early_s = begin_s - margin_s if missed else begin_s + margin_s
-            due = self._due(early_s, begin_s + self._nominal_s - margin_s)
-        planned = [self._slot(at_s, (at_s - last_s) / self._nominal_s) for at_s in due]
+            # A slot so close to a real frame is that frame's.
+            margin_s = TOLERANCE * interval_s
+            due = self._due(last_s + margin_s, last_s + interval_s - margin_s)
+        planned = [self._slot(at_s, (at_s - last_s) / interval_s) for at_s in due]
         return [slot for slot in planned if self._is_later(slot)]
+
+    def nearest(self, time_s: Fraction) -> Slot:
+        """The slot for a frame that stands in for one expected at ``time_s``; to be claimed."""
+        if self._rate.fps is not None and self._anchor_s is not None:
+            time_s = self._anchor_s + round((time_s - self._anchor_s) * self._rate.fps) / (
+                self._rate.fps
+            )
+        return self._slot(time_s, Fraction(1))
 
     def claim(self, slot: Slot) -> bool:
         """Takes a planned slot; false where that one or a later one was given meanwhile."""
@@ -154,15 +137,11 @@ class Slots:
         self._last_pts = slot.pts
         return True
 
-    def _learn(self, interval_s: Fraction) -> None:
-        self._recent.append(interval_s)
-        self._nominal_s = sorted(self._recent, key=float)[(len(self._recent) - 1) // 2]
-
     def _parts(self, interval_s: Fraction) -> int:
         """Into how many parts an interval falls at a multiple: more of them where a frame is lost."""
         assert self._rate.times is not None
-        assert self._nominal_s is not None
-        wanted = round(interval_s * self._rate.times / self._nominal_s)
+        assert self.cadence.interval_s is not None
+        wanted = round(interval_s * self._rate.times / self.cadence.interval_s)
         return max(1, min(wanted, math.floor(interval_s * HIGHEST_FPS)))
 
     def _due(self, after_s: Fraction, until_s: Fraction) -> list[Fraction]:
@@ -197,9 +176,10 @@ class Slots:
         """
         slot = Slot(pts=self._pts(time_s), time_s=time_s, share=1.0, is_second=True)
         last_s, self._last_real_s = self._last_real_s, time_s
-        if last_s is None or self._nominal_s is None or self._last_pts is None:
+        interval_s = self.cadence.interval_s
+        if last_s is None or interval_s is None or self._last_pts is None:
             return slot
-        is_later = last_s < time_s and self._last_pts * self._time_base < time_s + self._nominal_s
+        is_later = last_s < time_s and self._last_pts * self._time_base < time_s + interval_s
         return replace(slot, pts=max(slot.pts, self._last_pts + 1)) if is_later else slot
 
     def _pts(self, at_s: Fraction) -> int:

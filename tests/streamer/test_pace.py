@@ -24,6 +24,8 @@ class Steady:
     step_s: Fraction | None = Fraction(1, 30)
     is_regular: bool = True
     makes_frames: bool = True
+    spread_s: Fraction = Fraction(0)
+    stand_in_s: Fraction = Fraction(0)
 
 
 class Bench:
@@ -179,18 +181,68 @@ def test_frames_stand_in_for_missing_ones_until_too_many_are() -> None:
     assert len(filled) == MOST_LOST
 
 
-def test_where_no_frame_could_be_made_the_source_is_waited_for() -> None:
+@pytest.mark.parametrize(("takes_s", "at"), [(0.0, 1.5), (0.02, 1.4), (0.028, 1.16), (0.1, 1.125)])
+def test_what_takes_long_to_be_made_is_begun_earlier_so_that_no_picture_stands_too_long(
+    takes_s: float, at: float
+) -> None:
+    bench = Bench(conceals=True, rhythm=Steady(stand_in_s=Fraction(takes_s)))
+    bench.offer(0)
+    bench.shown()
+    next_ns = bench.pacer.next_ns()
+    assert next_ns is not None
+    assert next_ns * 30 / 1e9 == pytest.approx(at, abs=0.001)
+
+
+def test_frames_that_are_late_now_and_then_are_waited_for_a_little_longer() -> None:
+    bench = Bench(conceals=True, rhythm=Steady(stand_in_s=Fraction(3, 100)))
+    for number in range(40):
+        bench.at_interval(number + (0.3 if number % 3 == 0 else 0))
+        bench.offer(number)
+        bench.shown()
+    next_ns = bench.pacer.next_ns()
+    assert next_ns is not None
+    assert next_ns * 30 / 1e9 == pytest.approx(40.3, abs=0.01)
+
+
+def test_of_film_at_sixty_hertz_nothing_is_missing_before_the_longer_interval_has_passed() -> None:
+    bench = Bench(conceals=True, rhythm=Steady(spread_s=Fraction(1, 60)))
+    bench.offer(0)
+    bench.shown()
+    bench.at_interval(1.9)
+    assert bench.pacer.missing() is None
+    bench.at_interval(2.01)
+    assert bench.pacer.missing() == Fraction(1, 30)
+
+
+def test_where_nothing_stands_in_for_a_frame_the_next_one_is_waited_for() -> None:
     bench = Bench(conceals=True)
     bench.offer(0)
     bench.shown()
-    bench.at_interval(1.6)
-    bench.pacer.give_up()
+    missed = []
+    while (next_ns := bench.pacer.next_ns()) is not None:
+        bench.clock.advance_ms(max(0, next_ns - bench.clock.now_ns()) / 1e6)
+        missing_s = bench.pacer.missing()
+        assert missing_s is not None
+        missed.append(missing_s * 30)
+        bench.pacer.skip(missing_s)
+    assert missed == [1, 2, 3, 4]
     assert bench.pacer.missing() is None
-    assert bench.pacer.next_ns() is None
-    bench.offer(2)
+    bench.at_interval(6)
+    bench.offer(6)
     bench.shown()
-    bench.at_interval(3.9)
+    bench.at_interval(7.9)
+    assert bench.pacer.missing() == Fraction(7, 30)
+
+
+def test_what_is_missing_for_so_long_that_the_next_is_missing_too_is_left_out() -> None:
+    bench = Bench(conceals=True)
+    bench.offer(0)
+    bench.shown()
+    bench.at_interval(3.3)
     assert bench.pacer.missing() == Fraction(3, 30)
+    bench.offer(3, Origin.PREDICTED)
+    assert bench.shown() == [3]
+    assert bench.pacer.next_ns() == pytest.approx(4.25e9 / 30)
 
 
 def test_a_frame_that_was_made_up_for_is_left_out_when_it_comes_after_all() -> None:

@@ -3,12 +3,11 @@ from __future__ import annotations
 import pytest
 
 from streamer.clock import ManualClock
-from streamer.costs import COST_WINDOW_NS, Costs
+from streamer.costs import COST_WINDOW_NS, FIRST_PAUSE_NS, LATEST, Costs
 from streamer.errors import ConfigError
 from streamer.schedule import (
     DIPS,
     ENOUGH,
-    FIRST_PAUSE_NS,
     RECENT,
     SIZES,
     TRIAL_NS,
@@ -84,7 +83,7 @@ def test_a_tier_that_was_too_slow_is_tried_again_after_a_pause_that_grows() -> N
         if tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0).name == "lite":
             tried_ms.append(round(clock.now_ns() / MS))
             tiers.spent("lite", 50.0)
-    assert tried_ms == [1000, 3010, 5520]
+    assert tried_ms == [1000, 3010, 7020]
 
 
 def test_a_rung_that_fits_again_is_held_after_its_trial() -> None:
@@ -137,11 +136,79 @@ def test_a_backlog_takes_one_frame_to_the_cheapest_rung_and_no_more() -> None:
 def test_a_rung_that_half_of_the_frames_had_to_leave_is_lost() -> None:
     clock, steps = ManualClock(), list[Step]()
     tiers = TierLadder(("lite", "nano", "plain"), clock, on_step=steps.append)
+    for _ in range(ENOUGH):
+        tiers.spent("lite", 10.0)
     for number in range(RECENT):
         assert tiers.rung.name == "lite", number
         tiers.choose(clock.now_ns() + 80 * MS, is_backlog=number % 2 == 1)
     assert tiers.rung.name == "nano"
     assert [step.reason for step in steps] == ["backlog"] * DIPS + ["too_slow"]
+
+
+def test_frames_that_waited_while_a_stream_began_take_no_rung() -> None:
+    clock = ManualClock()
+    tiers = TierLadder(("lite", "nano", "plain"), clock)
+    for _ in range(RECENT):
+        assert tiers.choose(clock.now_ns() + 80 * MS, is_backlog=True).name == "plain"
+    assert tiers.rung.name == "lite"
+
+
+def test_a_stall_of_the_tier_that_is_held_ends_no_trial_of_made_frames() -> None:
+    clock = ManualClock()
+    tiers = TierLadder(("lite", "plain"), clock, makes_frames=True)
+    for _ in range(LATEST):
+        tiers.spent("lite", 10.0)
+        tiers.spent_making(50.0)
+    assert tiers.choose(80 * MS, interval_ms=33.0, made=1).name == "lite"
+    clock.advance_ms(31_000)
+    for number in range(LATEST):
+        rung = tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0, made=1)
+        assert rung.makes_frames, number
+        tiers.spent("lite", 45.0 if number == 2 else 10.0)
+        tiers.spent_making(5.0)
+        clock.advance_ms(33)
+
+
+def test_a_rung_whose_made_frames_mostly_have_no_time_is_lost() -> None:
+    clock, steps = ManualClock(), list[Step]()
+    tiers = TierLadder(("lite", "plain"), clock, makes_frames=True, on_step=steps.append)
+    for number in range(RECENT):
+        assert tiers.rung.name == "lite+made", number
+        tiers.choose(80 * MS, interval_ms=33.0, made=1)
+        if number % 2 == 0:
+            tiers.had_no_time()
+    assert tiers.choose(80 * MS, interval_ms=33.0, made=1).name == "lite"
+    assert [step.reason for step in steps] == ["too_slow"]
+
+
+def test_a_trial_whose_made_frames_have_no_time_fails() -> None:
+    clock = ManualClock()
+    tiers = TierLadder(("lite", "plain"), clock, makes_frames=True)
+    for _ in range(ENOUGH):
+        tiers.spent("lite", 10.0)
+        tiers.spent_making(50.0)
+    assert tiers.choose(80 * MS, interval_ms=33.0, made=1).name == "lite"
+    for _ in range(ENOUGH):
+        tiers.spent_making(5.0)
+    clock.advance_ms(31_000)
+    tried = 0
+    while tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0, made=1).makes_frames:
+        tried += 1
+        tiers.spent("lite", 10.0)
+        tiers.had_no_time()
+        clock.advance_ms(33)
+    assert 1 <= tried <= 3
+    assert tiers.rung.name == "lite"
+
+
+def test_frames_that_were_late_for_another_reason_take_no_rung() -> None:
+    clock, steps = ManualClock(), list[Step]()
+    tiers = TierLadder(("lite", "plain"), clock, on_step=steps.append)
+    for _ in range(2 * RECENT):
+        tiers.excuse()
+        assert tiers.choose(80 * MS, is_backlog=True).name == "plain"
+    assert tiers.rung.name == "lite"
+    assert {step.reason for step in steps} == {"backlog"}
 
 
 def test_costs_of_another_picture_size_count_for_nothing() -> None:

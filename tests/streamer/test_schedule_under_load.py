@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.streamer.worker_model import Worker
@@ -99,6 +101,66 @@ def test_a_machine_too_slow_for_a_network_shows_the_next_without_losing_frames(s
     # Each trial takes six intervals; the pauses between them grow to a minute.
     assert run.names(2, 120).count("lite") <= 7
     assert run.drops(60, 120) <= 4
+
+
+@SEEDS
+@pytest.mark.parametrize(("made_ms", "frames"), [(24.0, 5), (60.0, 1)])
+def test_made_frames_that_never_fit_are_tried_so_rarely_that_nobody_sees_it(
+    made_ms: float, frames: int, seed: int
+) -> None:
+    slow = Worker(
+        costs_ms={"lite": 10.0, "plain": 2.0}, made_ms=made_ms, made=1, noise=0.1, seed=seed
+    )
+    run = slow.run(300)
+    tried = [frame.arrived_s for frame in run.between(1, 300) if frame.rung.makes_frames]
+    begun = [at for before, at in pairwise([0.0, *tried]) if at - before > 0.5]
+    # 24 ms may fit by chance: after 2, 4, 8 and 16 seconds, then twice a minute.
+    assert 300 / 60 <= len(begun) <= 15
+    assert len(tried) <= frames * len(begun)
+    assert all(after - before >= 29 for before, after in pairwise(begun) if before > 40)
+    assert run.dropped_s == []
+    assert "plain" not in run.names(1, 300), "no real frame pays for them"
+
+
+@SEEDS
+def test_no_real_frame_waits_for_a_trial_by_more_than_half_an_interval(seed: int) -> None:
+    slow = Worker(costs_ms={"lite": 10.0, "plain": 2.0}, made_ms=26.0, made=1, noise=0.1, seed=seed)
+    run = slow.run(200)
+    after_made = [
+        after.latency_ms
+        for before, after in pairwise(run.between(5, 200))
+        if before.made and not after.made
+    ]
+    assert after_made
+    assert max(after_made) <= 10.0 * 1.4 + slow.encode_ms + 1000 / 30 / 2
+
+
+@SEEDS
+def test_while_a_load_lasts_what_cannot_fit_is_not_tried(seed: int) -> None:
+    run = doubling(seed=seed).run(45, load=lambda time_s: 2.2 if 10 <= time_s < 30 else 1.0)
+    assert run.names(12, 30).count("lite+made") <= 4
+    assert run.settled_s("lite+made", 30) <= 2.5
+
+
+@SEEDS
+def test_what_was_never_kept_is_tried_as_soon_as_the_load_has_visibly_fallen(seed: int) -> None:
+    """By then the pauses between its trials have grown to half a minute, and one has just begun."""
+    run = doubling(seed=seed).run(200, load=lambda time_s: 2.2 if time_s < 155 else 1.0)
+    assert run.names(20, 155).count("lite+made") <= 12
+    assert run.settled_s("lite+made", 155) <= 2.5
+
+
+@SEEDS
+def test_where_the_plain_upscale_does_not_feel_the_load_networks_come_back_all_the_same(
+    seed: int,
+) -> None:
+    """It runs on one thread, networks on two: a program that takes a core slows only them down."""
+    feels = Worker(
+        costs_ms={"lite": 30.0, "plain": 2.0}, noise=0.1, seed=seed, deaf=frozenset({"plain"})
+    )
+    run = feels.run(45, load=lambda time_s: 3.0 if 10 <= time_s < 30 else 0.4)
+    assert run.shares(12, 30)["plain"] > 0.9
+    assert run.settled_s("lite", 30) <= 5.0
 
 
 def test_a_second_stream_takes_the_rung_that_no_longer_fits_and_no_more() -> None:

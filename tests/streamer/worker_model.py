@@ -83,6 +83,8 @@ class Worker:
     link_frames: int = 3
     noise: float = 0.0
     seed: int = 1
+    deaf: frozenset[str] = frozenset()
+    """Tiers that a load does not slow down."""
 
     def run(
         self,
@@ -103,9 +105,10 @@ class Worker:
         arriving = deque(n * interval_ms for n in range(round(duration_s * self.fps)))
         number = 0
 
-        def cost_ms(quiet_ms: float, area: float) -> float:
+        def cost_ms(quiet_ms: float, area: float, tier: str = MADE) -> float:
             factor = max(0.3, 1 + self.noise * noise.gauss(0, 1))
-            return quiet_ms * area * factor * load(clock.now_ns() / 1e9)
+            slowed = 1.0 if tier in self.deaf else load(clock.now_ns() / 1e9)
+            return quiet_ms * area * factor * slowed
 
         while arriving or waiting:
             now_ms = clock.now_ns() / MS
@@ -127,7 +130,7 @@ class Worker:
                 made=self.made,
                 is_backlog=bool(waiting),
             )
-            spent_ms = cost_ms(self.costs_ms[rung.tier], area) + stall_ms(number)
+            spent_ms = cost_ms(self.costs_ms[rung.tier], area, rung.tier) + stall_ms(number)
             number += 1
             clock.advance_ms(spent_ms)
             ladder.spent(rung, spent_ms, size=picture)

@@ -9,14 +9,16 @@ import pytest
 
 from streamer.clock import ManualClock
 from streamer.config import Between
+from streamer.enhance import chain
 from streamer.enhance.chain import Chain
 from streamer.enhance.frame_maker import FrameMaker
 from streamer.enhance.made_frames import MadeFrames
 from streamer.enhance.making import Making
 from streamer.enhance.scene_change import SceneWatch
-from streamer.enhance.slots import Slots, output_time_base
+from streamer.enhance.slots import output_time_base
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.frame import Frame, Origin, Planes
+from streamer.infer.engine import Tensors
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.metrics import Metrics
@@ -28,6 +30,12 @@ WIDTH, HEIGHT = 160, 96
 BASE = Fraction(1, 30)
 
 Picture = Callable[[int], Planes]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is moved by hand cannot tell whose time it was that passed on two threads."""
+    monkeypatch.setattr(chain, "both", lambda one, other: (one(), other()))
 
 
 def pan(number: int) -> Planes:
@@ -45,20 +53,37 @@ def sent(planes: Planes, number: int) -> Frame:
     return replace(frame_of(planes, pts=number), time_base=BASE)
 
 
+class Slow(ReferenceMotionEngine):
+    """Takes its time for each frame that is made, by a clock that is moved by hand."""
+
+    def __init__(self, clock: ManualClock, takes_ms: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self.takes_ms = takes_ms
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        super().run(inputs, outputs)
+        self._clock.advance_ms(self.takes_ms)
+
+
 class Bench:
     """A chain that leaves pictures as they are and makes more of them."""
 
     def __init__(
-        self, rate: Rate | None, *, between: Between = "interpolate", scale: int = 1
+        self,
+        rate: Rate | None,
+        *,
+        between: Between = "interpolate",
+        scale: int = 1,
+        takes_ms: float = 0.0,
     ) -> None:
         self.clock, self.metrics = ManualClock(), Metrics()
         stage = SuperResolution((ReferenceEngine(scale),))
-        engine = ReferenceMotionEngine()
+        self.engine = engine = Slow(self.clock, takes_ms)
         self.base = BASE if rate is None else output_time_base(BASE, rate)
         self.ladder = TierLadder(stage.tiers, self.clock, makes_frames=rate is not None)
         making = Making(
             MadeFrames(FrameMaker(engine), SceneWatch(), stage.lend),
-            Slots(rate or Rate(times=2), self.base),
             engine=engine,
             rate=rate,
             between=between,
@@ -80,11 +105,14 @@ class Bench:
             frame, deadline_ns=deadline_ns, with_comparison=with_comparison, shown_s=shown_s
         )
 
+    def ahead(self) -> list[Frame]:
+        return self.chain.ahead() if self.chain.predicts else []
+
     def run(self, pictures: Picture, count: int) -> list[Frame]:
         frames: list[Frame] = []
         for number in range(count):
             frames += self.process(sent(pictures(number), number))
-            frames += self.chain.ahead()
+            frames += self.ahead()
         return frames
 
 
@@ -238,7 +266,7 @@ def test_prediction_stops_while_repeating_is_better() -> None:
     assert bench.metrics.counted("prediction.switched_off") == 1
     for number in range(20, 60):
         frames += bench.process(sent(pan(number), number))
-        frames += bench.chain.ahead()
+        frames += bench.ahead()
     assert bench.chain.prediction_gain_db > 0
     assert frames[-1].origin is Origin.PREDICTED
 
@@ -250,7 +278,90 @@ def test_time_stamps_that_jump_or_run_back_make_no_frames(between: Between) -> N
     frames: list[Frame] = []
     for number, time in enumerate(times):
         frames += bench.process(sent(pan(number), time))
-        frames += bench.chain.ahead()
+        frames += bench.ahead()
     seen = [frame.time_s for frame in frames if frame.origin is not Origin.DECODED]
     assert all(time < Fraction(9002, 30) for time in seen)
     assert len(frames) < 2 * len(times)
+
+
+def live(bench: Bench, count: int, *, until_ahead_ms: float, first: int = 0) -> list[Frame]:
+    """Frames of a camera that come at their times; ``until_ahead_ms`` after each comes its turn to
+    be predicted from."""
+    frames: list[Frame] = []
+    for number in range(first, first + count):
+        bench.clock.advance_ms(max(0.0, number * 1000 / 30 - bench.clock.now_ns() / 1e6))
+        deadline_ns = bench.clock.now_ns() + 70_000_000
+        frames += bench.process(sent(pan(number), number), deadline_ns=deadline_ns)
+        bench.clock.advance_ms(until_ahead_ms)
+        frames += bench.ahead()
+    return frames
+
+
+def test_a_prediction_is_begun_only_where_it_is_done_before_the_next_real_frame_comes() -> None:
+    bench = Bench(Rate(times=2), between="predict", takes_ms=12)
+    frames = live(bench, 30, until_ahead_ms=18)
+    assert sum(frame.origin is Origin.PREDICTED for frame in frames) >= 27
+    bench.engine.takes_ms = 19
+    frames = live(bench, 15, until_ahead_ms=18, first=30)
+    # The first two are begun before it is known how long they take now.
+    assert sum(frame.origin is Origin.PREDICTED for frame in frames) <= 3
+    # And where that stays so they are given up, so that the ladder says it.
+    assert not bench.ladder.rung.makes_frames
+
+
+def test_of_several_predictions_those_are_made_that_are_done_in_time() -> None:
+    bench = Bench(Rate(times=4), between="predict", takes_ms=8)
+    live(bench, 20, until_ahead_ms=11)
+    frames = live(bench, 1, until_ahead_ms=11, first=20)
+    assert [frame.origin for frame in frames] == [Origin.DECODED] + [Origin.PREDICTED] * 2
+    assert bench.clock.now_ns() / 1e9 <= 21 / 30
+
+
+def test_the_costs_of_each_frame_made_around_real_ones_reach_the_ladder() -> None:
+    bench = Bench(Rate(times=2), takes_ms=32)
+    live(bench, 12, until_ahead_ms=1)
+    assert not bench.ladder.rung.makes_frames
+
+
+def test_what_stands_in_for_a_lost_frame_takes_no_rung() -> None:
+    bench = Bench(Rate(times=2), takes_ms=1)
+    live(bench, 12, until_ahead_ms=1)
+    bench.engine.takes_ms = 32
+    for number in range(13, 40, 2):
+        assert bench.chain.conceal(Fraction(number - 1, 30)) is not None
+        live(bench, 1, until_ahead_ms=1, first=number)
+        bench.engine.takes_ms = 32 if number % 4 else 1
+    assert bench.ladder.can_make(bench.clock.now_ns() + 40_000_000, size=(WIDTH, HEIGHT))
+    assert bench.ladder.rung.makes_frames
+
+
+def test_what_stands_in_takes_longer_than_a_frame_lasts_and_is_not_made_again() -> None:
+    bench = Bench(None)
+    live(bench, 12, until_ahead_ms=1)
+    bench.engine.takes_ms = 40
+    made = [bench.chain.conceal(Fraction(number, 30)) is not None for number in range(12, 16)]
+    # One alone may have met a machine that stood still.
+    assert made == [True, True, False, False]
+
+
+def test_what_stands_in_lies_on_its_slot_and_there_only_once() -> None:
+    bench = Bench(Rate(times=2))
+    bench.run(pan, 12)
+    concealed = bench.chain.conceal(Fraction(12, 30))
+    assert concealed is not None
+    assert (concealed.pts, concealed.time_base) == (24, Fraction(1, 60))
+    assert bench.chain.conceal(Fraction(12, 30)) is None
+    assert bench.metrics.counted("concealed.lost") == 1
+    after = bench.process(sent(pan(13), 13))
+    assert [frame.pts for frame in after] == [25, 26]
+
+
+def test_motion_is_found_while_a_picture_is_enhanced_and_once() -> None:
+    bench = Bench(Rate(times=2), takes_ms=7.0)
+    bench.run(pan, 3)
+    began_ns = bench.clock.now_ns()
+    looked = bench.engine.takes_ms
+    frames = bench.process(sent(pan(3), 3))
+    assert [frame.origin for frame in frames] == [Origin.INTERPOLATED, Origin.DECODED]
+    assert (bench.clock.now_ns() - began_ns) / 1e6 == looked, "one guide, found ahead and used"
+    assert bench.metrics.timings()["interpolate"].as_dict()["max"] == looked, "what was waited for"

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 
 import pytest
 
-from streamer.enhance.slots import ENOUGH, LONGEST_S, Slot, Slots, output_time_base
+from streamer.enhance.slots import LONGEST_S, Slot, Slots, output_time_base
 from streamer.frame import RTP_TIME_BASE
 from streamer.rate import Rate, parse_rate
 
@@ -127,8 +127,7 @@ def test_between_frames_far_apart_lies_nothing(rate: str) -> None:
     slots = slots_for(rate)
     frames = [Fraction(n, 4) for n in range(20)]
     assert [slot.time_s for slot in given(slots, frames)] == frames
-    assert slots.interval_s is None
-    assert not slots.is_regular
+    assert slots.cadence.interval_s is None
     assert slots.ahead(frames[-1]) == []
 
 
@@ -161,24 +160,14 @@ def test_a_frame_whose_time_does_not_lie_after_what_was_given_gets_no_slot(rate:
     assert slots.first(frames[9] + Fraction(1, 30)) != []
 
 
-def test_a_source_is_regular_once_enough_was_seen_of_it() -> None:
-    slots, frames = slots_for("x2"), times(30, ENOUGH + 1)
-    given(slots, frames[:-1])
-    assert not slots.is_regular
-    slots.between(*frames[-2:])
-    assert slots.is_regular
-    assert slots.interval_s == Fraction(1, 30)
-    assert slots.step_s == Fraction(1, 60)
-    slots.reset()
-    assert not slots.is_regular
-
-
-def test_a_lost_frame_leaves_a_source_regular_and_a_wild_cadence_does_not() -> None:
+def test_what_is_learnt_of_the_source_is_forgotten_with_it() -> None:
     slots = slots_for("x2")
-    given(slots, [time for n, time in enumerate(times(30, 30)) if n != 20])
-    assert slots.is_regular
-    given(slots, list(accumulate([Fraction(9), *(Fraction(1 + n % 3, 40) for n in range(30))])))
-    assert not slots.is_regular
+    given(slots, times(30, 12))
+    assert slots.cadence.is_regular
+    assert (slots.cadence.interval_s, slots.step_s) == (Fraction(1, 30), Fraction(1, 60))
+    slots.reset()
+    assert not slots.cadence.is_regular
+    assert slots.step_s is None
 
 
 def test_prediction_fills_the_time_up_to_the_next_frame() -> None:
@@ -200,21 +189,29 @@ def test_prediction_at_a_fixed_rate_fills_the_grid_between_real_frames() -> None
     assert slots.step_s == Fraction(1, 60)
 
 
-@pytest.mark.parametrize(("rate", "per_frame"), [("60", 2), ("x2", 2), ("x3", 3), ("120", 4)])
-def test_what_is_missing_can_be_filled_interval_by_interval(rate: str, per_frame: int) -> None:
+def test_a_stand_in_takes_the_place_of_the_frame_that_is_missing_and_no_other() -> None:
+    slots, frames = slots_for("x2"), times(30, 12)
+    given(slots, frames)
+    slot = slots.nearest(Fraction(12, 30))
+    assert slot.time_s == Fraction(12, 30)
+    assert slots.claim(slot)
+    assert not slots.claim(slots.nearest(Fraction(12, 30)))
+    assert not slots.claim(slots.nearest(Fraction(23, 60)))
+    (after, real) = slots.between(frames[-1], Fraction(13, 30))
+    assert (after.time_s, real.time_s) == (Fraction(25, 60), Fraction(13, 30))
+
+
+@pytest.mark.parametrize("rate", ["50", "59.94", "60"])
+def test_at_a_fixed_rate_a_stand_in_lies_on_the_grid(rate: str) -> None:
     slots, frames = slots_for(rate), times(30, 12)
-    found = given(slots, frames)
-    for missed in range(4):
-        plan = slots.ahead(frames[-1], missed=missed)
-        assert len(plan) == per_frame - (missed == 0)
-        assert all(missed <= slot.share < missed + 1 for slot in plan)
-        assert not any(slot.is_first or slot.is_second for slot in plan)
-        found += [slot for slot in plan if slots.claim(slot)]
-    assert [slot.time_s for slot in found] == times(30 * per_frame, len(found))
-    # The next real frame that comes takes its place, and nothing before it is given again.
-    (after,) = slots.between(frames[-1], frames[-1] + Fraction(4, 30))
-    assert after.time_s == found[-1].time_s + Fraction(1, 30 * per_frame)
-    assert after.is_second
+    fps = parse_rate(rate).fps
+    assert fps is not None
+    given(slots, frames)
+    for number in range(12, 16):
+        slot = slots.nearest(Fraction(number, 30))
+        assert (slot.time_s * fps).denominator == 1
+        assert abs(slot.time_s - Fraction(number, 30)) <= 1 / (2 * fps)
+        assert slots.claim(slot)
 
 
 def test_a_slot_can_be_claimed_once_and_not_after_a_later_one() -> None:
