@@ -28,7 +28,7 @@ from streamer.decode import Decoder
 from streamer.encode import Encoder
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.frame import Frame, Packet
-from streamer.infer.backends import choose_super_resolution
+from streamer.infer.backends import Use, choose_super_resolution
 from streamer.metrics import Metrics
 from streamer.sources.demux import Demuxer, file_url
 from streamer.sources.scene import Scene
@@ -75,7 +75,7 @@ def _round(clip: str, options: Any) -> dict[str, Any]:
     clock = MonotonicClock()
     packets, decoder, fps = _opened(clip, clock)
     decoded, decode_s = _timed(clock, lambda: _decode(decoder, packets))
-    choice = choose_super_resolution(scale=options.scale, backend="auto", clock=clock)
+    choice = choose_super_resolution(scale=options.scale, backend="auto", use=Use(clock=clock))
     stage = SuperResolution(choice.engines)
     stage.warm_up(decoded[0].width, decoded[0].height)
     tier = stage.tiers[0]

@@ -13,7 +13,7 @@ from streamer.decode import Decoder
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import SourceError
 from streamer.frame import Frame
-from streamer.infer.backends import choose_super_resolution
+from streamer.infer.backends import Use, choose_super_resolution
 from streamer.metrics import Metrics, Samples
 from streamer.sources.base import FrameSource, PacketSource, Source
 from streamer.sources.opening import open_source
@@ -100,7 +100,7 @@ def _time_tiers(frames: list[Frame], source: Source, clock: Clock) -> list[dict[
     fps = float(source.video.fps or 30)
     results = []
     for scale in (1, 2, 3, 4):
-        choice = choose_super_resolution(scale=scale, backend="auto", clock=clock)
+        choice = choose_super_resolution(scale=scale, backend="auto", use=Use(clock=clock))
         stage = SuperResolution(choice.engines)
         stage.warm_up(frames[0].width, frames[0].height)
         for tier in stage.tiers:

@@ -25,7 +25,7 @@ from streamer.clock import Clock, MonotonicClock
 from streamer.enhance.frame_maker import FrameMaker
 from streamer.errors import ConfigError
 from streamer.frame import Planes
-from streamer.infer.backends import choose_motion
+from streamer.infer.backends import Use, choose_motion
 from streamer.sources.scene import Scene
 
 FASTER, ABOVE_DB = 10.0, 0.0
@@ -46,7 +46,7 @@ def against_minterpolate(settings: Settings) -> Outcome:
     if reason := minterpolate.why_missing():
         raise ConfigError(f"{reason}; install ffmpeg, or leave this scenario out with --only")
     clock = MonotonicClock()
-    choice = choose_motion(task="interpolation", backend="auto", clock=clock)
+    choice = choose_motion(task="interpolation", backend="auto", use=Use(clock=clock))
     engine = choice.engines[0]
     maker = FrameMaker(engine)
     clips = [

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from streamer.enhance.steady import Steady
 from streamer.frame import Frame, Planes
-from streamer.infer.engine import Engine
+from streamer.infer.engine import Deadline, Engine
 from streamer.infer.guarded import Guarded
 from streamer.ops import host
 from streamer.ops.memory import PicturePool
+
+AFTER_NS = 5_000_000
+"""What follows a network here: its residual is added, which takes 1 to 3 ms at 720p."""
 
 PLAIN = "plain"
 """The tier that is the plain upscale and nothing else."""
@@ -28,14 +31,24 @@ class SuperResolution:
     only made smaller.
     """
 
-    def __init__(self, engines: Sequence[Engine], *, steady: Steady | None = None) -> None:
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        *,
+        steady: Steady | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:
         """``engines`` run from best to cheapest; each is a tier named after its network.
 
-        ``steady`` calms what they make.
+        ``steady`` calms what they make. Engines that wait for other streams read ``deadline``,
+        which is set here before each run.
         """
         self.engines = {engine.manifest.variant: engine for engine in engines}
         self.scale = engines[0].manifest.scale
+        self.notice = ""
+        """What the user must see of where this is done, as whoever builds it says."""
         self._steady = steady
+        self._deadline = deadline or Deadline()
         self._size = (0, 0)
         self._output = (0, 0)
         self._pool = PicturePool(0, 0)
@@ -48,8 +61,14 @@ class SuperResolution:
         """What this stage can do with a frame, best first."""
         return tuple(dict.fromkeys((*self.engines, PLAIN)))
 
-    def process(self, frame: Frame, *, tier: str, with_comparison: bool) -> Frame:
-        """The frame at ``scale`` times its size; the same moment, the same colour."""
+    def process(
+        self, frame: Frame, *, tier: str, with_comparison: bool, deadline_ns: int | None = None
+    ) -> Frame:
+        """The frame at ``scale`` times its size; the same moment, the same colour.
+
+        ``deadline_ns`` is when it should be done; without one nobody waits for it.
+        """
+        self._deadline.ns = None if deadline_ns is None else deadline_ns - AFTER_NS
         if (frame.width, frame.height) != self._size:
             self._resize(frame.width, frame.height)
         if self._output == (0, 0):

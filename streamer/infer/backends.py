@@ -11,8 +11,12 @@ from typing import Literal
 from streamer.clock import Clock
 from streamer.errors import EngineError
 from streamer.infer import openvino, ort, ort_cuda, tensorrt
+from streamer.infer.batching import BatchingEngine
+from streamer.infer.batching_graph import BATCH
+from streamer.infer.batching_group import BATCHES
+from streamer.infer.batching_pool import ENGINES
 from streamer.infer.choosing import Candidate, Chosen, choose_fastest
-from streamer.infer.engine import Engine
+from streamer.infer.engine import Deadline, Engine
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.swapping import Swapping
 from streamer.infer.trial_store import user_store
@@ -28,14 +32,19 @@ class Backend:
     """One way to run a model: whether it can be had here, and how to open it."""
 
     is_installed: Callable[[], bool]
-    open: Callable[[ModelManifest], Engine]
+    open: Callable[..., Engine]
+    """With a manifest; where it ``has_threads``, also with ``threads=``."""
     precisions: tuple[str, ...]
     """Of the models that it runs at a gain; others are passed over."""
+    has_threads: bool = False
+    """Whether it computes on the processor's cores, as many as it is told."""
     has_bf16: Callable[[], bool] = _never
     """Whether it computes an fp32 model in bf16 here, as a precision of its own."""
     build: Callable[[ModelManifest, Mapping[str, int], Event], Engine] | None = None
     """Opens it for one size, where that takes so long that ``auto`` lets another serve meanwhile.
-    The event is set when nobody waits for it any more."""
+    The event is set when nobody waits for it any more. What was built once opens in a moment."""
+    batches: bool = False
+    """Whether several pictures in one run take less time than one by one. On a CPU they do not."""
 
     def runnable(self, models: Sequence[ModelManifest]) -> list[ModelManifest]:
         """Those of the models it should be tried with, in each precision it computes them in."""
@@ -48,19 +57,25 @@ class Backend:
 
 BACKENDS: Mapping[str, Backend] = {
     # Both compute fp16 convolutions in fp32 on a CPU and only cast on top of that.
-    "ort-cpu": Backend(ort.is_installed, ort.OrtCpuEngine, precisions=("fp32", "int8")),
+    "ort-cpu": Backend(
+        ort.is_installed, ort.OrtCpuEngine, precisions=("fp32", "int8"), has_threads=True
+    ),
     "openvino": Backend(
         openvino.is_installed,
         openvino.OpenVinoEngine,
         precisions=("fp32", "int8"),
+        has_threads=True,
         has_bf16=openvino.has_bf16,
     ),
-    "ort-cuda": Backend(ort_cuda.is_installed, ort_cuda.OrtCudaEngine, precisions=("fp16", "fp32")),
+    "ort-cuda": Backend(
+        ort_cuda.is_installed, ort_cuda.OrtCudaEngine, precisions=("fp16", "fp32"), batches=True
+    ),
     "tensorrt": Backend(
         tensorrt.is_installed,
         tensorrt.TensorRtEngine,
         precisions=("fp16",),
         build=tensorrt.built,
+        batches=True,
     ),
 }
 """``auto`` tries all that are installed. ``reference`` is always there."""
@@ -68,6 +83,18 @@ BACKENDS: Mapping[str, Backend] = {
 NAMES = ("auto", "reference", *BACKENDS)
 
 MADE = {"interpolation": "between two", "prediction": "after the last one"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """How a stream is going to use its engines."""
+
+    clock: Clock
+    deadline: Deadline | None = None
+    """Of the stream's frames: with it, engines that run several pictures at once are shared with the
+    other streams of this process."""
+    threads: int | None = None
+    """Of those that compute on cores; ``None`` is all that this process may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +106,11 @@ class Choice:
 
 
 def choose_super_resolution(
-    *, scale: int, backend: str, clock: Clock, variant: str | None = None
+    *,
+    scale: int,
+    backend: str,
+    use: Use,
+    variant: str | None = None,
 ) -> Choice:
     """The engines for upscaling by ``scale``; never silently a lesser one.
 
@@ -101,7 +132,7 @@ def choose_super_resolution(
     if backend == "reference":
         return Choice((ReferenceEngine(scale),), "asked for with --backend reference")
     if models:
-        chosen = _chosen(models, backend, clock)
+        chosen = _chosen(models, backend, use)
         plain = () if chosen.engines else (ReferenceEngine(scale),)
         return Choice((*chosen.engines, *plain), chosen.reason)
     if backend != "auto":
@@ -117,7 +148,7 @@ def choose_super_resolution(
 
 
 def choose_motion(
-    *, task: Literal["interpolation", "prediction"], backend: str, clock: Clock
+    *, task: Literal["interpolation", "prediction"], backend: str, use: Use
 ) -> Choice:
     """The engines for made frames, best first; the last one is the reference, which needs none.
 
@@ -139,7 +170,7 @@ def choose_motion(
             f"no trained network for {task} is shipped yet, so frames {MADE[task]} are made from "
             "motion alone",
         )
-    chosen = _chosen(models, backend, clock)
+    chosen = _chosen(models, backend, use)
     return Choice((*chosen.engines, reference), chosen.reason)
 
 
@@ -157,9 +188,9 @@ def _for_streams(scale: int) -> tuple[ModelManifest, ...]:
     return tuple(m for m in models if m.training != "clean") or models
 
 
-def _chosen(models: Sequence[ModelManifest], backend: str, clock: Clock) -> Choice:
+def _chosen(models: Sequence[ModelManifest], backend: str, use: Use) -> Choice:
     """An engine for each network that can be run; none, with the reason, only for ``auto``."""
-    candidates = _candidates(models, backend)
+    candidates = _candidates(models, backend, use)
     if not candidates:
         return Choice(
             (),
@@ -171,7 +202,9 @@ def _chosen(models: Sequence[ModelManifest], backend: str, clock: Clock) -> Choi
     for variant in dict.fromkeys(candidate.manifest.variant for candidate in candidates):
         own = [candidate for candidate in candidates if candidate.manifest.variant == variant]
         try:
-            chosen.append(choose_fastest(own, store=user_store(), clock=clock))
+            chosen.append(
+                choose_fastest(own, store=user_store(), clock=use.clock, cores=use.threads)
+            )
             reasons.append(chosen[-1].reason)
         except EngineError as error:
             if backend != "auto":
@@ -181,29 +214,72 @@ def _chosen(models: Sequence[ModelManifest], backend: str, clock: Clock) -> Choi
             reasons.append(f"{variant} is not used: {error}")
     engines = (one.engine for one in chosen)
     if backend == "auto":
-        engines = (_improving(engine, models) for engine in engines)
+        engines = (_improving(engine, models, use) for engine in engines)
     return Choice(tuple(engines), "; ".join(reasons))
 
 
-def _improving(engine: Engine, models: Sequence[ModelManifest]) -> Engine:
+def _improving(engine: Engine, models: Sequence[ModelManifest], use: Use) -> Engine:
     """The engine, to be replaced by one that takes long to build where there is such a backend."""
-    for backend in BACKENDS.values():
+    for name, backend in BACKENDS.items():
         if backend.build is not None and backend.is_installed():
             for model in backend.runnable(models):
                 if model.variant == engine.manifest.variant:
-                    return Swapping(engine, partial(backend.build, model))
+                    if not backend.batches or use.deadline is None:
+                        return Swapping(engine, partial(backend.build, model))
+                    return Swapping(engine, partial(_built, name, model, use.clock, use.deadline))
     return engine
 
 
-def _candidates(models: Sequence[ModelManifest], backend: str) -> list[Candidate]:
+def _shared(name: str, clock: Clock, deadline: Deadline, manifest: ModelManifest) -> Engine:
+    """A lease on the engine that all streams with this model and backend have in common."""
+    return ENGINES.lease(
+        (name, manifest.sha256, manifest.precision),
+        lambda: BatchingEngine(BACKENDS[name].open, manifest, clock),
+        deadline,
+    )
+
+
+def _built(
+    name: str,
+    manifest: ModelManifest,
+    clock: Clock,
+    deadline: Deadline,
+    sizes: Mapping[str, int],
+    abandoned: Event,
+) -> Engine:
+    """As ``_shared``, for a backend that builds for each size: all batch sizes of this one."""
+    build = BACKENDS[name].build
+    assert build is not None
+
+    def open_one(model: ModelManifest) -> Engine:
+        for batch in reversed(BATCHES[1:]):
+            build(model, {**sizes, BATCH: batch}, abandoned).close()
+        return build(model, {**sizes, BATCH: 1}, abandoned)
+
+    return ENGINES.lease(
+        (name, manifest.sha256, manifest.precision, *sorted(sizes.items())),
+        lambda: BatchingEngine(open_one, manifest, clock),
+        deadline,
+    )
+
+
+def _candidates(models: Sequence[ModelManifest], backend: str, use: Use) -> list[Candidate]:
     """The ways to run each model. Raises ``EngineError`` where a named backend knows none."""
     names = [
         name
         for name, one in BACKENDS.items()
         if backend == name or (backend == "auto" and one.build is None and one.is_installed())
     ]
+
+    def opener(name: str) -> Callable[[ModelManifest], Engine]:
+        if use.deadline is not None and BACKENDS[name].batches:
+            return partial(_shared, name, use.clock, use.deadline)
+        if BACKENDS[name].has_threads:
+            return partial(BACKENDS[name].open, threads=use.threads)
+        return BACKENDS[name].open
+
     candidates = [
-        Candidate(name, model, BACKENDS[name].open)
+        Candidate(name, model, opener(name))
         for name in names
         for model in BACKENDS[name].runnable(models)
     ]

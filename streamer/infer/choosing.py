@@ -41,19 +41,23 @@ class Chosen:
     reason: str
 
 
-def choose_fastest(candidates: Sequence[Candidate], *, store: TrialStore, clock: Clock) -> Chosen:
+def choose_fastest(
+    candidates: Sequence[Candidate], *, store: TrialStore, clock: Clock, cores: int | None = None
+) -> Chosen:
     """The fastest of one network's candidates that passes its self-test, opened.
 
-    Times are those of an earlier trial where the store has one; what is chosen passes its
+    ``cores``: how many they use, where those are not all that this process may use. Times are those of an earlier trial where the store has one; what is chosen passes its
     self-test all the same. Raises ``EngineError`` saying why each was refused when none is left.
     """
     with _one_at_a_time:
-        return _fastest(candidates, store=store, clock=clock)
+        return _fastest(candidates, store=store, clock=clock, cores=cores)
 
 
-def _fastest(candidates: Sequence[Candidate], *, store: TrialStore, clock: Clock) -> Chosen:
+def _fastest(
+    candidates: Sequence[Candidate], *, store: TrialStore, clock: Clock, cores: int | None
+) -> Chosen:
     by_label = {candidate.label: candidate for candidate in candidates}
-    key = trial_key({label: candidate.manifest for label, candidate in by_label.items()})
+    key = trial_key({label: candidate.manifest for label, candidate in by_label.items()}, cores)
     variant = candidates[0].manifest.variant
     refused: dict[str, EngineError] = {}
     remembered = store.recall(key)

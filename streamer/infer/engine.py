@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -33,3 +34,15 @@ class Engine(Protocol):
         """Fill ``outputs`` from ``inputs``; the caller owns the storage of both."""
 
     def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Deadline:
+    """Until when the picture at hand has to be done.
+
+    One for each stream: its stage sets it before a run, on the same thread, and an engine that may
+    wait for others reads it.
+    """
+
+    ns: int | None = None
+    """An instant of the clock; ``None`` where nobody waits."""

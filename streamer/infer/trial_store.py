@@ -88,13 +88,14 @@ def user_store() -> TrialStore:
     return TrialStore(folder / "streamer" / "trials.json")
 
 
-def trial_key(models: Mapping[str, ModelManifest]) -> str:
-    """Changes with all that a trial depends on: models by engine label, processor, packages."""
+def trial_key(models: Mapping[str, ModelManifest], cores: int | None = None) -> str:
+    """Changes with all that a trial depends on: models by engine label, processor, how many of its
+    ``cores`` (``None``: all that this process may use), packages."""
     depends = {
         "picture": PICTURE,
         "models": {label: manifest.sha256 for label, manifest in models.items()},
         "processor": _processor(),
-        "cores": usable_cores(),
+        "cores": cores or usable_cores(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()

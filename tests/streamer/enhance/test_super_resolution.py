@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.enhance.super_resolution import PLAIN, SuperResolution
+from streamer.enhance.super_resolution import AFTER_NS, PLAIN, SuperResolution
 from streamer.frame import Planes
+from streamer.infer.engine import Deadline, Tensors
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
 from streamer.model import read_manifest
@@ -159,3 +160,19 @@ def test_a_picture_as_large_as_the_output_is_only_made_smaller(network: SuperRes
     assert enhanced.tier == PLAIN
     blocks = large[0].reshape(36, 2, 64, 2).mean(axis=(1, 3))
     assert np.abs(enhanced.planes[0] - blocks).max() <= 1
+
+
+def test_an_engine_knows_the_deadline_of_the_picture_it_runs(tmp_path: Path) -> None:
+    deadline, seen = Deadline(), []
+
+    class Asking(OrtCpuEngine):
+        def run(self, inputs: Tensors, outputs: Tensors) -> None:
+            seen.append(deadline.ns)
+            super().run(inputs, outputs)
+
+    stage = SuperResolution((Asking(tiny(tmp_path), threads=1),), deadline=deadline)
+    frame = frame_of(noise(width=32, height=18))
+    stage.process(frame, tier="tiny", with_comparison=False, deadline_ns=80_000_000)
+    stage.process(frame, tier="tiny", with_comparison=False)
+    # What follows the network needs its time too.
+    assert seen == [80_000_000 - AFTER_NS, None]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +17,16 @@ from streamer.infer.backends import (
     BACKENDS,
     NAMES,
     Backend,
+    Use,
     choose_motion,
     choose_super_resolution,
 )
+from streamer.infer.batching_pool import ENGINES
+from streamer.infer.engine import Deadline
 from streamer.infer.openvino import OpenVinoEngine, has_bf16
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
+from streamer.infer.swapping import Swapping
 from streamer.infer.trial_store import trial_key, user_store
 from streamer.model import ModelManifest, find_models
 from tests.packages import needs_package
@@ -29,7 +35,7 @@ from tests.streamer.models import write_model
 SCALES = (1, 2, 3, 4)
 
 
-choose = partial(choose_super_resolution, clock=MonotonicClock())
+choose = partial(choose_super_resolution, use=Use(clock=MonotonicClock()))
 
 
 @pytest.fixture
@@ -191,7 +197,7 @@ def test_a_trial_that_the_user_has_made_is_not_made_again() -> None:
 def test_without_a_network_frames_are_made_from_motion_alone(
     task: Literal["interpolation", "prediction"], backend: str
 ) -> None:
-    choice = choose_motion(task=task, backend=backend, clock=MonotonicClock())
+    choice = choose_motion(task=task, backend=backend, use=Use(clock=MonotonicClock()))
     assert [engine.backend for engine in choice.engines] == ["reference"]
     if backend == "reference":
         assert choice.reason == "asked for with --backend reference"
@@ -209,17 +215,19 @@ def write_motion(folder: Path) -> None:
 def test_a_network_for_made_frames_comes_before_the_reference(tmp_path: Path) -> None:
     write_motion(tmp_path)
     for backend in ("auto", "ort-cpu"):
-        choice = choose_motion(task="interpolation", backend=backend, clock=MonotonicClock())
+        choice = choose_motion(
+            task="interpolation", backend=backend, use=Use(clock=MonotonicClock())
+        )
         assert choice.engines[0].manifest.name == "vfi-tiny"
         assert choice.engines[-1].backend == "reference"
         choice.engines[0].close()
-    choice = choose_motion(task="prediction", backend="auto", clock=MonotonicClock())
+    choice = choose_motion(task="prediction", backend="auto", use=Use(clock=MonotonicClock()))
     assert [engine.backend for engine in choice.engines] == ["reference"]
 
 
 def test_an_unknown_backend_is_refused_for_made_frames_too() -> None:
     with pytest.raises(EngineError, match="there is no backend 'magic'; use one of: auto, "):
-        choose_motion(task="prediction", backend="magic", clock=MonotonicClock())
+        choose_motion(task="prediction", backend="magic", use=Use(clock=MonotonicClock()))
 
 
 @pytest.mark.usefixtures("one_model")
@@ -275,3 +283,113 @@ def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
     with pytest.raises(EngineError) as refusal:
         choose(scale=2, backend="magic")
     assert str(refusal.value) == (f"there is no backend 'magic'; use one of: {', '.join(NAMES)}")
+
+
+def several_at_once(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> list[OrtCpuEngine]:
+    """As if there were one backend, which runs several pictures at once; what was opened of it."""
+    opened: list[OrtCpuEngine] = []
+
+    def open_one(manifest: ModelManifest) -> OrtCpuEngine:
+        opened.append(OrtCpuEngine(manifest, threads=1))
+        return opened[-1]
+
+    backend = Backend(lambda: True, open_one, precisions=("fp32",), batches=True, **changes)
+    monkeypatch.setattr(backends, "BACKENDS", {"several": backend})
+    monkeypatch.setattr(backends, "NAMES", ("auto", "reference", "several"))
+    return opened
+
+
+@pytest.mark.usefixtures("one_model")
+def test_streams_share_an_engine_that_runs_several_pictures_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = several_at_once(monkeypatch)
+    choices = [
+        choose(scale=2, backend=name, use=Use(clock=MonotonicClock(), deadline=Deadline()))
+        for name in ("auto", "several")
+    ]
+    assert len(opened) == 1
+    assert opened[0].manifest.inputs[0].shape == ("n", 6, "h", "w")
+    (first,), (second,) = (choice.engines for choice in choices)
+    assert first is not second
+    assert first.manifest.inputs[0].shape == (1, 6, "h", "w")
+    assert len(ENGINES) == 1
+    first.close()
+    assert len(ENGINES) == 1
+    second.close()
+    assert len(ENGINES) == 0
+    choose(scale=2, backend="auto", use=Use(clock=MonotonicClock(), deadline=Deadline())).engines[
+        0
+    ].close()
+    assert len(opened) == 2
+
+
+@pytest.mark.usefixtures("one_model")
+def test_who_has_no_stream_has_an_engine_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = several_at_once(monkeypatch)
+    choice = choose(scale=2, backend="auto")
+    assert choice.engines == tuple(opened)
+    assert len(ENGINES) == 0
+    choice.engines[0].close()
+
+
+@pytest.mark.usefixtures("one_model")
+def test_a_shared_engine_that_fails_its_self_test_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil(tmp_path)
+    several_at_once(monkeypatch)
+    choice = choose(scale=2, backend="auto", use=Use(clock=MonotonicClock(), deadline=Deadline()))
+    assert [engine.backend for engine in choice.engines] == ["reference"]
+    assert len(ENGINES) == 0
+
+
+@pytest.mark.usefixtures("one_model")
+def test_what_takes_long_to_build_is_built_once_for_all_streams_and_every_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    several_at_once(monkeypatch)
+    built: list[Mapping[str, int]] = []
+    closed: list[Mapping[str, int]] = []
+
+    class Built(OrtCpuEngine):
+        def __init__(self, manifest: ModelManifest, sizes: Mapping[str, int]) -> None:
+            super().__init__(replace(manifest, name="built"), threads=1)
+            self.sizes = sizes
+            built.append(sizes)
+
+        def close(self) -> None:
+            closed.append(self.sizes)
+            super().close()
+
+    slow = Backend(
+        lambda: True,
+        OrtCpuEngine,
+        precisions=("fp32",),
+        build=lambda manifest, sizes, abandoned: Built(manifest, sizes),
+        batches=True,
+    )
+    monkeypatch.setattr(backends, "BACKENDS", {**backends.BACKENDS, "slow": slow})
+    picture = {"packed": np.ones((1, 6, 6, 8), np.float32)}
+    engines = [
+        choose(
+            scale=2, backend="auto", use=Use(clock=MonotonicClock(), deadline=Deadline())
+        ).engines[0]
+        for _ in range(2)
+    ]
+    for engine in engines:
+        assert isinstance(engine, Swapping)
+        for _ in range(2):
+            engine.run(picture, {"residual": np.empty((1, 24, 6, 8), np.float32)})
+            engine.wait()
+        assert engine.manifest.name == "built"
+    assert built == [{"h": 6, "w": 8, "n": batch} for batch in (8, 4, 2, 1)]
+    assert closed == built[:3]
+    for engine in engines:
+        engine.close()
+    assert closed == built
+    assert len(ENGINES) == 0
+
+
+def test_only_gpus_run_several_pictures_at_once() -> None:
+    assert {name for name, one in BACKENDS.items() if one.batches} == {"ort-cuda", "tensorrt"}

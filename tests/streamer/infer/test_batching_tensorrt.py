@@ -1,0 +1,76 @@
+"""Batches on TensorRT's engine, over a TensorRT that computes by ONNX Runtime."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamer.clock import MonotonicClock
+from streamer.infer.batching import BatchingEngine
+from streamer.infer.batching_graph import batched
+from streamer.infer.engine import Deadline
+from streamer.infer.ort import OrtCpuEngine
+from streamer.infer.tensorrt import TensorRtEngine
+from streamer.model import MODELS, ModelManifest, read_manifest
+from tests.streamer.infer.batch_streams import FOR_EVER_NS, LATE_NS, at_once
+from tests.streamer.infer.host_stream import HostStream
+from tests.streamer.infer.tensorrt_double import DoubleApi, World
+from tests.streamer.infer.tensorrt_stub import load_bindings
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    world = World()
+    monkeypatch.setitem(sys.modules, "tensorrt", DoubleApi(load_bindings(tmp_path), world))
+    yield world
+    HostStream.by_handle.clear()
+
+
+def test_two_streams_are_one_run_of_a_plan_for_two() -> None:
+    manifest = read_manifest(MODELS / "sr-nano-x2-live-fp16.json")
+
+    def open_one(model: ModelManifest) -> TensorRtEngine:
+        return TensorRtEngine(model, stream=HostStream())
+
+    door = BatchingEngine(open_one, manifest, MonotonicClock(), window_ns=FOR_EVER_NS)
+    deadline = Deadline(LATE_NS)
+    leases = [door.lease(deadline) for _ in range(2)]
+    random = np.random.default_rng(1)
+    pictures = random.random((2, 1, 6, 18, 32)).astype(np.float32)
+    seen = np.zeros((2, 1, 24, 18, 32), np.float32)
+
+    def play(number: int) -> None:
+        leases[number].run({"packed": pictures[number]}, {"residual": seen[number]})
+
+    for number in range(2):
+        assert at_once([lambda number=number: play(number)]) == [None]  # type: ignore[misc]
+    deadline.ns = None
+    seen[:] = 0
+    runs = dict(door.runs)
+    assert at_once([lambda: play(0), lambda: play(1)]) == [None, None]
+    assert door.runs[2] == runs[2] + 1
+    exact, expected = OrtCpuEngine(manifest, threads=1), np.zeros((1, 24, 18, 32), np.float16)
+    for picture, residual in zip(pictures, seen, strict=True):
+        exact.run({"packed": picture.astype(np.float16)}, {"residual": expected})
+        assert np.array_equal(residual, expected.astype(np.float32))
+    door.close()
+
+
+def test_every_batch_size_is_a_plan_of_its_own_and_the_plan_for_one_is_the_usual_one() -> None:
+    manifest = read_manifest(MODELS / "sr-nano-x2-live-fp16.json")
+    usual = TensorRtEngine(manifest, stream=HostStream())
+    several = TensorRtEngine(batched(manifest), stream=HostStream())
+
+    def key(engine: TensorRtEngine, **sizes: int) -> Any:
+        return engine._key(sizes)
+
+    assert key(several, n=1, h=18, w=32) == key(usual, h=18, w=32)
+    assert key(several, n=2, h=18, w=32) != key(several, n=1, h=18, w=32)
+    assert key(several, n=2, h=18, w=32).shapes["packed"] == (2, 6, 18, 32)
+    usual.close()
+    several.close()
