@@ -35,6 +35,14 @@ class Precision(StrEnum):
 
     FLOAT16 = "f16"
     FLOAT32 = "f32"
+    CODES = "u8"
+    """Of a residual alone: whole code values around ``RESIDUAL_ZERO``, as int8 models give them."""
+
+
+FLOATS = (Precision.FLOAT16, Precision.FLOAT32)
+
+RESIDUAL_ZERO = 128
+"""What stands for nothing in a residual of ``Precision.CODES``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +134,13 @@ class AddResidualFields(ctypes.Structure):
     )
 
 
+class PlanarFields(ctypes.Structure):
+    _fields_ = (
+        ("in_", SurfaceFields),
+        ("out", SurfaceFields),
+    )
+
+
 class HalfFields(ctypes.Structure):
     _fields_ = (
         ("in_", ctypes.c_void_p),
@@ -150,6 +165,19 @@ class WarpFields(ctypes.Structure):
         ("width", ctypes.c_int32),
         ("height", ctypes.c_int32),
         ("grid", GridFields),
+    )
+
+
+class CoverFields(ctypes.Structure):
+    _fields_ = (
+        ("over", ctypes.c_void_p),
+        ("mask", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("over_stride", ctypes.c_int32),
+        ("mask_stride", ctypes.c_int32),
+        ("out_stride", ctypes.c_int32),
+        ("width", ctypes.c_int32),
+        ("height", ctypes.c_int32),
     )
 
 

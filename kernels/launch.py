@@ -37,6 +37,10 @@ class Call:
 def pack(picture: Picture, out: Tensor) -> Call:
     """The networks' input (6, rows, columns) of a picture; what is beyond it repeats its edge."""
     _need_cells(picture, out, "a packed input")
+    if out.precision not in c.FLOATS:
+        raise KernelError(
+            f"a packed input is {' or '.join(c.FLOATS)}, not {out.precision}; take a network of these"
+        )
     fields = c.PackFields(c.surface(picture), out.address, out.rows, out.columns)
     entry = f"pack_{picture.layout}_{out.precision}"
     return Call(units.PACK, entry, fields, _blocks(_over(out.columns, 4), out.rows))
@@ -64,6 +68,19 @@ def add_residual(picture: Picture, residual: Tensor, out: Picture, *, scale: int
         fields,
         _blocks(_over(cell_columns, 2), 3 * scale * cell_rows),
     )
+
+
+def planar(picture: Picture, out: Picture) -> Call:
+    """A decoder's picture, whose U and V lie in pairs, as three planes of 8 bits."""
+    seen = (picture.layout.has_pairs, out.width, out.height, out.layout)
+    if seen != (True, picture.width, picture.height, c.Layout.YUV420P):
+        raise KernelError(
+            f"{picture.width}x{picture.height} {picture.layout} cannot become {out.width}x"
+            f"{out.height} {out.layout}; give pairs and lease yuv420p of the same size"
+        )
+    fields = c.PlanarFields(c.surface(picture), c.surface(out))
+    rows, columns = _cells(picture)
+    return Call(units.PLANAR, f"planar_{picture.layout}", fields, _blocks(_over(columns, 4), rows))
 
 
 def half(plane: Plane, out: Plane) -> Call:
@@ -96,6 +113,28 @@ def warp(
 def warp_one(plane: Plane, out: Plane, *, flow: int, grid: Grid, is_sharp: bool) -> Call:
     """One plane looked up along ``flow`` (2, rows, columns), as a prediction needs it."""
     return _warp("one", (plane, plane), out, maps=(flow, 0), grid=grid, is_sharp=is_sharp)
+
+
+def cover(over: Plane, out: Plane, *, mask: Plane) -> Call:
+    """What of ``over`` the mask, of 8 bits, does not leave out, put into ``out``."""
+    _need_alike(over, out)
+    if (mask.width, mask.height, mask.bits, mask.channels) != (out.width, out.height, 8, 1):
+        raise KernelError(
+            f"the mask is {_described(mask)}, the plane {_described(out)}; give a mask of that size "
+            "and of 8 bits"
+        )
+    fields = c.CoverFields(
+        over.address,
+        mask.address,
+        out.address,
+        over.stride,
+        mask.stride,
+        out.stride,
+        out.width,
+        out.height,
+    )
+    pixel = out.channels * (1 if out.bits == 8 else 2)
+    return Call(units.COVER, f"cover_{pixel}", fields, _blocks(_over(out.width, 4), out.height))
 
 
 def finish(made: Plane, out: Plane, *, residual: int, softness: int, grid: Grid) -> Call:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.arguments import RESIDUAL_ZERO
+
 Samples = NDArray[Any]
 """uint8, or uint16 with 10 bits in the upper ones."""
 Floats = NDArray[np.float32]
@@ -76,10 +78,10 @@ def add_residual(
     """The plain upscale plus ``residual`` (6 * scale**2, rows, columns) in 8-bit code values.
 
     The upscale is rounded and clipped, then the sum. A residual that is not finite counts as
-    nothing: where a network fails, the plain picture shows.
+    nothing: where a network fails, the plain picture shows. One of uint8 is around ``RESIDUAL_ZERO``.
     """
     height, width = (scale * side for side in planes[0].shape)
-    added = residual.astype(F32)
+    added = residual_codes(residual)
     added[~np.isfinite(added)] = 0
     added *= F32(_unit(planes[0].dtype))
     squares = (4 * scale**2, scale**2, scale**2)
@@ -91,6 +93,19 @@ def add_residual(
         made.append(samples_of(codes(base) + detail, plane.dtype))
         begin += square
     return _as(planes, made)
+
+
+def residual_codes(residual: NDArray[Any]) -> Floats:
+    """In code values, whichever way a model gives it."""
+    codes_of = residual.astype(F32)
+    return codes_of - F32(RESIDUAL_ZERO) if residual.dtype == np.uint8 else codes_of
+
+
+def planar(planes: Sequence[Samples]) -> tuple[NDArray[np.uint8], ...]:
+    """A picture as Y, U and V of 8 bits; 10 bits become the nearest, halves up."""
+    unit = _unit(planes[0].dtype)
+    whole = [codes(plane).astype(np.int32) for plane in _three(planes)]
+    return tuple(np.minimum((plane + unit // 2) // unit, 255).astype(np.uint8) for plane in whole)
 
 
 def half(luma: Samples) -> NDArray[np.uint8]:
@@ -196,8 +211,15 @@ def difference(first: Samples, second: Samples) -> tuple[int, NDArray[np.int64]]
     return int(np.abs(whole[0] - whole[1]).sum()), np.stack(bins)
 
 
+def cover(under: Samples, over: Samples, mask: NDArray[np.uint8]) -> Samples:
+    """``over`` where the (H, W) mask is not zero, ``under`` elsewhere; planes of (H, W) or (H, W, 2)."""
+    is_over = (mask != 0).reshape(*mask.shape, *(1,) * (under.ndim - 2))
+    return np.where(is_over, over, under)
+
+
 def watch(residual: NDArray[Any]) -> tuple[int, int, int]:
     """How many values are NaN, infinite, and finite but ``DARK`` or below."""
+    residual = residual_codes(residual)
     finite = np.isfinite(residual)
     dark = finite & (residual <= DARK)
     return int(np.isnan(residual).sum()), int(np.isinf(residual).sum()), int(dark.sum())

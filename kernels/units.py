@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from kernels.arguments import Layout, Precision
+from kernels.arguments import FLOATS, Layout, Precision
 
 SOURCES = Path(__file__).parent / "cu"
 
@@ -34,7 +34,7 @@ def _entries(name: str, *parts: tuple[str, ...]) -> tuple[str, ...]:
 
 _LAYOUTS, _PRECISIONS, _BITS = tuple(Layout), tuple(Precision), ("8", "10")
 
-PACK = Unit("pack", "pack", _entries("pack", _LAYOUTS, _PRECISIONS))
+PACK = Unit("pack", "pack", _entries("pack", _LAYOUTS, FLOATS))
 ADD_RESIDUAL = {
     scale: Unit(
         f"add_residual_x{scale}",
@@ -44,14 +44,16 @@ ADD_RESIDUAL = {
     )
     for scale in SCALES
 }
+PLANAR = Unit("planar", "planar", _entries("planar", (Layout.NV12, Layout.P010)))
 HALF = Unit("half", "half", _entries("half", _BITS))
 WARP = Unit(
     "warp",
     "warp",
     _entries("warp", ("two", "one"), ("plane", "pairs"), _BITS, ("linear", "cubic")),
 )
+COVER = Unit("cover", "cover", _entries("cover", ("1", "2", "4")))
 FINISH = Unit("finish", "finish", _entries("finish", _BITS))
 DIFFERENCE = Unit("difference", "difference", _entries("difference", _BITS))
 WATCH = Unit("watch", "watch", _entries("watch", _PRECISIONS))
 
-UNITS = (PACK, *ADD_RESIDUAL.values(), HALF, WARP, FINISH, DIFFERENCE, WATCH)
+UNITS = (PACK, PLANAR, *ADD_RESIDUAL.values(), HALF, WARP, COVER, FINISH, DIFFERENCE, WATCH)

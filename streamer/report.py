@@ -19,6 +19,9 @@ from streamer.metrics import Metrics
 RECENT = 150
 """Samples behind the numbers of now: five seconds at 30 fps."""
 
+ON_DEVICE = ("ort-cuda", "tensorrt")
+"""Backends that run on an NVIDIA GPU."""
+
 PACKAGES = (
     "streamer",
     "av",
@@ -83,7 +86,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_name(),
         "cores": usable_cores(),
-        "gpu": None,
+        "gpu": _gpu_name(),
         "versions": {"python": platform.python_version(), **_versions()},
     }
 
@@ -138,7 +141,7 @@ def _engine(engine: Engine) -> dict[str, str]:
         "model": engine.manifest.name,
         "backend": engine.backend,
         "precision": engine.manifest.precision,
-        "device": "cpu",
+        "device": "cuda" if engine.backend in ON_DEVICE else "cpu",
     }
 
 
@@ -160,6 +163,15 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _gpu_name() -> str | None:
+    """Of the first NVIDIA GPU, as its Linux driver tells it; ``None`` without one."""
+    for about in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in about.read_text(encoding="utf-8").splitlines():
+            if line.startswith("Model:"):
+                return line.partition(":")[2].strip()
+    return None
 
 
 def _cpu_name() -> str:

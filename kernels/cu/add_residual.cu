@@ -4,7 +4,8 @@
 //              U and of V; a cell is 2x2 luma and one of each chroma in the small picture. S below
 //              is SCALE, which the compiler is given.
 // in, out:     Surface, any stride and alignment; out has SCALE times the width and height.
-// residual:    float16 or float32, contiguous (6 * SCALE^2, rows, columns), in 8-bit code values:
+// residual:    float16, float32, or uint8 around 128, contiguous (6 * SCALE^2, rows, columns), in
+//              8-bit code values:
 //              (2 * SCALE)^2 phases of luma, row by row, then SCALE^2 of U, then of V. rows and
 //              columns may exceed the cells of the picture, what is beyond them is not read.
 // Per output pixel: reads 1.5 / SCALE^2 samples and 1.5 residual values, writes 1.5 samples
@@ -170,7 +171,10 @@ BOTH void add_line(const AddResidualArguments& it, int line, int column) {
 
 KERNEL(nv12_f16, Nv12, __half)
 KERNEL(nv12_f32, Nv12, float)
+KERNEL(nv12_u8, Nv12, uint8_t)
 KERNEL(p010_f16, P010, __half)
 KERNEL(p010_f32, P010, float)
+KERNEL(p010_u8, P010, uint8_t)
 KERNEL(yuv420p_f16, Yuv420p, __half)
 KERNEL(yuv420p_f32, Yuv420p, float)
+KERNEL(yuv420p_u8, Yuv420p, uint8_t)

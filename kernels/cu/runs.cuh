@@ -103,6 +103,8 @@ BOTH void fetch(const T* row, int x, int width, T (&to)[N * CHANNELS]) {
 
 BOTH float to_float(float value) { return value; }
 BOTH float to_float(__half value) { return __half2float(value); }
+// A residual of bytes holds whole code values around 128.
+BOTH float to_float(uint8_t value) { return (float)value - 128.0f; }
 
 template <class T>
 BOTH T from_float(float value);

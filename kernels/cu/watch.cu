@@ -1,7 +1,7 @@
 // Whether a residual can be shown: counts of what no sound network gives.
 //
 // One thread:  runs of RUN neighbouring values, one run per stride of the grid.
-// residual:    `count` contiguous values, float16 or float32, 8-bit code values.
+// residual:    `count` contiguous values, float16, float32 or uint8 around 128, 8-bit code values.
 // out:         one Health, zero before the launch: counts are added to it. `dark` are values of -128
 //              and below: a plane of them is black whatever was under it.
 // Per value:   reads it once; writes 12 bytes per block that found something.
@@ -64,7 +64,8 @@ __device__ void watch(const WatchArguments& it) {
             for (int n = 0; n < RUN; ++n)
                 if (n < left) values[n] = residual[run * RUN + n];
 #pragma unroll
-        for (int n = 0; n < RUN; ++n) judge(to_float(values[n]), seen);
+        for (int n = 0; n < RUN; ++n)
+            if (n < left) judge(to_float(values[n]), seen);
     }
     if (has_any(seen)) add(&block, seen);
     __syncthreads();
@@ -78,3 +79,4 @@ __device__ void watch(const WatchArguments& it) {
 
 KERNEL(f16, __half)
 KERNEL(f32, float)
+KERNEL(u8, uint8_t)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from ctypes import CDLL, c_ubyte
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import stream as queued
 from kernels.driver import Device
 from kernels.errors import KernelError
 from streamer.errors import EngineError
-
-_NON_BLOCKING = 1
-"""CU_STREAM_NON_BLOCKING: does not wait for the null stream, which others in this process use."""
-
-_THREAD_LOCAL = 1
-"""CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads allocate does not spoil the capture."""
+from streamer.model import ModelManifest
 
 _DRIVER_TEXT = Path("/proc/driver/nvidia/version")
 
@@ -83,110 +80,133 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceTensor:
+    """An input or output in device memory, contiguous."""
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: str
+    """As the manifest of the model says."""
+
+
+class ResidentRun(Protocol):
+    """An engine for one size, whose inputs and outputs stay in device memory at fixed places."""
+
+    @property
+    def inputs(self) -> Mapping[str, DeviceTensor]: ...
+
+    @property
+    def outputs(self) -> Mapping[str, DeviceTensor]: ...
+
+    def queue(self) -> None:
+        """Puts one run on the engine's stream and does not wait. Raises ``EngineError``."""
+
+
+class ResidentEngine(Protocol):
+    """A network on a device for pictures that are there; all it does is queued on one stream."""
+
+    @property
+    def manifest(self) -> ModelManifest: ...
+
+    @property
+    def backend(self) -> str: ...
+
+    def resident(self, sizes: Mapping[str, int]) -> ResidentRun:
+        """Ready to run at these sizes; the first time takes longer. Raises ``EngineError``."""
+
+    def close(self) -> None: ...
+
+
 class DriverStream:
     """A stream of device 0, by the CUDA driver."""
 
-    def __init__(self) -> None:
-        try:
-            self._device = Device()
-        except KernelError as error:
-            raise EngineError(str(error)) from error
-        self._context = ctypes.c_void_p()
-        self._stream = ctypes.c_void_p()
-        # The primary context, which TensorRT and ONNX Runtime share.
-        self._call("cuCtxGetCurrent", ctypes.byref(self._context))
-        self._call("cuStreamCreate", ctypes.byref(self._stream), ctypes.c_uint(_NON_BLOCKING))
+    def __init__(self, stream: queued.Stream | None = None) -> None:
+        """``stream`` stays its caller's to close; without one it opens device and stream itself."""
+        self._owns = stream is None
+        with _ours():
+            self._stream = stream or queued.Stream(Device())
+        self._device = self._stream.device
 
     @property
     def handle(self) -> int:
-        return self._stream.value or 0
+        return self._stream.handle
 
     @property
     def facts(self) -> DeviceFacts:
-        name = ctypes.create_string_buffer(128)
-        version = ctypes.c_int()
-        self._call("cuDeviceGetName", name, ctypes.c_int(len(name)), ctypes.c_int(0))
-        self._call("cuDriverGetVersion", ctypes.byref(version))
-        return DeviceFacts(
-            name=name.value.decode(errors="replace"),
-            capability=self._device.capability,
-            cuda=f"{version.value // 1000}.{version.value % 1000 // 10}",
-            driver=_driver_version(),
-        )
+        with _ours():
+            return DeviceFacts(
+                name=self._device.name,
+                capability=self._device.capability,
+                cuda=self._device.cuda,
+                driver=_driver_version(),
+            )
 
     def enter(self) -> None:
-        self._call("cuCtxSetCurrent", self._context)
+        with _ours():
+            self._device.enter()
 
     def allocate(self, size_bytes: int) -> int:
-        try:
-            address = self._device.allocate(size_bytes)
-        except KernelError as error:
-            raise EngineError(str(error)) from error
-        # It is zeroed on the null stream, for which this one does not wait.
-        self._call("cuCtxSynchronize")
-        return address
+        with _ours():
+            return self._device.allocate(size_bytes)
 
     def free(self, address: int) -> None:
-        self._call("cuMemFree_v2", ctypes.c_uint64(address))
+        with _ours():
+            self._device.free(address)
 
     def lock(self, size_bytes: int) -> NDArray[np.uint8]:
-        found = ctypes.c_void_p()
-        self._call("cuMemAllocHost_v2", ctypes.byref(found), ctypes.c_size_t(size_bytes))
-        assert found.value is not None
-        return np.ctypeslib.as_array((ctypes.c_ubyte * size_bytes).from_address(found.value))
+        with _ours():
+            address = self._device.lock(size_bytes)
+        return np.ctypeslib.as_array((c_ubyte * size_bytes).from_address(address))
 
     def unlock(self, host: NDArray[np.uint8]) -> None:
-        self._call("cuMemFreeHost", ctypes.c_void_p(host.ctypes.data))
+        with _ours():
+            self._device.unlock(int(host.ctypes.data))
 
     def upload(self, address: int, host: NDArray[np.uint8]) -> None:
-        where = ctypes.c_uint64(address), ctypes.c_void_p(host.ctypes.data)
-        self._call("cuMemcpyHtoDAsync_v2", *where, ctypes.c_size_t(host.nbytes), self._stream)
+        with _ours():
+            self._stream.upload(address, int(host.ctypes.data), host.nbytes)
 
     def download(self, host: NDArray[np.uint8], address: int) -> None:
-        where = ctypes.c_void_p(host.ctypes.data), ctypes.c_uint64(address)
-        self._call("cuMemcpyDtoHAsync_v2", *where, ctypes.c_size_t(host.nbytes), self._stream)
+        with _ours():
+            self._stream.download(int(host.ctypes.data), address, host.nbytes)
 
     def wait(self) -> None:
-        self._call("cuStreamSynchronize", self._stream)
+        with _ours():
+            self._stream.wait()
 
     def capture(self, queue: Callable[[], None]) -> int:
-        captured, runnable = ctypes.c_void_p(), ctypes.c_void_p()
-        self._call("cuStreamBeginCapture_v2", self._stream, ctypes.c_int(_THREAD_LOCAL))
-        try:
-            try:
-                queue()
-            finally:
-                # What went wrong ends all the same, or the stream could not be used again.
-                self._call("cuStreamEndCapture", self._stream, ctypes.byref(captured))
-            no_flags = ctypes.c_ulonglong(0)
-            self._call("cuGraphInstantiateWithFlags", ctypes.byref(runnable), captured, no_flags)
-        finally:
-            if captured:
-                self._call("cuGraphDestroy", captured)
-        return runnable.value or 0
+        with _ours():
+            return self._stream.capture(queue)
 
     def replay(self, graph: int) -> None:
-        self._call("cuGraphLaunch", ctypes.c_void_p(graph), self._stream)
+        with _ours():
+            self._stream.replay(graph)
 
     def drop(self, graph: int) -> None:
-        self._call("cuGraphExecDestroy", ctypes.c_void_p(graph))
+        with _ours():
+            self._stream.drop(graph)
 
     def close(self) -> None:
-        self._call("cuStreamDestroy_v2", self._stream)
-        self._device.close()
+        if self._owns:
+            with _ours():
+                self._stream.close()
+                self._device.close()
 
-    def _call(self, function: str, *arguments: Any) -> None:
-        try:
-            self._device.call(function, *arguments)
-        except KernelError as error:
-            raise EngineError(str(error)) from error
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    try:
+        yield
+    except KernelError as error:
+        raise EngineError(str(error)) from error
 
 
 @cache
 def has_device() -> bool:
     """Whether a CUDA device can be used here; without a driver that is known in microseconds."""
     try:
-        ctypes.CDLL("libcuda.so.1")
+        CDLL("libcuda.so.1")
         with Device():
             return True
     except (OSError, KernelError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from streamer.errors import EngineError
 from streamer.infer.copying import copy
-from streamer.infer.device import has_device
+from streamer.infer.device import DeviceTensor, has_device
 from streamer.infer.engine import Tensors
 from streamer.infer.sizes import on_host, sizes_of
-from streamer.model import ModelManifest
+from streamer.model import ModelManifest, TensorSpec
 
-KEPT_SIZES = 4
-"""Bindings that stay open at once, each with device memory and a CUDA graph."""
+KEPT_SIZES = 12
+"""Bindings that stay open at once, each with device memory and a CUDA graph: three pictures in four
+batch sizes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,10 @@ CUDA = Provider(
 )
 
 
+QUEUED = {"disable_synchronize_execution_providers": "1"}
+"""Settings of a run that is not waited for: what follows on the same stream comes after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Bound:
     """Storage on the device for one size, bound for good: a CUDA graph holds its addresses."""
@@ -59,6 +64,25 @@ class _Bound:
     staged: Mapping[str, NDArray[Any]]
     """Inputs on the host, in the types of the model."""
     options: Any
+    queued: Any
+    """Options of runs that are not waited for."""
+
+
+class _Resident:
+    """One size, whose inputs and outputs are read and written on the device by others."""
+
+    def __init__(self, engine: OrtCudaEngine, bound: _Bound) -> None:
+        self._engine = engine
+        self._bound = bound
+        model = engine.model
+        self.inputs = {spec.name: _tensor(spec, bound.inputs[spec.name]) for spec in model.inputs}
+        self.outputs = {
+            spec.name: _tensor(spec, bound.outputs[spec.name]) for spec in model.outputs
+        }
+
+    def queue(self) -> None:
+        """Behind what is on the stream that the engine was opened with. Raises ``EngineError``."""
+        self._engine.queue(self._bound)
 
 
 class OrtCudaEngine:
@@ -70,13 +94,19 @@ class OrtCudaEngine:
 
     backend = "ort-cuda"
 
-    def __init__(self, manifest: ModelManifest, *, provider: Provider = CUDA) -> None:
-        """Load and verify the model. Raises ``EngineError``."""
+    def __init__(
+        self, manifest: ModelManifest, *, provider: Provider = CUDA, stream: int | None = None
+    ) -> None:
+        """Load and verify the model. Raises ``EngineError``.
+
+        On ``stream``, a ``CUstream`` that outlives it, the engine queues all of its work.
+        """
         self.manifest = on_host(manifest)
-        self._model = manifest
-        self._provider = provider
+        self.model = manifest
+        """The manifest as it is on the device."""
+        self._provider = provider if stream is None else _on(provider, stream)
         self._runtime = _runtime()
-        self._session = _session(self._runtime, manifest, provider)
+        self._session = _session(self._runtime, manifest, self._provider)
         self._bound: dict[tuple[tuple[str, int], ...], _Bound] = {}
         self._graphs = 0
 
@@ -85,10 +115,10 @@ class OrtCudaEngine:
 
         Raises ``EngineError`` where they do not fit the graph, or the device fails.
         """
-        sizes = sizes_of(self._model, inputs)
+        sizes = sizes_of(self.model, inputs)
         try:
             bound = self._bound_for(sizes)
-            for spec in self._model.inputs:
+            for spec in self.model.inputs:
                 given = bound.staged[spec.name]
                 copy(inputs[spec.name], given)
                 bound.inputs[spec.name].update_inplace(given)
@@ -96,10 +126,34 @@ class OrtCudaEngine:
             for name, array in outputs.items():
                 copy(bound.outputs[name].numpy(), array)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
-            raise EngineError(
-                f"ONNX Runtime cannot run {self._model.file} on the GPU ({_reason(error)}); free "
-                "memory of the device, or use another --backend"
-            ) from error
+            raise self._failed(error) from error
+
+    def resident(self, sizes: Mapping[str, int]) -> _Resident:
+        """For pictures on the device, at addresses that stay; see ``device.ResidentEngine``.
+
+        Only for an engine with a stream: without one nothing would follow in order. Raises
+        ``EngineError``.
+        """
+        try:
+            bound = self._bound_for(sizes)
+            # Memory is planned and algorithms are tried in the first run.
+            self._session.run_with_iobinding(bound.binding, bound.options)
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class
+            raise self._failed(error) from error
+        return _Resident(self, bound)
+
+    def queue(self, bound: _Bound) -> None:
+        """What ``resident`` gave does this."""
+        try:
+            self._session.run_with_iobinding(bound.binding, bound.queued)
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> EngineError:
+        return EngineError(
+            f"ONNX Runtime cannot run {self.model.file} on the GPU ({_reason(error)}); free "
+            "memory of the device, or use another --backend"
+        )
 
     def close(self) -> None:
         """Nothing runs after this; device memory goes with the session."""
@@ -122,7 +176,7 @@ class OrtCudaEngine:
                 )
                 for spec in specs
             }
-            for specs in (self._model.inputs, self._model.outputs)
+            for specs in (self.model.inputs, self.model.outputs)
         )
         binding = self._session.io_binding()
         for name, value in inputs.items():
@@ -131,10 +185,16 @@ class OrtCudaEngine:
             binding.bind_ortvalue_output(name, value)
         # A graph of its own for each size; a number is never given twice.
         self._graphs += 1
+        graph = {"gpu_graph_id": str(self._graphs)}
+        options, queued = (self._options(settings) for settings in (graph, graph | QUEUED))
+        staged = {s.name: np.empty(s.sized(sizes), s.dtype) for s in self.model.inputs}
+        return _Bound(binding, inputs, outputs, staged, options, queued)
+
+    def _options(self, settings: Mapping[str, str]) -> Any:
         options = self._runtime.RunOptions()
-        options.add_run_config_entry("gpu_graph_id", str(self._graphs))
-        staged = {s.name: np.empty(s.sized(sizes), s.dtype) for s in self._model.inputs}
-        return _Bound(binding, inputs, outputs, staged, options)
+        for name, value in settings.items():
+            options.add_run_config_entry(name, value)
+        return options
 
 
 def is_installed() -> bool:
@@ -147,9 +207,27 @@ def is_installed() -> bool:
         return False
 
 
+def _on(provider: Provider, stream: int) -> Provider:
+    """The provider with all of its work on one stream, and nobody waiting for it.
+
+    Without graphs: the replay of one waits for its end whatever the run is told (ONNX Runtime's pull
+    request 28686), and belongs to the thread that captured it. These networks have few nodes.
+    """
+    own = {"user_compute_stream": str(stream), "enable_cuda_graph": "0"}
+    return replace(provider, options={**provider.options, **own})
+
+
+def _tensor(spec: TensorSpec, value: Any) -> DeviceTensor:
+    return DeviceTensor(value.data_ptr(), tuple(value.shape()), spec.dtype)
+
+
 def _runtime() -> ModuleType:
     try:
-        return import_module("onnxruntime")
+        runtime = import_module("onnxruntime")
+        # Finds CUDA and cuDNN where pip put them.
+        if hasattr(runtime, "preload_dlls"):
+            runtime.preload_dlls()
+        return runtime
     except ImportError as error:
         raise EngineError(
             "the backend ort-cuda needs the package onnxruntime, which is not installed; "

@@ -20,8 +20,9 @@ from streamer.model import ModelManifest
 
 _log = logging.getLogger(__name__)
 
-KEPT_PLANS = 4
-"""Sizes that stay open at once; a camera that changes its own goes back and forth between few."""
+KEPT_PLANS = 12
+"""Sizes that stay open at once, four batch sizes for each of a picture; a camera that changes its own
+goes back and forth between few."""
 
 
 class TensorRtEngine:
@@ -69,6 +70,14 @@ class TensorRtEngine:
         """Makes a size ready to run: from the cache in a moment, else built. Raises ``EngineError``."""
         self._stream.enter()
         self._plan(sizes)
+
+    def resident(self, sizes: Mapping[str, int]) -> Plan:
+        """For pictures on the device: a plan whose ``queue`` runs on the engine's stream.
+
+        The first time of a size opens its plan, or builds it. Raises ``EngineError``.
+        """
+        self._stream.enter()
+        return self._plan(sizes)
 
     def close(self) -> None:
         """Gives back all device memory; from any thread, while nothing runs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from streamer.errors import EngineError
 from streamer.infer.copying import copy
-from streamer.infer.device import Stream
+from streamer.infer.device import DeviceTensor, Stream
 from streamer.infer.engine import Tensors
 from streamer.infer.tensorrt_api import failure, log_of
 from streamer.model import ModelManifest, TensorSpec
@@ -29,6 +29,10 @@ class Slot:
     address: int
     memory: NDArray[np.uint8]
     array: NDArray[Any]
+
+    @property
+    def tensor(self) -> DeviceTensor:
+        return DeviceTensor(self.address, self.array.shape, str(self.array.dtype))
 
 
 class Plan:
@@ -53,6 +57,8 @@ class Plan:
         self._log = log_of(api)
         self._log.take()
         self._graph = 0
+        self._resident: int | None = None
+        """The graph of a run without copies, 0 where that cannot be one; made when it is asked for."""
         self._inputs: list[Slot] = []
         self._outputs: list[Slot] = []
         try:
@@ -74,7 +80,7 @@ class Plan:
             # The first run plans memory and loads kernels, which no graph may hold.
             self._queue()
             stream.wait()
-            self._graph = self._captured()
+            self._graph = self._captured(self._queue)
         except EngineError:
             self.close()
             raise
@@ -96,16 +102,38 @@ class Plan:
         for slot in self._outputs:
             copy(slot.array, outputs[slot.name])
 
+    @property
+    def inputs(self) -> Mapping[str, DeviceTensor]:
+        """Where on the device it reads, for good."""
+        return {slot.name: slot.tensor for slot in self._inputs}
+
+    @property
+    def outputs(self) -> Mapping[str, DeviceTensor]:
+        """Where on the device it writes, for good."""
+        return {slot.name: slot.tensor for slot in self._outputs}
+
+    def queue(self) -> None:
+        """One run of what is on the device already, behind what is on the stream; nobody waits.
+
+        Raises ``EngineError``.
+        """
+        if self._resident is None:
+            self._resident = self._captured(self._execute)
+        if self._resident:
+            self._stream.replay(self._resident)
+        else:
+            self._execute()
+
     def close(self) -> None:
         """Frees what was allocated; a device that was lost has done so already."""
         with suppress(EngineError):
             self._stream.wait()
-            if self._graph:
-                self._stream.drop(self._graph)
+            for graph in filter(None, (self._graph, self._resident)):
+                self._stream.drop(graph)
             for slot in (*self._inputs, *self._outputs):
                 self._stream.free(slot.address)
                 self._stream.unlock(slot.memory)
-        self._graph, self._inputs, self._outputs = 0, [], []
+        self._graph, self._resident, self._inputs, self._outputs = 0, None, [], []
         # In this order: each uses the one after it.
         self._context = self._engine = self._runtime = None
 
@@ -130,15 +158,18 @@ class Plan:
     def _queue(self) -> None:
         for slot in self._inputs:
             self._stream.upload(slot.address, slot.memory)
-        if not self._context.execute_async_v3(self._stream.handle):
-            raise failure(self._api, f"run {self._file}", self._log.take())
+        self._execute()
         for slot in self._outputs:
             self._stream.download(slot.memory, slot.address)
 
-    def _captured(self) -> int:
+    def _execute(self) -> None:
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise failure(self._api, f"run {self._file}", self._log.take())
+
+    def _captured(self, queue: Callable[[], None]) -> int:
         """The graph, or 0 for a network with parts that no graph can hold."""
         try:
-            return self._stream.capture(self._queue)
+            return self._stream.capture(queue)
         except EngineError as error:
             _log.info("%s runs without a CUDA graph: %s", self._file, error)
             return 0

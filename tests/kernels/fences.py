@@ -31,7 +31,7 @@ from kernels.arguments import (
 from kernels.launch import Call
 from tests.kernels.guides import cells
 from tests.kernels.host_build import HostKernels
-from tests.kernels.pictures import FLOATS, noise
+from tests.kernels.pictures import FLOATS, RESIDUALS, noise
 
 SIZES = ((1, 1), (2, 2), (9, 7), (37, 21))
 SAMPLES = {8: np.uint8, 10: np.uint16}
@@ -87,13 +87,13 @@ class Fenced:
 
 def calls(fenced: Fenced, *, width: int, height: int) -> Iterator[Call]:
     """Every kind of kernel at this size."""
-    for precision in Precision:
+    for precision, dtype in RESIDUALS.items():
         for layout in Layout:
             yield from _picture_calls(fenced, layout, precision, width=width, height=height)
-        for bits in SAMPLES:
+        for bits in SAMPLES if precision in FLOATS else ():
             yield from _plane_calls(fenced, bits, precision, width=width, height=height)
         count = width * height
-        residual = fenced.tight(1, count, dtype=FLOATS[precision])
+        residual = fenced.tight(1, count, dtype=dtype)
         told = fenced.tight(1, ctypes.sizeof(Health) // 4, dtype=np.uint32)
         yield launch.watch(residual, count=count, precision=precision, out=told)
 
@@ -104,11 +104,14 @@ def _picture_calls(
     picture = fenced.picture(layout, width=width, height=height)
     rows, columns = (height + 1) // 2, (width + 1) // 2
     for scale in (1, 2, 3, 4):
-        planes = fenced.tight(6 * scale**2, rows, columns, dtype=FLOATS[precision])
+        planes = fenced.tight(6 * scale**2, rows, columns, dtype=RESIDUALS[precision])
         tensor = Tensor(address=planes, rows=rows, columns=columns, precision=precision)
         out = fenced.picture(layout, width=scale * width, height=scale * height)
         yield launch.add_residual(picture, tensor, out, scale=scale)
-    yield launch.pack(picture, tensor)
+    if precision in FLOATS:
+        yield launch.pack(picture, tensor)
+    if layout.has_pairs:
+        yield launch.planar(picture, fenced.picture(Layout.YUV420P, width=width, height=height))
 
 
 def _plane_calls(
@@ -118,6 +121,7 @@ def _plane_calls(
     maps = fenced.tight(4, rows, columns, dtype=FLOATS[precision])
     mask = fenced.tight(1, rows, columns, dtype=FLOATS[precision])
     grid = Grid(rows=rows, columns=columns, cell=CELL, precision=precision)
+    covering = fenced.plane(np.ones((height, width), np.uint8))
     for shape in ((height, width), (height, width, 2)):
         first, second, out = (fenced.plane(np.zeros(shape, SAMPLES[bits])) for _ in range(3))
         for is_sharp in (False, True):
@@ -125,6 +129,7 @@ def _plane_calls(
                 first, second, out, flow=maps, mask=mask, grid=grid, is_sharp=is_sharp
             )
             yield launch.warp_one(first, out, flow=maps, grid=grid, is_sharp=is_sharp)
+        yield launch.cover(first, out, mask=covering)
     luma, other, made = (fenced.plane(np.zeros((height, width), SAMPLES[bits])) for _ in range(3))
     softness = fenced.tight(rows, columns, dtype=FLOATS[precision], fill=1)
     yield launch.finish(luma, made, residual=mask, softness=softness, grid=grid)

@@ -46,22 +46,26 @@ class HostKernels:
         threads: tuple[int, int] = BLOCK,
     ) -> None:
         """The whole launch, block after block; ``blocks`` other than the call's own if given."""
-        waits = "__syncthreads" in call.unit.source.read_text(encoding="utf-8")
-        launch = Launch(*(blocks or call.blocks), *threads, waits)
+        launch = Launch(*(blocks or call.blocks), *threads, _waits(call.unit))
         entry = self._library(call.unit)[f"run_{call.entry}"]
         entry(ctypes.byref(call.fields), ctypes.byref(launch))
 
     def _library(self, unit: Unit) -> ctypes.CDLL:
         """The unit's entries, compiled at the first call of one."""
         if unit.name not in self._libraries:
-            made = self.folder / f"{unit.name}.so"
-            if not made.exists():
-                self._compile(unit, made)
-            self._libraries[unit.name] = ctypes.CDLL(str(made))
+            self._libraries[unit.name] = ctypes.CDLL(str(self.compiled(unit)))
         return self._libraries[unit.name]
+
+    def compiled(self, unit: Unit) -> Path:
+        """The library of the unit's entries."""
+        made = self.folder / f"{unit.name}.so"
+        if not made.exists():
+            self._compile(unit, made)
+        return made
 
     def _compile(self, unit: Unit, made: Path) -> None:
         runners = "".join(f"RUN_ON_HOST({entry})\n" for entry in unit.entries)
+        runners += f'extern "C" unsigned kernels_wait() {{ return {_waits(unit):d}; }}\n'
         source = made.with_suffix(".cpp")
         source.write_text(f'#include "{unit.file}.cu"\n#include "run.h"\n{runners}')
         compile_for_host(
@@ -69,6 +73,10 @@ class HostKernels:
             *(f"-D{define}" for define in unit.defines),
             *(str(source), str(HOST / "run.cpp")),
         )
+
+
+def _waits(unit: Unit) -> bool:
+    return "__syncthreads" in unit.source.read_text(encoding="utf-8")
 
 
 def compile_for_host(*arguments: str) -> None:

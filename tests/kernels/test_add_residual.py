@@ -26,6 +26,8 @@ SHAPES = [
 def wild(scale: int, rows: int, columns: int, precision: Precision) -> NDArray[Any]:
     """A residual with everything that a broken network gives among what a sound one does."""
     numbers = np.random.default_rng([scale, rows, columns])
+    if precision is Precision.CODES:
+        return numbers.integers(0, 256, (6 * scale**2, rows, columns), np.uint8)
     values = numbers.normal(0, 40, (6 * scale**2, rows, columns)).astype(FLOATS[precision])
     chance = numbers.random(values.shape)
     for share, odd in enumerate((np.nan, np.inf, -np.inf, 60000, -60000, 0.5, -0.5, 0)):
@@ -95,6 +97,26 @@ def test_a_residual_of_nothing_is_the_plain_upscale() -> None:
     assert chroma.shape == (6, 10, 2)
     broken = reference.add_residual(planes, np.full_like(residual, np.nan), scale=2)
     np.testing.assert_array_equal(luma, broken[0])
+
+
+def test_whole_codes_are_the_same_residual_as_floats() -> None:
+    planes = noise(Layout.YUV420P, width=18, height=10)
+    codes = np.random.default_rng(4).integers(0, 256, (24, 5, 9), np.uint8)
+    floats = codes.astype(np.float32) - 128
+    for one, other in zip(
+        reference.add_residual(planes, codes, scale=2),
+        reference.add_residual(planes, floats, scale=2),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+    theirs: Planes = tuple(  # type: ignore[assignment]
+        np.zeros([2 * side for side in plane.shape], np.uint8) for plane in planes
+    )
+    host.upscale((planes[0], planes[1], planes[2]), theirs)
+    host.add_residual(theirs, codes[None], theirs)
+    # At x2 the upscale of the host is that of the twin.
+    for seen, expected in zip(theirs, reference.add_residual(planes, codes, scale=2), strict=True):
+        np.testing.assert_array_equal(seen, expected)
 
 
 def test_a_code_value_of_residual_is_four_in_ten_bits() -> None:

@@ -28,8 +28,10 @@ GRID = Grid(rows=6, columns=10, cell=4)
 STRUCTURES: dict[str, dict[str, type[ctypes.Structure]]] = {
     "pack": {"Surface": arguments.SurfaceFields, "PackArguments": arguments.PackFields},
     "add_residual": {"AddResidualArguments": arguments.AddResidualFields},
+    "planar": {"PlanarArguments": arguments.PlanarFields},
     "half": {"HalfArguments": arguments.HalfFields},
     "warp": {"Grid": arguments.GridFields, "WarpArguments": arguments.WarpFields},
+    "cover": {"CoverArguments": arguments.CoverFields},
     "finish": {"FinishArguments": arguments.FinishFields},
     "difference": {
         "Difference": arguments.Difference,

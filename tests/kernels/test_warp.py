@@ -12,14 +12,14 @@ from kernels.arguments import Precision
 from streamer.ops.motion import Guide
 from streamer.ops.motion_warp import Warper
 from tests.kernels.guides import cells, grid_of, wild_flow, wild_map
-from tests.kernels.pictures import Guarded, random_samples
+from tests.kernels.pictures import FLOATS, Guarded, random_samples
 from tests.kernels.runners import Runner
 from tests.streamer.pictures import texture
 
 SIZES = [(1, 1, 8.0), (5, 3, 4.0), (46, 18, 4.0), (37, 21, 2.5)]
 
 
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", list(FLOATS))
 @pytest.mark.parametrize("looked_up", ["linear", "cubic"])
 @pytest.mark.parametrize("bits", [8, 10])
 @pytest.mark.parametrize("channels", [1, 2])
@@ -66,7 +66,7 @@ def test_warping_is_its_twin_in_every_bit(
     assert one.is_intact()
 
 
-@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("precision", list(FLOATS))
 @pytest.mark.parametrize("bits", [8, 10])
 @pytest.mark.parametrize(("width", "height", "cell"), SIZES)
 @pytest.mark.parametrize("most_softness", [0, 1])

@@ -14,8 +14,9 @@ from streamer.errors import EngineError
 from streamer.infer import device
 from streamer.infer.device import DriverStream, has_device
 from tests.kernels.conftest import why_no_device
+from tests.kernels.host_build import HOST
 
-SOURCE = Path(__file__).parent / "driver" / "cuda.cpp"
+SOURCE = HOST / "cuda.cpp"
 
 PROGRAM = """
 from threading import Thread
@@ -41,7 +42,7 @@ def work():
         stream.upload(address, inside)
         stream.download(outside, address)
 
-    inside[:] = np.arange(100)
+    inside[:], outside[:] = np.arange(100), 0
     queue()
     assert not outside.any()
     stream.wait()
@@ -89,7 +90,9 @@ thread.join()
 def test_copies_graphs_and_memory_are_asked_of_the_driver_in_the_right_way(tmp_path: Path) -> None:
     library = tmp_path / "libcuda.so.1"
     flags = ("-std=c++17", "-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
-    subprocess.run(["g++", *flags, "-o", str(library), str(SOURCE)], check=True, timeout=120)
+    subprocess.run(
+        ["g++", *flags, "-o", str(library), str(SOURCE), "-ldl"], check=True, timeout=120
+    )
     environment = {
         **os.environ,
         "LD_LIBRARY_PATH": str(tmp_path),

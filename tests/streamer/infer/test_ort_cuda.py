@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -127,3 +128,36 @@ def test_it_is_installed_only_where_device_and_provider_are(
     assert is_installed() == HAS_CUDA
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert not is_installed()
+
+
+def test_at_addresses_of_the_device_a_run_is_queued_and_gives_the_same(tmp_path: Path) -> None:
+    engine, exact = OrtCudaEngine(half(), provider=CPU), OrtCpuEngine(half(), threads=1)
+    sizes = {"h": 24, "w": 32}
+    resident = engine.resident(sizes)
+    (packed,), (residual,) = resident.inputs.values(), resident.outputs.values()
+    assert (packed.shape, packed.dtype) == ((1, 6, 24, 32), "float16")
+    assert (residual.shape, residual.dtype) == ((1, 24, 24, 32), "float16")
+    drawn = drawn_inputs(half(), sizes)
+    expected = storage(half(), sizes)
+    exact.run(drawn, expected)
+    for _ in range(2):
+        ctypes.memmove(packed.address, drawn["packed"].ctypes.data, drawn["packed"].nbytes)
+        resident.queue()
+        seen = np.zeros_like(expected["residual"])
+        ctypes.memmove(seen.ctypes.data, residual.address, seen.nbytes)
+        assert np.array_equal(seen, expected["residual"])
+    engine.close()
+
+
+def test_the_stream_of_the_caller_is_the_providers() -> None:
+    provider = ort_cuda._on(CUDA, 0x7F00)
+    assert provider.options["user_compute_stream"] == "32512"
+    # Its replay would be waited for.
+    assert provider.options["enable_cuda_graph"] == "0"
+    bound = OrtCudaEngine(half(), provider=CPU)
+    bound.resident({"h": 24, "w": 32})
+    (only,) = bound._bound.values()
+    assert only.queued.get_run_config_entry("disable_synchronize_execution_providers") == "1"
+    assert only.queued.get_run_config_entry("gpu_graph_id") == "1"
+    assert only.options.get_run_config_entry("gpu_graph_id") == "1"
+    bound.close()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from streamer.clock import ManualClock, MonotonicClock
 from streamer.errors import EngineError
 from streamer.infer import tensorrt
-from streamer.infer.backends import choose_super_resolution
+from streamer.infer.backends import Use, choose_super_resolution
 from streamer.infer.engine import code_values
 from streamer.infer.engine_cache import EngineCache, user_engines
 from streamer.infer.ort import OrtCpuEngine
@@ -269,7 +269,7 @@ def test_auto_lets_another_engine_serve_until_the_one_for_the_picture_is_built(
     device: World,
 ) -> None:
     choice = choose_super_resolution(
-        scale=2, backend="auto", variant="nano", clock=MonotonicClock()
+        scale=2, backend="auto", variant="nano", use=Use(clock=MonotonicClock())
     )
     (engine,) = choice.engines
     assert isinstance(engine, Swapping)
@@ -286,7 +286,7 @@ def test_auto_lets_another_engine_serve_until_the_one_for_the_picture_is_built(
 
 def test_a_build_that_nobody_waits_for_ends_early(device: World) -> None:
     choice = choose_super_resolution(
-        scale=2, backend="auto", variant="nano", clock=MonotonicClock()
+        scale=2, backend="auto", variant="nano", use=Use(clock=MonotonicClock())
     )
     (engine,) = choice.engines
     assert isinstance(engine, Swapping)
@@ -301,7 +301,7 @@ def test_a_build_that_nobody_waits_for_ends_early(device: World) -> None:
 
 def test_what_is_asked_for_by_name_is_built_before_the_stream_begins(device: World) -> None:
     choice = choose_super_resolution(
-        scale=2, backend="tensorrt", variant="nano", clock=MonotonicClock()
+        scale=2, backend="tensorrt", variant="nano", use=Use(clock=MonotonicClock())
     )
     assert [engine.backend for engine in choice.engines] == ["tensorrt"]
     assert choice.reason == "nano runs here on tensorrt fp16 alone"
@@ -315,7 +315,7 @@ def test_without_a_device_auto_does_not_even_load_the_package(
     monkeypatch.setattr(tensorrt, "has_device", lambda: False)
     world.null_pointer = "nobody should see this"
     choice = choose_super_resolution(
-        scale=2, backend="auto", variant="nano", clock=MonotonicClock()
+        scale=2, backend="auto", variant="nano", use=Use(clock=MonotonicClock())
     )
     assert choice.engines[0].backend != "tensorrt"
     assert "tensorrt" not in choice.reason
@@ -345,3 +345,40 @@ def test_engines_can_be_built_ahead(world: World) -> None:
 def test_settings_that_make_no_sense_are_refused(level: int, workspace_bytes: int) -> None:
     with pytest.raises(EngineError, match="take "):
         BuildSettings(optimisation_level=level, workspace_bytes=workspace_bytes)
+
+
+@pytest.mark.usefixtures("world")
+def test_on_the_device_a_run_is_a_graph_of_its_own_without_copies(stream: HostStream) -> None:
+    engine = TensorRtEngine(half(), stream=stream)
+    plan = engine.resident(SIZES)
+    assert engine.resident(SIZES) is plan
+    (packed,), (residual,) = plan.inputs.values(), plan.outputs.values()
+    assert (packed.shape, packed.dtype) == ((1, 6, 24, 32), "float16")
+    drawn, expected = drawn_inputs(half(), SIZES), storage(half(), SIZES)
+    OrtCpuEngine(half(), threads=1).run(drawn, expected)
+    stream.live[packed.address][:] = drawn["packed"].reshape(-1).view(np.uint8)
+    for runs in (1, 2):
+        stream.live[residual.address][:] = 0
+        replays = stream.replays
+        plan.queue()
+        assert not stream.live[residual.address].any(), "it is only queued"
+        stream.wait()
+        seen = stream.live[residual.address].view(np.float16).reshape(residual.shape)
+        assert np.array_equal(seen, expected["residual"]), runs
+        assert stream.replays == replays + 1
+    assert len(stream.graphs) == 2
+    engine.close()
+
+
+@pytest.mark.usefixtures("world")
+def test_on_the_device_a_run_without_graphs_is_queued_step_by_step() -> None:
+    stream = HostStream(captures=False)
+    engine = TensorRtEngine(half(), stream=stream)
+    plan = engine.resident(SIZES)
+    plan.queue()
+    stream.wait()
+    (residual,) = plan.outputs.values()
+    assert stream.live[residual.address].any()
+    assert not stream.replays
+    engine.close()
+    HostStream.by_handle.clear()

@@ -1,0 +1,107 @@
+"""The one door to a device for a stream: its context, three streams, memory, and kernels.
+
+Opened in one thread, used in another, which enters first. What goes wrong is an ``EngineError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from kernels.compile import architecture_for, compile_unit, find_toolchain
+from kernels.driver import Device, Module
+from kernels.errors import KernelError
+from kernels.launch import Call
+from kernels.stream import Stream
+from kernels.units import Unit
+from streamer.errors import EngineError
+from streamer.gpu.memory import Pool
+from streamer.metrics import Metrics
+
+Images = Callable[[Unit], bytes]
+"""The machine code of a unit for the device at hand."""
+
+
+@contextmanager
+def ours() -> Iterator[None]:
+    """Errors of the driver leave as ``EngineError``."""
+    try:
+        yield
+    except KernelError as error:
+        raise EngineError(str(error)) from error
+
+
+class Gpu:
+    """What one video stream has of a device.
+
+    Copies run on streams of their own, so that they overlap with what is computed; whatever crosses
+    between the three does so with the events of a lease.
+    """
+
+    def __init__(
+        self, metrics: Metrics, *, device: Device | None = None, images: Images | None = None
+    ) -> None:
+        """Raises ``EngineError``. ``device`` stays its caller's to close, when nothing that was
+        leased is held any more; ``images`` are compiled here where they are not given."""
+        self.metrics = metrics
+        self._modules: dict[str, Module] = {}
+        with ours(), ExitStack() as opened:
+            self.device = device or opened.enter_context(Device())
+            self._images = images or compiled_for(self.device)
+            self.memory = self._pool("device", self.device.allocate, self.device.free)
+            self.pinned = self._pool("pinned", self.device.lock, self.device.unlock)
+            self.uploads, self.compute, self.downloads = (Stream(self.device) for _ in range(3))
+            self._opened = opened.pop_all()
+
+    def enter(self) -> None:
+        """Makes the device current in the calling thread. Raises ``EngineError`` once it is lost."""
+        with ours():
+            self.device.enter()
+
+    def launch(self, call: Call, stream: Stream | None = None) -> None:
+        """Queues a kernel, on ``compute`` if not told otherwise; compiled and loaded at first use."""
+        name = call.unit.name
+        if name not in self._modules:
+            self._modules[name] = Module(self.device, self._images(call.unit))
+        self._modules[name].launch(call, stream=(stream or self.compute).handle)
+
+    def close(self) -> None:
+        """Waits for what is queued and gives back all that nobody holds; the rest follows by itself.
+
+        A device that was lost has nothing to give back.
+        """
+        with suppress(KernelError):
+            self.device.enter()
+            for stream in (self.uploads, self.compute, self.downloads):
+                stream.wait()
+                stream.close()
+            while self._modules:
+                self._modules.popitem()[1].close()
+            self.memory.close()
+            self.pinned.close()
+
+    def _pool(self, name: str, allocate: Callable[[int], int], free: Callable[[int], None]) -> Pool:
+        return Pool(
+            name,
+            self.device,
+            allocate=allocate,
+            free=free,
+            metrics=self.metrics,
+            on_empty=self._emptied,
+        )
+
+    def _emptied(self) -> None:
+        """Lets go of the device once neither kind of memory is left."""
+        if self.memory.is_empty and self.pinned.is_empty:
+            self._opened.close()
+
+
+def compiled_for(device: Device, cache: Path | None = None) -> Images:
+    """Units compiled for a device, from the cache of kernels or by the toolkit.
+
+    Raises ``KernelError`` where there is no toolkit, or the device is older than the kernels.
+    """
+    toolchain = find_toolchain()
+    architecture = architecture_for(*device.capability, toolchain.supported)
+    return lambda unit: compile_unit(unit, architecture, toolchain=toolchain, cache=cache).image

@@ -1,0 +1,277 @@
+"""More lines, on the device: upload, pack, network, residual, download; each queued, none waited for.
+
+The twin of ``enhance/super_resolution.py``, with the same interface and the same pictures.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import fields
+
+import numpy as np
+
+from kernels import launch
+from kernels.arguments import Layout, Tensor
+from kernels.errors import KernelError
+from streamer.errors import EngineError
+from streamer.frame import Frame, Planes
+from streamer.gpu.door import Gpu, ours
+from streamer.gpu.health import COUNTS_BYTES, PRECISIONS, Count, DeviceWatchdog
+from streamer.gpu.memory import Lease
+from streamer.gpu.pictures import (
+    Canvas,
+    DeviceFrame,
+    DevicePicture,
+    DevicePlanes,
+    Landing,
+    entered,
+    host_planes,
+    lent,
+    part,
+    size_bytes,
+    uploaded,
+)
+from streamer.infer.device import DeviceTensor, ResidentEngine, ResidentRun
+from streamer.infer.sizes import sizes_for
+from streamer.ops import host
+from streamer.ops.memory import PicturePool
+
+PLAIN = "plain"
+"""The tier that is the plain upscale and nothing else, as on the host."""
+
+AHEAD = 2
+"""Frames that may be under way: one is copied to the host while the next is computed. The third
+waits, so that what a frame costs is seen by whoever chooses tiers."""
+
+KEPT_PICTURES = 8
+"""Pictures that memory is laid out for: on the way to the encoder (links, pace, the one that is
+coded), the last two real frames, and those under way."""
+
+
+class DeviceSuperResolution:
+    """Upscales by its engines' factor; called from one thread only.
+
+    A frame leaves before it is made: its planes land when they are looked at. Where a residual was
+    not sound, or the device was lost on the way, what lands is the plain upscale by the host.
+    """
+
+    def __init__(self, gpu: Gpu, engines: Sequence[ResidentEngine]) -> None:
+        """``engines`` run from best to cheapest, on ``gpu.compute``; closed with this, as ``gpu``."""
+        self.engines = {engine.manifest.variant: engine for engine in engines}
+        self.scale = engines[0].manifest.scale
+        self.notice = ""
+        self._gpu = gpu
+        self._watchdog = DeviceWatchdog(gpu)
+        self._size = (0, 0)
+        self._output = (0, 0)
+        self._runs: dict[str, ResidentRun] = {}
+        self._nothing: Lease | None = None
+        self._fitting: PicturePool | None = None
+        self._under_way: deque[Landing] = deque()
+        self._failure: KernelError | None = None
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """What this stage can do with a frame, best first."""
+        return tuple(dict.fromkeys((*self.engines, PLAIN)))
+
+    def process(
+        self, frame: Frame, *, tier: str, with_comparison: bool, deadline_ns: int | None = None
+    ) -> Frame:
+        """The frame at ``scale`` times its size; the same moment, the same colour.
+
+        ``deadline_ns`` is for stages whose engines wait for other streams, which none here does.
+        Raises ``EngineError`` where the device can do no more: the frame is whole, frames that left
+        earlier land, and the stage can only be closed.
+        """
+        self._gpu.enter()
+        with ours():
+            self._let_land(AHEAD - 1)
+            if self._failure is not None:
+                raise self._failure
+            self._watchdog.judge(self.engines)
+            if (frame.width, frame.height) != self._size:
+                self._resize(frame.width, frame.height)
+            if self._output == (0, 0):
+                self._output = (frame.width * self.scale, frame.height * self.scale)
+            tier = PLAIN if tier in self._watchdog.given_up else tier
+            return self._sent(frame, tier, with_comparison=with_comparison)
+
+    def lend(self, *, with_comparison: bool) -> tuple[Planes, Planes | None]:
+        """Storage for one more picture of the output's size, its content undefined; with a
+        comparison, whose upper half it is then. There is a size once a frame was processed.
+
+        Whoever makes the picture on the device sends it by the ``canvas`` of the planes.
+        """
+        self._gpu.enter()
+        with ours():
+            picture = lent(self._gpu, Layout.YUV420P, *self._output, stream=self._gpu.compute)
+            canvas = self._canvas(picture, rows=2 if with_comparison else 1)
+            return _shown(canvas, Landing(self._gpu.device, [canvas.landed.ready], self._note))
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Makes everything ready for this size: engines, kernels, and all memory of the way."""
+        self._gpu.enter()
+        shapes = ((height, width), *2 * ((height // 2, width // 2),))
+        y, u, v = (np.full(shape, 128, np.uint8) for shape in shapes)
+        with ours():
+            self._resize(width, height)
+            for tier in (*self.tiers, *self.tiers):
+                made, _ = self._made(uploaded(self._gpu, (y, u, v)), tier)
+                canvas = self._canvas(made)
+                canvas.send(self._gpu)
+                canvas.landed.ready.wait()
+            large = size_bytes(Layout.YUV420P, width * self.scale, height * self.scale)
+            for pool in (self._gpu.pinned, self._gpu.memory):
+                pool.reserve(size_bytes(Layout.YUV420P, width, height), AHEAD + 1)
+                pool.reserve(large, KEPT_PICTURES)
+                pool.reserve(COUNTS_BYTES, KEPT_PICTURES)
+
+    def close(self) -> None:
+        """Waits for what is under way; frames that left keep what they need until they are gone."""
+        with suppress(EngineError):
+            self._gpu.enter()
+        self._let_land(0)
+        for engine in self.engines.values():
+            engine.close()
+        self._runs.clear()
+        self._nothing = None
+        self._gpu.close()
+
+    def _sent(self, frame: Frame, tier: str, *, with_comparison: bool) -> Frame:
+        """The frame with all of its work queued."""
+        small = entered(self._gpu, frame.planes)
+        made, count = self._made(small, tier)
+        is_fitted = made.size != self._output
+        below = None
+        if with_comparison and not is_fitted:
+            below = made if tier == PLAIN else self._made(small, PLAIN)[0]
+        canvas = self._canvas(made, below, rows=1 if below is None else 2)
+        canvas.send(self._gpu)
+        landing = self._landing(frame, small, canvas, count)
+        self._under_way.append(landing)
+        planes, comparison = _shown(canvas, landing)
+        if is_fitted:
+            return self._fitted(frame, planes, tier, with_comparison=with_comparison)
+        return _framed(DeviceFrame, frame, planes, comparison, tier)
+
+    def _made(self, small: DevicePicture, tier: str) -> tuple[DevicePicture, Count | None]:
+        """Queues all that makes the large picture; with what is counted of its residual."""
+        gpu, (width, height), count = self._gpu, small.size, None
+        size = width * self.scale, height * self.scale
+        out = lent(gpu, Layout.YUV420P, *size, stream=gpu.compute)
+        with ExitStack() as used:
+            used.enter_context(small.memory.reading(gpu.compute))
+            if tier == PLAIN:
+                there, lease = self._zeros(width, height)
+                used.enter_context(lease.reading(gpu.compute))
+                residual = tensor(there)
+            else:
+                run = self._runs[tier]
+                gpu.launch(launch.pack(small.at, tensor(run.inputs["packed"])))
+                run.queue()
+                residual = tensor(run.outputs["residual"])
+                count = self._watchdog.count(run.outputs["residual"], tier)
+            with out.memory.writing(gpu.compute):
+                gpu.launch(launch.add_residual(small.at, residual, out.at, scale=self.scale))
+        return out, count
+
+    def _zeros(self, width: int, height: int) -> tuple[DeviceTensor, Lease]:
+        """A residual of nothing, and what it lies in."""
+        shape = (1, 6 * self.scale**2, (height + 1) // 2, (width + 1) // 2)
+        size = 2 * int(np.prod(shape))
+        if self._nothing is None or self._nothing.size_bytes != size:
+            self._nothing = self._gpu.memory.lease(size, self._gpu.compute)
+            with self._nothing.writing(self._gpu.compute) as address:
+                self._gpu.compute.fill(address, 0, size)
+        return DeviceTensor(self._nothing.address, shape, "float16"), self._nothing
+
+    def _canvas(
+        self, made: DevicePicture, below: DevicePicture | None = None, *, rows: int = 1
+    ) -> Canvas:
+        """Where a picture lands; ``rows`` is how many of its height stand one below the other."""
+        size = rows * size_bytes(Layout.YUV420P, *made.size)
+        landed = self._gpu.pinned.lease(size, self._gpu.downloads)
+        return Canvas(made, below, landed, rows)
+
+    def _landing(
+        self, frame: Frame, small: DevicePicture, canvas: Canvas, count: Count | None
+    ) -> Landing:
+        events = (
+            [canvas.landed.ready] if count is None else [canvas.landed.ready, count.landed.ready]
+        )
+
+        def settle(failure: KernelError | None) -> None:
+            self._note(failure)
+            if failure is None and (count is None or self._watchdog.saw(count)):
+                return
+            planes = host_planes(canvas.landed, *canvas.size)
+            try:
+                for number in range(canvas.rows):
+                    host.upscale(frame.planes, part(planes, number, of=canvas.rows))
+            except EngineError:
+                # It was decoded on the device as well, and went with it.
+                for plane in planes:
+                    plane[:] = 128
+
+        # Memory of others knows no events: what is under way keeps it.
+        return Landing(self._gpu.device, events, settle, keeps=small)
+
+    def _note(self, failure: KernelError | None) -> None:
+        self._failure = failure or self._failure
+
+    def _let_land(self, left: int) -> None:
+        """Until only so many frames are under way."""
+        while len(self._under_way) > left:
+            self._under_way.popleft().wait()
+
+    def _fitted(
+        self, frame: Frame, planes: DevicePlanes, tier: str, *, with_comparison: bool
+    ) -> Frame:
+        """A picture of another size than the first one, by the host: cameras change it rarely."""
+        width, height = self._output
+        rows = 2 if with_comparison else 1
+        if self._fitting is None or self._fitting.height != rows * height:
+            self._fitting = PicturePool(width, rows * height)
+        black = 0 if frame.color.range == "full" else 16
+        whole = self._fitting.lease()
+        upper = part(whole, 0, of=rows)
+        host.fit(planes, upper, black=black)
+        if with_comparison:
+            host.fit(frame.planes, part(whole, 1, of=2), black=black)
+        return _framed(Frame, frame, upper, whole if with_comparison else None, tier)
+
+    def _resize(self, width: int, height: int) -> None:
+        self._let_land(0)
+        self._size = (width, height)
+        self._runs = {
+            tier: engine.resident(sizes_for(engine.manifest, width=width, height=height))
+            for tier, engine in self.engines.items()
+        }
+
+
+def tensor(there: DeviceTensor) -> Tensor:
+    """As kernels are told of it."""
+    rows, columns = there.shape[-2:]
+    return Tensor(
+        address=there.address, rows=rows, columns=columns, precision=PRECISIONS[there.dtype]
+    )
+
+
+def _shown(canvas: Canvas, landing: Landing) -> tuple[DevicePlanes, DevicePlanes | None]:
+    """The planes of a picture that lands, and the comparison whose upper half they are."""
+    whole = host_planes(canvas.landed, *canvas.size)
+    if canvas.rows == 1:
+        return DevicePlanes(whole, landing, canvas.picture, canvas), None
+    upper = DevicePlanes(part(whole, 0, of=2), landing, canvas.picture, canvas)
+    return upper, DevicePlanes(whole, landing)
+
+
+def _framed(
+    kind: type[Frame], frame: Frame, planes: Planes, comparison: Planes | None, tier: str
+) -> Frame:
+    """The frame with other planes, as ``kind``; ``replace`` would keep what it was."""
+    told = {field.name: getattr(frame, field.name) for field in fields(Frame)}
+    return kind(**told | {"planes": planes, "comparison": comparison, "tier": tier})
