@@ -6,22 +6,19 @@ from dataclasses import dataclass
 
 from streamer.clock import MonotonicClock
 from streamer.config import StreamSettings, redacted
-from streamer.enhance.super_resolution import SuperResolution
-from streamer.infer.backends import choose_motion, choose_super_resolution
+from streamer.enhance.assembly import choose
+from streamer.infer.backends import Choice
 from streamer.infer.engine import Engine
+from streamer.metrics import Metrics
 
 
 def describe_stream(settings: StreamSettings) -> str:
     """The chain, its engine and its latency budget as text. Raises ``EngineError``."""
-    choice = choose_super_resolution(
-        scale=settings.scale,
-        backend=settings.backend,
-        variant=settings.variant,
-        clock=MonotonicClock(),
-    )
-    stage = SuperResolution(choice.engines)
+    choices = choose(settings, MonotonicClock(), Metrics())
+    stage = choices.stage
     stage.close()
-    made = _made(settings)
+    is_refused = choices.device.stage is None and bool(choices.device.reason)
+    made = _made(settings, choices.make)
     tiers = (f"{stage.tiers[0]}+made", *stage.tiers) if made.makes else stage.tiers
     outputs = ", ".join(sink.label for sink in settings.sinks)
     loss = "nothing is dropped, the links wait" if settings.is_offline else "late frames step down"
@@ -31,8 +28,9 @@ def describe_stream(settings: StreamSettings) -> str:
             f"  way      source > decode > super-resolve{made.step} > encode once > outputs",
             f"  scale    x{settings.scale}",
             f"  rate     {made.rate}",
-            *(f"  engine   {_engine(engine)}" for engine in choice.engines),
-            f"           {choice.reason}",
+            *(f"  engine   {_engine(engine)}" for engine in stage.engines.values()),
+            f"           {choices.upscale.reason}",
+            *((f"           {choices.device.reason}",) if is_refused else ()),
             *made.engines,
             f"  tiers    {' > '.join(tiers)}",
             f"  waits    {made.waits}",
@@ -52,11 +50,10 @@ class _Made:
     makes: bool = False
 
 
-def _made(settings: StreamSettings) -> _Made:
+def _made(settings: StreamSettings, choice: Choice | None) -> _Made:
     task, rate = settings.made_task, settings.rate
-    if task is None:
+    if choice is None:
         return _Made() if rate is None else _Made(rate=f"{rate} by leaving out")
-    choice = choose_motion(task=task, backend=settings.backend, clock=MonotonicClock())
     for engine in choice.engines:
         engine.close()
     engines = (f"  engine   {_engine(choice.engines[0])}", f"           {choice.reason}")

@@ -23,11 +23,9 @@ from streamer.decode import Decoder
 from streamer.enhance.chain import Chain
 from streamer.errors import SourceError
 from streamer.frame import Frame, Packet
-from streamer.hold import Hold
 from streamer.link import Link, Overflow
 from streamer.metrics import Metrics
 from streamer.outlets import Outlets
-from streamer.pace import Pacer, Pacing
 from streamer.rendition import Rendition
 from streamer.rtc.session import Session
 from streamer.showing import Showing
@@ -96,23 +94,17 @@ class Stream:
         # Waits in every case: a frame that was enhanced is never thrown away.
         self._enhanced: Link[Frame] = Link("enhanced_link", capacity=1, overflow=Overflow.WAIT)
         self._enhancer = Worker("enhance")
-        self._is_enhancing = False
-        self._pacer = Pacer(
-            Pacing(
-                is_even=settings.waits_for_next,
-                conceals=settings.fills_losses,
-                budget_ms=lambda: self._enhance_ms,
-            ),
-            rhythm=lambda: chain.rhythm,
-            clock=clock,
-            metrics=metrics,
-        )
-        self._showing = Showing(
+        self._decoded_s: Fraction | None = None
+        """Media time of the latest frame that was decoded."""
+        self._showing = Showing.of(
             self._enhanced,
-            pacer=self._pacer,
-            hold=Hold(clock, fps=source.video.fps),
+            settings=settings,
+            fps=source.video.fps,
+            budget_ms=lambda: self._enhance_ms,
+            rhythm=lambda: chain.rhythm,
             conceal=self._conceal,
             clock=clock,
+            metrics=metrics,
         )
         self._keyframe_requests: set[asyncio.Task[None]] = set()
 
@@ -192,6 +184,7 @@ class Stream:
             "name": self.name,
             "state": self.state,
             "reason": self.reason,
+            "notice": self.chain.notice,
             "reconnects": self.metrics.counted("source.reconnects"),
             "audio": None if audio is None else report.describe_audio(audio),
             "output": {**numbers["output"], "bitrate_kbps": self._tally.bitrate_kbps},
@@ -205,7 +198,7 @@ class Stream:
 
     def report(self) -> dict[str, Any]:
         """What ``--report`` writes: the whole run."""
-        return report.final(
+        return {"notice": self.chain.notice} | report.final(
             self.metrics,
             dropped=self.dropped,
             source=self.source.video,
@@ -296,31 +289,35 @@ class Stream:
             if self._span.is_over(frame.time_s):
                 continue
             self._tally.decoded()
+            self._decoded_s = frame.time_s
             await self._decoded.put(frame)
+            self._showing.stir()
 
     async def _enhance(self) -> None:
         call = self._enhancer.call
         async for frame in self._decoded:
-            self._is_enhancing = True
             ready = await call(
                 self.chain.process,
                 frame,
                 deadline_ns=self._deadline_ns(frame),
                 with_comparison=self.comparison is not None and self.comparison.is_watched,
                 is_backlog=self._has_backlog(),
-                shown_s=self._pacer.last_time_s,
+                shown_s=self._showing.last_time_s,
             )
             for enhanced in ready:
                 await self._enhanced.put(enhanced)
-            self._is_enhancing = False
-            for made in await call(self.chain.ahead, is_waited_for=self._has_backlog):
-                await self._enhanced.put(made)
+            if self.chain.predicts:
+                if not self._waits:
+                    await self._showing.until_idle(unless=self._has_backlog)
+                for made in await call(self.chain.ahead, is_waited_for=self._has_backlog):
+                    await self._enhanced.put(made)
         await call(self.chain.close)
         await self._enhanced.close()
 
     async def _conceal(self, time_s: Fraction) -> Frame | None:
         """What stands in for a missing frame; nothing for one that is only late."""
-        if self._is_enhancing or self._decoded.depth:
+        interval_s = self.chain.rhythm.interval_s or 0
+        if self._decoded_s is None or self._decoded_s > time_s - interval_s / 2:
             return None
         return await self._enhancer.call(self.chain.conceal, time_s)
 

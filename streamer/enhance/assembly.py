@@ -13,15 +13,21 @@ from streamer.enhance.frame_maker import FrameMaker
 from streamer.enhance.made_frames import MadeFrames
 from streamer.enhance.making import Making
 from streamer.enhance.scene_change import SceneWatch
-from streamer.enhance.slots import Slots, output_time_base
+from streamer.enhance.slots import output_time_base
 from streamer.enhance.steady import Steady
 from streamer.enhance.super_resolution import SuperResolution
-from streamer.infer.backends import Choice, choose_motion, choose_super_resolution
-from streamer.infer.engine import Engine
+from streamer.errors import EngineError
+from streamer.gpu.choosing import NOT_CHOSEN, DeviceChoice, choose_on_device
+from streamer.gpu.fallback import FallingBack, Upscaler
+from streamer.gpu.made_frames import DeviceWarper
+from streamer.infer.backends import Choice, Use, choose_motion, choose_super_resolution
+from streamer.infer.engine import Deadline, Engine
 from streamer.infer.guarded import Guarded
+from streamer.infer.ort import usable_cores
+from streamer.infer.reference import ReferenceEngine
+from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.media import VideoInfo
 from streamer.metrics import Metrics
-from streamer.rate import Rate
 from streamer.schedule import TierLadder
 
 _log = logging.getLogger(__name__)
@@ -33,37 +39,110 @@ class Engines:
 
     upscale: tuple[Engine, ...]
     make: Engine | None
-    """Of made frames; ``None`` where no frames are made."""
+    """Of made frames; ``None`` where all real ones leave and no others."""
+    deadline: Deadline
+    """Of the picture at hand, for engines that wait for the pictures of other streams."""
+    device: DeviceChoice = NOT_CHOSEN
+    """What upscales in place of ``upscale`` where pictures stay on a device."""
 
     def close(self) -> None:
+        if self.device.stage is not None:
+            self.device.stage.close()
         for engine in filter(None, (*self.upscale, self.make)):
             engine.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What this machine has for a stream, and why that."""
+
+    upscale: Choice
+    """Without engines where a device is chosen."""
+    make: Choice | None
+    """Of made frames; ``None`` where none are made."""
+    device: DeviceChoice
+
+    @property
+    def stage(self) -> Upscaler:
+        """What upscales; it closes its engines."""
+        return self.device.stage or SuperResolution(self.upscale.engines)
+
+
+def choose(
+    settings: StreamSettings, clock: Clock, metrics: Metrics, *, deadline: Deadline | None = None
+) -> Choices:
+    """What ``settings`` ask for, as fast as this machine has it; its engines are to be closed.
+
+    With the ``deadline`` of a stream they may be shared with other streams. Raises ``EngineError``.
+    """
+    device = NOT_CHOSEN
+    # What is calmed over time is calmed on the host.
+    if not settings.steady:
+        device = choose_on_device(
+            scale=settings.scale,
+            backend=settings.backend,
+            variant=settings.variant,
+            metrics=metrics,
+        )
+    use = _use(settings, clock, deadline)
+    if device.stage is not None:
+        upscale = Choice((), device.reason)
+    else:
+        upscale = _choose_on_host(settings, settings.backend, use)
+    if settings.made_task is None:
+        return Choices(upscale, None, device)
+    try:
+        make = choose_motion(task=settings.made_task, backend=settings.backend, use=use)
+    except EngineError:
+        Engines(upscale.engines, None, Deadline(), device).close()
+        raise
+    return Choices(upscale, make, device)
+
+
 def choose_engines(settings: StreamSettings, clock: Clock, metrics: Metrics) -> Engines:
-    """What ``settings`` ask for, as fast as this machine has it. Raises ``EngineError``."""
-    upscale = choose_super_resolution(
-        scale=settings.scale, backend=settings.backend, variant=settings.variant, clock=clock
+    """The engines of a stream with these ``settings``. Raises ``EngineError``."""
+    deadline = Deadline()
+    choices = choose(settings, clock, metrics, deadline=deadline)
+    _say(choices.upscale, settings)
+    upscale = _guarded(choices.upscale, clock, metrics)
+    return Engines(upscale, _maker(settings, choices, clock, metrics), deadline, choices.device)
+
+
+def _use(settings: StreamSettings, clock: Clock, deadline: Deadline | None) -> Use:
+    # While a picture is enhanced, a core finds its motion: a network on all cores would wait for it
+    # after each of its layers.
+    threads = max(1, usable_cores() - 1) if settings.waits_for_next else None
+    return Use(clock=clock, deadline=deadline, threads=threads)
+
+
+def _choose_on_host(settings: StreamSettings, backend: str, use: Use) -> Choice:
+    return choose_super_resolution(
+        scale=settings.scale, backend=backend, variant=settings.variant, use=use
     )
-    _say(upscale, settings)
-    guarded = tuple(
+
+
+def _guarded(choice: Choice, clock: Clock, metrics: Metrics) -> tuple[Engine, ...]:
+    return tuple(
         engine if engine.backend == "reference" else Guarded(engine, clock, metrics)
-        for engine in upscale.engines
+        for engine in choice.engines
     )
-    if settings.made_task is None and settings.rate is None:
-        return Engines(guarded, None)
-    make = choose_motion(
-        task=settings.made_task or "prediction", backend=settings.backend, clock=clock
-    )
-    _log.info("made frames: %s (%s)", make.engines[0].manifest.name, make.reason)
-    best, *others = make.engines
-    if not others:
-        return Engines(guarded, best)
-    return Engines(guarded, Guarded(best, clock, metrics, fallback=others[-1]))
+
+
+def _maker(
+    settings: StreamSettings, choices: Choices, clock: Clock, metrics: Metrics
+) -> Engine | None:
+    if choices.make is None:
+        # To leave frames out, the output's timeline is needed and no network.
+        return None if settings.rate is None else ReferenceMotionEngine()
+    best, *others = choices.make.engines
+    _log.info("made frames: %s (%s)", best.manifest.name, choices.make.reason)
+    return Guarded(best, clock, metrics, fallback=others[-1]) if others else best
 
 
 def _say(choice: Choice, settings: StreamSettings) -> None:
-    if choice.engines[0].backend == "reference" and settings.backend != "reference":
+    if not choice.engines:
+        _log.info("engines: %s", choice.reason)
+    elif choice.engines[0].backend == "reference" and settings.backend != "reference":
         # Less than what was asked for: the user must see it.
         _log.warning("%s", choice.reason)
     else:
@@ -75,8 +154,7 @@ def build_chain(
     settings: StreamSettings, engines: Engines, video: VideoInfo, *, clock: Clock, metrics: Metrics
 ) -> Chain:
     """The chain for pictures as ``video`` announces them; it closes ``engines``."""
-    steady = Steady(follows_motion=True) if settings.steady else None
-    stage = SuperResolution(engines.upscale, steady=steady)
+    stage, warper = _stage(settings, engines, clock, metrics)
     stage.warm_up(video.width & ~1, video.height & ~1)
     makes = settings.rate is not None and settings.between != "none"
     return Chain(
@@ -85,17 +163,43 @@ def build_chain(
         clock,
         metrics,
         concealer=_concealer(settings, engines.make, metrics),
-        making=_making(settings, video, stage, engines.make, clock, metrics),
+        making=_making(settings, video, stage, engines.make, clock, metrics, warper),
     )
+
+
+def _stage(
+    settings: StreamSettings, engines: Engines, clock: Clock, metrics: Metrics
+) -> tuple[Upscaler, DeviceWarper | None]:
+    """What upscales, and what makes frames of the pictures that it leaves on a device."""
+    device, deadline = engines.device, engines.deadline
+    if device.stage is None or device.gpu is None:
+        steady = Steady(follows_motion=True) if settings.steady else None
+        on_host = SuperResolution(engines.upscale, steady=steady, deadline=deadline)
+        on_host.notice = device.reason
+        return on_host, None
+
+    def host() -> SuperResolution:
+        # The backend that was named is the one that failed.
+        choice = _choose_on_host(settings, "auto", _use(settings, clock, deadline))
+        return SuperResolution(_guarded(choice, clock, metrics), deadline=deadline)
+
+    falling_back = FallingBack(
+        device.stage,
+        plain=lambda: SuperResolution((ReferenceEngine(settings.scale),)),
+        host=host,
+        metrics=metrics,
+    )
+    return falling_back, DeviceWarper(device.gpu)
 
 
 def _making(
     settings: StreamSettings,
     video: VideoInfo,
-    stage: SuperResolution,
+    stage: Upscaler,
     engine: Engine | None,
     clock: Clock,
     metrics: Metrics,
+    warper: DeviceWarper | None,
 ) -> Making | None:
     """What makes frames; nothing where none are wanted."""
     if engine is None:
@@ -104,11 +208,10 @@ def _making(
     time_base = video.time_base
     if rate is not None:
         time_base = output_time_base(time_base, rate)
-    maker = FrameMaker(engine)
+    maker = FrameMaker(engine, on_device=warper)
     maker.warm_up(video.width & ~1, video.height & ~1, scale=stage.scale)
     return Making(
         MadeFrames(maker, SceneWatch(), stage.lend),
-        Slots(rate or Rate(times=2), time_base),
         engine=engine,
         rate=rate,
         between=settings.between,

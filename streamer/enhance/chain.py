@@ -11,15 +11,21 @@ from fractions import Fraction
 from functools import partial
 
 from streamer.clock import Clock
+from streamer.costs import Costs
 from streamer.enhance.conceal import Concealer
 from streamer.enhance.frame_maker import SHORTEST_SIDE
 from streamer.enhance.making import Making
-from streamer.enhance.super_resolution import SuperResolution
 from streamer.frame import Frame
+from streamer.gpu.fallback import Upscaler
 from streamer.infer.engine import Engine
 from streamer.metrics import Metrics
+from streamer.ops.both import both
+from streamer.playout import Offsets, nanoseconds
 from streamer.schedule import Rung, TierLadder
 from streamer.steps import StepLog
+
+EARLY = 0.05
+"""Of the real frames: may come before a prediction that was begun is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +38,12 @@ class Rhythm:
     """Between frames that leave, made ones among them."""
     is_regular: bool = False
     """Whether the source's next frame can be expected at its time."""
+    spread_s: Fraction = Fraction(0)
+    """How much longer than ``interval_s`` the longer of the usual intervals are."""
     makes_frames: bool = False
     """Whether frames are being made between real ones, as far as there is time."""
+    stand_in_s: Fraction = Fraction(0)
+    """How long it takes to make a frame for a missing one."""
 
 
 def _nobody() -> bool:
@@ -45,7 +55,7 @@ class Chain:
 
     def __init__(
         self,
-        super_resolution: SuperResolution,
+        super_resolution: Upscaler,
         ladder: TierLadder,
         clock: Clock,
         metrics: Metrics,
@@ -64,6 +74,15 @@ class Chain:
         self._is_closed = False
         self._size = (0, 0)
         self._rhythm = Rhythm()
+        self._makes_frames = False
+        """With the rung of the last real frame, which a trial may have given it."""
+        self._begun = Offsets()
+        """When real frames come; empty while there is no time to keep."""
+        self._last_s = Fraction(0)
+        self._stand_in_costs = Costs(clock)
+        self._mend_costs = Costs(clock)
+        if making is not None:
+            making.made_cost = self._spent_making
         self.steps = StepLog(clock, metrics)
         """Of the ladder; read from any thread."""
         ladder.on_step = self.steps.add
@@ -75,9 +94,19 @@ class Chain:
         return (*self._super_resolution.engines.values(), *made)
 
     @property
+    def notice(self) -> str:
+        """What the user must see of where this is done; empty where that is as asked for."""
+        return self._super_resolution.notice
+
+    @property
     def prediction_gain_db(self) -> float | None:
         """Of predicted frames over repeated ones, lately; ``None`` where there are none."""
         return None if self._making is None else self._making.gain_db
+
+    @property
+    def predicts(self) -> bool:
+        """Whether ``ahead`` is to be called after each real frame."""
+        return self._making is not None and self._making.predicts
 
     @property
     def rhythm(self) -> Rhythm:
@@ -101,54 +130,81 @@ class Chain:
 
         ``shown_s`` is the media time of what was shown last: what lies before it is not made.
         """
-        frame = self._mended(frame, is_backlog=is_backlog)
-        making, size = self._making, (frame.width, frame.height)
-        self._size = size
+        self._enter(frame, is_live=deadline_ns is not None)
+        frame = self._mended(frame, deadline_ns=deadline_ns, is_backlog=is_backlog)
+        making, size = self._making, self._size
         plan = [] if making is None else making.plan(frame, shown_s)
-        rung = self._ladder.choose(
-            deadline_ns,
-            size=size,
-            interval_ms=None if making is None else making.interval_ms,
-            made=0 if making is None else making.wanted(plan),
-            is_backlog=is_backlog,
+        if deadline_ns is not None and shown_s is not None and frame.time_s <= shown_s:
+            # Another one stood in for it; what comes next is made of it, and waits for it.
+            rung = self._ladder.cheapest
+        else:
+            rung = self._ladder.choose(
+                deadline_ns,
+                size=size,
+                interval_ms=None if making is None else making.interval_ms,
+                made=0 if making is None else making.wanted(plan),
+                is_backlog=is_backlog,
+            )
+        self._makes_frames = rung.makes_frames
+        enhance = partial(
+            self._enhance, frame, rung, with_comparison=with_comparison, deadline_ns=deadline_ns
         )
-        if making is not None:
-            makes = self._ladder.rung.makes_frames
-            slots = making.slots
-            step_s = making.step_s if makes else slots.interval_s
-            self._rhythm = Rhythm(slots.interval_s, step_s, slots.is_regular, makes)
-        enhanced = self._enhance(frame, rung, with_comparison=with_comparison)
         if making is None:
-            return [enhanced]
+            return [enhance()]
+        # Motion is found on what came, so that a second core need not wait for the network.
+        enhanced, _ = both(enhance, partial(making.see, frame, plan if rung.makes_frames else []))
+        self._rhythm = self._rhythm_of(making)
 
         def may_make() -> bool:
             return rung.makes_frames and (
                 deadline_ns is None or self._ladder.can_make(deadline_ns, size=size)
             )
 
-        making.made_cost = partial(self._ladder.spent_making, size=size)
         return making.around(frame, enhanced, plan, may_make=may_make)
 
     def ahead(self, *, is_waited_for: Callable[[], bool] = _nobody) -> list[Frame]:
-        """Frames predicted after the last real one, until the next is due; called when that one has
-        left, so that it costs the real frame no time. ``is_waited_for`` says whether the next real
-        frame is there, which must not wait for these."""
-        if self._making is None or not self._making.predicts:
+        """Frames predicted after the last real one, as many as will be done before the next real one
+        comes; called when the last has left, so that they cost real frames no time. Only for a chain
+        that ``predicts``.
+
+        ``is_waited_for`` says whether the next real frame is there, which must not wait for these.
+        """
+        making = self._making
+        assert making is not None
+        if not self._makes_frames:
+            making.forget()
             return []
-        if not self._ladder.rung.makes_frames:
-            self._making.forget()
-            return []
-        return self._making.ahead(lambda: not is_waited_for())
+        next_ns = self._next_ns(making)
+
+        has_time = True
+
+        def fits(cost_ms: float) -> bool:
+            nonlocal has_time
+            is_early = next_ns is None or self._clock.now_ns() + cost_ms * 1e6 <= next_ns
+            has_time = is_early and not is_waited_for()
+            return has_time
+
+        made = making.ahead(fits)
+        if not made and not has_time:
+            self._ladder.had_no_time()
+        return made
 
     def conceal(self, time_s: Fraction) -> Frame | None:
-        """A frame for a media time at which none came; ``None`` where the last picture is as good."""
+        """A frame for a media time at which none came; ``None`` where the last picture is as good, or
+        where making one takes longer than the next real frame should have to wait."""
         making, interval_s = self._making, self._rhythm.interval_s
         if making is None or interval_s is None or self._is_closed:
             return None
-        until_ns = self._clock.now_ns() + round(interval_s * 1_000_000_000)
-        if not self._ladder.can_make(until_ns, size=self._size):
+        costs = self._stand_in_costs
+        if not costs.are_old and costs.mean_ms() > 1000 * interval_s:
             return None
-        return making.instead(time_s)
+        began_ns = self._clock.now_ns()
+        made = making.instead(time_s)
+        if made is not None:
+            costs.add((self._clock.now_ns() - began_ns) / 1e6)
+            # It took the time of a real frame that did not come: no rung is to be lost for that.
+            self._ladder.excuse()
+        return made
 
     def close(self) -> None:
         self._is_closed = True
@@ -156,29 +212,70 @@ class Chain:
         if self._making is not None:
             self._making.close()
 
-    def _mended(self, frame: Frame, *, is_backlog: bool) -> Frame:
+    def _enter(self, frame: Frame, *, is_live: bool) -> None:
+        """Note when a real frame comes, and of what size."""
+        size = (frame.width, frame.height)
+        if size != self._size:
+            self._size = size
+            self._stand_in_costs.forget()
+            self._mend_costs.forget()
+        if is_live:
+            now_ns = self._clock.now_ns()
+            self._begun.add(frame.time_s, now_ns, now_ns=now_ns)
+            self._last_s = frame.time_s
+
+    def _next_ns(self, making: Making) -> int | None:
+        """Before when the next real frame hardly ever comes; ``None`` where none is in a hurry."""
+        interval_s = making.cadence.interval_s
+        if interval_s is None or not self._begun:
+            return None
+        return self._begun.at(EARLY) + nanoseconds(self._last_s + interval_s)
+
+    def _rhythm_of(self, making: Making) -> Rhythm:
+        cadence, makes_frames = making.cadence, self._ladder.rung.makes_frames
+        return Rhythm(
+            interval_s=cadence.interval_s,
+            step_s=making.step_s if makes_frames else cadence.interval_s,
+            is_regular=cadence.is_regular,
+            spread_s=cadence.spread_s,
+            makes_frames=makes_frames,
+            stand_in_s=Fraction(self._stand_in_costs.p95_ms()) / 1000,
+        )
+
+    def _spent_making(self, cost_ms: float) -> None:
+        self._ladder.spent_making(cost_ms, size=self._size)
+
+    def _mended(self, frame: Frame, *, deadline_ns: int | None, is_backlog: bool) -> Frame:
         """The frame with its damage filled, where there is time for it."""
-        if self._concealer is None or min(frame.planes[0].shape) < SHORTEST_SIDE:
+        if self._concealer is None or min(frame.width, frame.height) < SHORTEST_SIDE:
             return frame
-        if is_backlog:
-            # Without each picture in turn the next ones cannot be mended either.
-            self._concealer.reset()
-            return frame
+        if frame.damage is not None and deadline_ns is not None:
+            left_ms = (deadline_ns - self._clock.now_ns()) / 1e6
+            # After a loss frames come in twos and threes: that alone is no lack of time.
+            frames = 2 if is_backlog else 1
+            if left_ms < frames * self._mend_costs.p95_ms() and not self._mend_costs.are_old:
+                # Without each picture in turn the next ones cannot be mended either.
+                self._concealer.reset()
+                return frame
         began_ns = self._clock.now_ns()
         mended = self._concealer.mend(frame)
         if mended is not frame:
-            self._metrics.time("conceal", (self._clock.now_ns() - began_ns) / 1e6)
+            cost_ms = (self._clock.now_ns() - began_ns) / 1e6
+            self._mend_costs.add(cost_ms)
+            self._metrics.time("conceal", cost_ms)
         return mended
 
-    def _enhance(self, frame: Frame, rung: Rung, *, with_comparison: bool) -> Frame:
+    def _enhance(
+        self, frame: Frame, rung: Rung, *, with_comparison: bool, deadline_ns: int | None
+    ) -> Frame:
         began_ns = self._clock.now_ns()
         enhanced = self._super_resolution.process(
-            frame, tier=rung.tier, with_comparison=with_comparison
+            frame, tier=rung.tier, with_comparison=with_comparison, deadline_ns=deadline_ns
         )
         ended_ns = self._clock.now_ns()
         cost_ms = (ended_ns - began_ns) / 1e6
         if enhanced.tier == rung.tier:
-            self._ladder.spent(rung, cost_ms, size=(frame.width, frame.height))
+            self._ladder.spent(rung, cost_ms, size=self._size)
         self._metrics.time("super_resolve", cost_ms)
         self._metrics.count(f"tier.{enhanced.tier}")
         return enhanced.stamped("enhanced", ended_ns)

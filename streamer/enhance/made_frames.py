@@ -23,6 +23,16 @@ class Real:
     enhanced: Frame
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was told of a frame before it was enhanced."""
+
+    decoded: Frame
+    change: Change
+    is_looked_at: bool
+    """Whether its motion since the last one was found."""
+
+
 class MadeFrames:
     """Holds the last two real frames; belongs to one thread."""
 
@@ -36,15 +46,33 @@ class MadeFrames:
         self._earlier: Real | None = None
         self._last: Real | None = None
         self._looked: tuple[Real, Real] | None = None
+        self._seen: _Seen | None = None
 
     @property
     def last(self) -> Real | None:
         return self._last
 
+    def see(self, decoded: Frame, share: float | None = None) -> None:
+        """The next real frame, before it is enhanced: its scene and, where a frame at ``share`` of
+        the way is wanted, its motion. Another thread may call this while that frame is enhanced."""
+        change = self._watch.see(decoded.planes[0])
+        last = self._last.decoded if self._last is not None else None
+        looks = change is Change.MOVED and last is not None and _follows(last, decoded)
+        if share is not None and last is not None and looks:
+            self.maker.look(last.planes[0], decoded.planes[0])
+            self.maker.guide(share)
+        self._seen = _Seen(decoded, change, share is not None and looks)
+
     def enter(self, decoded: Frame, enhanced: Frame) -> Change:
         """The next real frame, in both its forms."""
-        self.change = self._watch.see(decoded.planes[0])
+        if self._seen is None or self._seen.decoded is not decoded:
+            self.see(decoded)
+        assert self._seen is not None
+        seen, self._seen = self._seen, None
+        self.change = seen.change
         self._earlier, self._last = self._last, Real(decoded, enhanced)
+        if seen.is_looked_at and self._earlier is not None:
+            self._looked = (self._earlier, self._last)
         return self.change
 
     def between(self, time_s: Fraction, share: float, *, pts: int) -> Frame:
@@ -113,12 +141,20 @@ def _match(earlier: Real, last: Real) -> bool:
     """Whether one follows the other and both show the same area at the same sizes."""
     small, large = last.decoded, last.enhanced
     return (
-        earlier.decoded.time_s < small.time_s
-        and min(small.planes[0].shape) >= SHORTEST_SIDE
-        and earlier.decoded.planes[0].shape == small.planes[0].shape
-        and earlier.enhanced.planes[0].shape == large.planes[0].shape
+        _follows(earlier.decoded, small)
+        # Planes that are on their way from a device are not to be waited for here.
+        and (earlier.enhanced.width, earlier.enhanced.height) == (large.width, large.height)
         # Between bars, a picture's motion would not lie where the picture is.
         and small.width * large.height == small.height * large.width
+    )
+
+
+def _follows(earlier: Frame, last: Frame) -> bool:
+    """Whether one comes after the other and motion can be found between them."""
+    return (
+        earlier.time_s < last.time_s
+        and min(last.width, last.height) >= SHORTEST_SIDE
+        and (earlier.width, earlier.height) == (last.width, last.height)
     )
 
 

@@ -1,4 +1,4 @@
-"""Two halves of one job at once: OpenCV lets go of the interpreter while it works."""
+"""Two halves of one job at once: OpenCV and what is compiled let go of the interpreter's lock."""
 
 from __future__ import annotations
 
@@ -6,30 +6,45 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from threading import local
 from typing import TypeVar
 
 One = TypeVar("One")
 Other = TypeVar("Other")
 
 
+_inside = local()
+
+
+def _begin() -> None:
+    _inside.is_helper = True
+
+
 @cache
 def _helper() -> ThreadPoolExecutor | None:
     """One thread for the whole process: more would take the cores that codecs need."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ThreadPoolExecutor(1, thread_name_prefix="ops") if (cores or 1) > 1 else None
+    if (cores or 1) == 1:
+        return None
+    return ThreadPoolExecutor(1, thread_name_prefix="ops", initializer=_begin)
 
 
 def both(one: Callable[[], One], other: Callable[[], Other]) -> tuple[One, Other]:
-    """What each of them gives. They must not share storage; raises what either of them raises."""
-    helper = _helper()
+    """What each of them gives. They must not share storage; raises what either of them raises.
+
+    Where the other thread is busy, as with another stream or with the half that calls this, both are
+    done here, one after the other.
+    """
+    helper = None if getattr(_inside, "is_helper", False) else _helper()
     if helper is None:
         return one(), other()
     begun = helper.submit(other)
     try:
         mine = one()
     finally:
+        was_begun = not begun.cancel()
         # Whoever goes on must not meet the other half still at work.
-        theirs = begun.exception()
+        theirs = begun.exception() if was_begun else None
     if theirs is not None:
         raise theirs
-    return mine, begun.result()
+    return mine, begun.result() if was_begun else other()

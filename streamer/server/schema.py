@@ -94,6 +94,8 @@ class Statistics(_Answer):
     state: State | None = None
     reason: str = ""
     """Why it does not run, one sentence."""
+    notice: str = ""
+    """What runs otherwise than asked for, as on the CPU instead of a GPU, one sentence."""
     restarts: int = 0
     from_: str = Field("", alias="from")
     """Where the picture comes from, without what may be secret."""

@@ -27,7 +27,7 @@ export function showStream(numbers) {
   put("tier", numbers.tier || "–");
   showTiers(numbers.tiers ?? {});
   showSteps(numbers.steps ?? []);
-  showEngines(numbers.engines ?? []);
+  showEngines(numbers.engines ?? [], numbers.notice);
   showMade(frames, numbers.prediction_gain_db);
   const shown = numbers.webrtc?.find((one) => one.name === "compare");
   put("bitrate", grouped(output.bitrate_kbps ?? shown?.bitrate_kbps));
@@ -98,10 +98,11 @@ function showMade(frames, gain) {
   fields.made.title = lines.join("\n");
 }
 
-function showEngines(engines) {
+function showEngines(engines, notice) {
   const [engine] = engines;
   put("engine", engine?.model ?? "–");
   put("engine-detail", engine ? [engine.backend, engine.precision, engine.device].filter(Boolean).join(" · ") : "");
+  put("notice", notice ?? "");
   fields.engine.title = engines.map((one) => `${one.model} (${one.backend}, ${one.precision}, ${one.device})`).join("\n");
 }
 
