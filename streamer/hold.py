@@ -35,6 +35,7 @@ class Hold:
         self._after_s = max(HOLD_AFTER_S, 3 / float(fps)) if fps else HOLD_AFTER_S
         self._last: Frame | None = None
         self._shown_ns = 0
+        self._excused_ns = 0
         self._asked_ns = clock.now_ns()
         self._slate: tuple[Planes, Planes | None] | None = None
 
@@ -42,7 +43,12 @@ class Hold:
         """A real frame was shown just now."""
         self._last = frame
         self._shown_ns = self._clock.now_ns()
+        self._excused_ns = 0
         self._slate = None
+
+    def excuse(self, stall_ns: int) -> None:
+        """The source could not be heard for so long; that is not its silence."""
+        self._excused_ns += stall_ns
 
     @property
     def next_ns(self) -> int:
@@ -50,13 +56,13 @@ class Hold:
         again_ns = self._asked_ns + EVERY_NS
         if self._last is None:
             return again_ns
-        return max(again_ns, self._shown_ns + round(self._after_s * 1e9))
+        return max(again_ns, self._shown_ns + self._excused_ns + round(self._after_s * 1e9))
 
     def make(self) -> Frame | None:
         """A frame for now; ``None`` while there is nothing to hold, or no need to."""
         now_ns = self._clock.now_ns()
         silent_ns = now_ns - self._shown_ns
-        if self._last is not None and silent_ns < self._after_s * 1e9:
+        if self._last is not None and silent_ns - self._excused_ns < self._after_s * 1e9:
             return None
         self._asked_ns = now_ns
         if self._last is None:

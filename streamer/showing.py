@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from fractions import Fraction
+from typing import Self
 
 from streamer.clock import Clock
+from streamer.config import StreamSettings
 from streamer.frame import Frame
 from streamer.hold import Hold
 from streamer.link import Link, LinkEnded
-from streamer.pace import Pacer
+from streamer.metrics import Metrics
+from streamer.pace import Pacer, Pacing, Rhythm
+
+STALL_NS = 100_000_000
+"""Later than this nobody wakes up but in a program that stood still."""
 
 
 class Showing:
@@ -30,7 +36,52 @@ class Showing:
         self._pacer = pacer
         self._hold = hold
         self._conceal = conceal
+        self._is_waiting = False
+        """Whether all that could be shown was, and whoever shows it asked for more."""
+        self._stirred = asyncio.Event()
         self._clock = clock
+
+    @classmethod
+    def of(
+        cls,
+        link: Link[Frame],
+        *,
+        settings: StreamSettings,
+        fps: Fraction | None,
+        budget_ms: Callable[[], float],
+        rhythm: Callable[[], Rhythm],
+        conceal: Callable[[Fraction], Awaitable[Frame | None]],
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self:
+        """As a stream's ``settings`` say; ``fps`` is the source's, where it states one.
+
+        ``budget_ms`` is what may pass between the arrival of a frame and its leaving.
+        """
+        pacing = Pacing(
+            is_even=settings.waits_for_next, conceals=settings.fills_losses, budget_ms=budget_ms
+        )
+        pacer = Pacer(pacing, rhythm=rhythm, clock=clock, metrics=metrics)
+        return cls(link, pacer=pacer, hold=Hold(clock, fps=fps), conceal=conceal, clock=clock)
+
+    @property
+    def last_time_s(self) -> Fraction | None:
+        """Media time of the latest frame that was shown."""
+        return self._pacer.last_time_s
+
+    def stir(self) -> None:
+        """What ``until_idle`` waits for may be so."""
+        self._stirred.set()
+
+    async def until_idle(self, *, unless: Callable[[], bool]) -> None:
+        """Wait until all in the link was shown, and encoded by whoever shows it.
+
+        Returns at once where ``unless`` holds, which is asked again after each ``stir``. What is
+        made while the encoder works takes the two cores from both.
+        """
+        while not unless() and (self._link.depth or not self._is_waiting):
+            self._stirred.clear()
+            await self._stirred.wait()
 
     async def frames(self) -> AsyncIterator[Frame | None]:
         """Every frame when it is due; ``None`` when the source has been silent for a while."""
@@ -47,8 +98,7 @@ class Showing:
                 await self._fill(missing_s)
                 continue
             try:
-                async with asyncio.timeout(self._wait_s()):
-                    self._pacer.offer(await self._link.get())
+                self._pacer.offer(await self._next())
             except TimeoutError:
                 if self._clock.now_ns() >= self._hold.next_ns:
                     yield None
@@ -60,10 +110,28 @@ class Showing:
         while (frame := self._pacer.flush()) is not None:
             yield frame
 
+    async def _next(self) -> Frame:
+        """Raises ``TimeoutError`` when something is due before it comes."""
+        wait_s = self._wait_s()
+        due_ns = self._clock.now_ns() + round(wait_s * 1e9)
+        self._is_waiting = True
+        self.stir()
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._link.get()
+        except TimeoutError:
+            late_ns = self._clock.now_ns() - due_ns
+            if late_ns > STALL_NS:
+                # This program stood still, not the source: what that sent meanwhile is on its way.
+                self._hold.excuse(late_ns)
+            raise
+        finally:
+            self._is_waiting = False
+
     async def _fill(self, missing_s: Fraction) -> None:
         frame = await self._conceal(missing_s)
         if frame is None:
-            self._pacer.give_up()
+            self._pacer.skip(missing_s)
         else:
             self._pacer.offer(frame)
 

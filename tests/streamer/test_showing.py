@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from streamer.clock import MonotonicClock
+from streamer.clock import Clock, ManualClock, MonotonicClock
 from streamer.frame import Frame, Origin
 from streamer.hold import Hold
 from streamer.link import Link, Overflow
@@ -14,6 +14,7 @@ from streamer.pace import MOST_LOST, Pacer, Pacing
 from streamer.showing import Showing
 from tests.streamer.pictures import empty, frame_of
 from tests.streamer.test_pace import Steady
+from tests.streamer.virtual_time import run
 
 PLANES = empty(width=16, height=16)
 
@@ -21,8 +22,10 @@ PLANES = empty(width=16, height=16)
 class Stage:
     """A link that frames are put into, and what is shown of them."""
 
-    def __init__(self, *, is_even: bool = False, can_conceal: bool = True) -> None:
-        self.clock = MonotonicClock()
+    def __init__(
+        self, *, is_even: bool = False, can_conceal: bool = True, clock: Clock | None = None
+    ) -> None:
+        self.clock = clock or MonotonicClock()
         self.link: Link[Frame] = Link("enhanced_link", capacity=1, overflow=Overflow.WAIT)
         self.concealed: list[Fraction] = []
         self._can_conceal = can_conceal
@@ -98,8 +101,35 @@ def test_where_frames_are_missing_others_stand_in_and_then_the_last_one_is_held(
     assert times == sorted(set(times))
 
 
-def test_where_nothing_can_stand_in_it_is_asked_for_once() -> None:
+def test_where_nothing_can_stand_in_it_is_asked_for_once_for_each_missing_frame() -> None:
     stage = Stage(can_conceal=False)
     frames = shown(stage, range(3), silence_s=0.4)
-    assert len(stage.concealed) == 1
+    asked = [time * 30 for time in stage.concealed]
+    # A machine that stands still for a while has missed more than one at once.
+    assert asked == sorted(set(asked))
+    assert set(asked) <= {3, 4, 5, 6}
+    assert asked[-1] == 6
     assert len(frames) == 3
+
+
+def test_a_program_that_stood_still_does_not_take_its_source_for_silent() -> None:
+    clock = ManualClock()
+    stage = Stage(clock=clock, can_conceal=False)
+
+    async def play() -> list[Frame | None]:
+        async def put_all() -> None:
+            for time in range(3):
+                await stage.put(time)
+            await asyncio.sleep(0.02)
+            # Everything stops; what was sent meanwhile is read when it goes on, a little later.
+            clock.advance_ms(1500)
+            await asyncio.sleep(0.1)
+            await stage.put(46)
+            await stage.link.close()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(put_all())
+            return [frame async for frame in stage.showing.frames()]
+
+    frames = run(play(), clock)
+    assert [None if frame is None else frame.time_s * 30 for frame in frames] == [0, 1, 2, 46]
