@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+WHEELS ?= wheels
 
-.PHONY: install demo test check bench latency quality train train-gpu models-page format clean
+.PHONY: install demo test check bench latency quality train train-gpu models-page gpu-check gpu-wheels gpu-pack \
+	format clean
 
 install: $(VENV)/.run
 
@@ -43,6 +45,20 @@ train-gpu: $(VENV)/.dev
 # MODELS.md from the manifests; ARGS=--pictures draws its pictures anew.
 models-page: $(VENV)/.dev
 	$(BIN)/python -m export page $(ARGS)
+
+# On a machine with an NVIDIA GPU and nvcc, nine minutes at most, without a network: tests, bandwidth, engines, streams, a
+# live minute. Runs with $(PYTHON), which may have torch and others, and what the wheels in $(WHEELS) add; exit code 3 of
+# python3 -m benchmarks.gpu_check is a check of which a part could not run.
+gpu-check:
+	$(PYTHON) -m benchmarks.gpu_check --wheels $(WHEELS) $(ARGS)
+
+# Where there is a network: those wheels, as a parcel in parts. ARGS="--python 3.12 --have numpy,opencv-python-headless"
+gpu-wheels: $(VENV)/.run
+	$(BIN)/python -m benchmarks.gpu_check_wheels fetch --to $(WHEELS) $(ARGS)
+
+# What has to travel to that machine: the tree as git has it, and how the parts go beside it.
+gpu-pack: $(VENV)/.run
+	$(BIN)/python -m benchmarks.gpu_check_wheels show --to $(WHEELS) $(ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

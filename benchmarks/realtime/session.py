@@ -59,6 +59,8 @@ class Session:
     samples: list[Sample] = field(default_factory=list)
     said: dict[str, Any] = field(default_factory=dict)
     """What the streamer said of itself at the last sample."""
+    cores: dict[str, float] = field(default_factory=dict)
+    """How many of the machine's cores each program kept busy, over the last ``run_for``."""
     report: dict[str, Any] = field(default_factory=dict)
     """Of the whole run; there when ``finish`` was called."""
 
@@ -66,13 +68,18 @@ class Session:
         """Wait, and note what the streamer does; the instants of the first and last note."""
         if not self.samples or time.monotonic_ns() - self.samples[-1].at_ns > SAMPLE_S * 1e9 / 2:
             self._sample()
-        began_ns = self.samples[-1].at_ns
+        began_ns, used_s = self.samples[-1].at_ns, self._used_s()
         parts = max(1, round(seconds / SAMPLE_S))
         for part in range(1, parts + 1):
             passed_s = (time.monotonic_ns() - began_ns) / 1e9
             self.crew.run_for(max(0.0, seconds * part / parts - passed_s))
             self._sample()
-        return began_ns, self.samples[-1].at_ns
+        ended_ns = self.samples[-1].at_ns
+        self.cores = {
+            name: round((cpu_s - used_s[name]) * 1e9 / (ended_ns - began_ns), 2)
+            for name, cpu_s in self._used_s().items()
+        }
+        return began_ns, ended_ns
 
     def finish(self) -> None:
         """End viewer and streamer."""
@@ -85,7 +92,8 @@ class Session:
         """What results keep of its report, and of what it said last."""
         kept = ("frames", "latency_ms", "tiers", "engines")
         last = ("steps", "prediction_gain_db")
-        return {key: self.report[key] for key in kept} | {key: self.said.get(key) for key in last}
+        said = {key: self.said.get(key) for key in last}
+        return {key: self.report[key] for key in kept} | said | {"cores": self.cores}
 
     @property
     def shown(self) -> list[Shown]:
@@ -97,6 +105,9 @@ class Session:
         pictures; nothing where it was not judged."""
         rows = (row for event in self._batches() for row in event["compared"])
         return [float(db) for at_ns, db in rows if span_ns[0] <= at_ns < span_ns[1]]
+
+    def _used_s(self) -> dict[str, float]:
+        return {program.name: program.cpu_s() for program in self.crew.programs}
 
     def _batches(self) -> Iterator[Mapping[str, Any]]:
         return (event for event in list(self.watcher.events) if event["event"] == "shown")

@@ -21,7 +21,7 @@ from tests.command import ROOT
 SLEEPS = 'import time; print(\'{"event": "up"}\', flush=True); time.sleep(600)'
 
 
-def until(condition: Callable[[], object], within_s: float = 30.0) -> None:
+def until(condition: Callable[[], object], within_s: float = 60.0) -> None:
     give_up = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < give_up, "waited in vain"
@@ -41,7 +41,7 @@ def test_whatever_was_started_has_ended_when_the_block_is_left() -> None:
     crew = Crew()
     with suppress(RuntimeError), crew:
         program = crew.start("sleeper", sys.executable, "-c", SLEEPS)
-        program.wait_for(lambda: program.told("up"), within_s=30, what="starting")
+        program.wait_for(lambda: program.told("up"), within_s=60, what="starting")
         raise RuntimeError("the measurement broke")
     assert not program.is_running
 
@@ -50,7 +50,7 @@ def test_a_program_that_ignores_being_asked_is_killed() -> None:
     deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPS}"
     with Crew() as crew:
         program = crew.start("deaf one", sys.executable, "-c", deaf)
-        program.wait_for(lambda: program.told("up"), within_s=30, what="starting")
+        program.wait_for(lambda: program.told("up"), within_s=60, what="starting")
         crew.stop(program, within_s=0.1)
     assert program.process.returncode == -signal.SIGKILL
 
@@ -61,7 +61,7 @@ def test_a_program_that_ends_early_is_named_with_its_last_words() -> None:
         with pytest.raises(
             ProgramFailed, match="the camera ended with 1 before a picture: no film"
         ):
-            program.wait_for(lambda: False, within_s=30, what="a picture")
+            program.wait_for(lambda: False, within_s=60, what="a picture")
 
 
 def test_no_secret_of_an_address_is_among_the_last_words() -> None:
@@ -69,7 +69,7 @@ def test_no_secret_of_an_address_is_among_the_last_words() -> None:
     with Crew() as crew:
         program = crew.start("streamer", sys.executable, "-c", says)
         with pytest.raises(ProgramFailed) as failed:
-            program.wait_for(lambda: False, within_s=30, what="a picture")
+            program.wait_for(lambda: False, within_s=60, what="a picture")
     assert "hunter2" not in str(failed.value)
 
 
@@ -88,7 +88,7 @@ def test_what_a_program_sees_is_collected_from_its_lines() -> None:
     )
     with Crew() as crew:
         program = crew.start("viewer", sys.executable, "-c", says)
-        program.wait_for(lambda: program.told("done"), within_s=30, what="its end")
+        program.wait_for(lambda: program.told("done"), within_s=60, what="its end")
         assert program.sightings == [Sighting(0, 10, 15_000_000), Sighting(1, 43, 50_000_000)]
         assert program.told("done") == {"event": "done", "pictures": 2}
         assert program.last_words == "not json"
@@ -110,7 +110,7 @@ def test_no_program_outlives_a_measurement_that_is_ended(number: signal.Signals)
         "import sys; from benchmarks.latency.crew import Crew\n"
         "with Crew() as crew:\n"
         f"    program = crew.start('sleeper', sys.executable, '-c', {SLEEPS!r})\n"
-        "    program.wait_for(lambda: program.told('up'), within_s=30, what='starting')\n"
+        "    program.wait_for(lambda: program.told('up'), within_s=60, what='starting')\n"
         "    print(program.process.pid, flush=True)\n"
         "    crew.run_for(600)\n"
     )
@@ -125,7 +125,7 @@ def test_no_program_outlives_a_measurement_that_is_ended(number: signal.Signals)
         pid = int(process.stdout.readline())
         assert is_alive(pid)
         os.kill(process.pid, number)
-        assert process.wait(30) != 0
+        assert process.wait(60) != 0
         until(lambda: not is_alive(pid))
 
 
@@ -150,13 +150,13 @@ def test_a_reader_is_tried_again_only_where_the_camera_itself_sent_nothing(
     started: list[Program] = []
     with Crew() as crew:
         server = crew.start("server", sys.executable, "-c", serves, stdin=subprocess.PIPE)
-        server.wait_for(lambda: server.told("up"), within_s=30, what="starting")
+        server.wait_for(lambda: server.told("up"), within_s=60, what="starting")
 
         def start() -> None:
             started.append(crew.start("reader", sys.executable, "-c", "import sys; sys.exit('no')"))
             server.tell({})
-            server.wait_for(lambda: server.told("sent"), within_s=30, what="sending")
-            started[-1].wait_for(lambda: False, within_s=30, what="a picture")
+            server.wait_for(lambda: server.told("sent"), within_s=60, what="sending")
+            started[-1].wait_for(lambda: False, within_s=60, what="a picture")
 
         with pytest.raises(ProgramFailed, match="the reader ended with 1"):
             joined(crew, Camera(server, server, "rtsp://127.0.0.1/camera"), start)
