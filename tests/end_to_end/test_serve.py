@@ -21,7 +21,7 @@ from tests.streamer.server.many import until_numbers
 from tests.streamer.server.openapi import problems
 from tests.streamer.server.watcher import Watcher, run, until
 
-START_WITHIN_S = 40.0
+START_WITHIN_S = 60.0
 TOKEN = "correct-horse-battery-staple"
 SMALL = "synthetic:160x96@10"
 DEAD = "rtsp://camera:hunter2hunter2@127.0.0.1:1/live?key=s3cr3t-value"
@@ -60,7 +60,7 @@ def _address(process: subprocess.Popen[bytes]) -> str:
 async def ended(process: subprocess.Popen[bytes]) -> str:
     """What it said until it ended well after Ctrl-C."""
     process.send_signal(signal.SIGINT)
-    _, said = await asyncio.to_thread(process.communicate, timeout=40)
+    _, said = await asyncio.to_thread(process.communicate, timeout=60)
     assert process.returncode == 0, said
     assert b"Traceback" not in said, said
     return said.decode()
@@ -97,7 +97,7 @@ streams:
             )
             assert answer.status_code == 201, answer.text
             await watcher.accept(answer.text)
-            await until(lambda: watcher.frames, "no picture", within_s=30)
+            await until(lambda: watcher.frames, "no picture")
             await watcher.close()
             texts = await _everything(http)
             said = await ended(process)
@@ -145,11 +145,10 @@ def test_streams_come_and_go_over_the_api_of_a_running_server(tmp_path: Path) ->
             publishing = {**wanted, "name": "studio", "source": "whip:"}
             assert (await http.post("/api/streams", json=publishing)).status_code == 201
             await until_numbers(http, "yard", lambda one: one.get("frames", {}).get("sent"))
-            studio = await until_numbers(http, "studio", lambda one: True)
-            assert (studio["state"], "waits for a publisher" in studio["reason"]) == (
-                "starting",
-                True,
+            studio = await until_numbers(
+                http, "studio", lambda one: "waits for a publisher" in one["reason"]
             )
+            assert studio["state"] == "starting"
             asked = await http.options("/whip/studio")
             assert asked.status_code == 204
             assert (await http.options("/whip/yard")).status_code == 404

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamer.child import Child, Message, as_bytes, read_message
 
 PROGRAM = "tests.streamer.child_program"
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 def with_child(play: Callable[[Child], Awaitable[None]]) -> None:

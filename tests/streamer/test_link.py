@@ -11,7 +11,7 @@ from streamer.link import Link, LinkEnded, LinkStats, Overflow
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
     """Runs it in an event loop; one that hangs fails."""
-    asyncio.run(asyncio.wait_for(scenario, timeout=10))
+    asyncio.run(asyncio.wait_for(scenario, timeout=60))
 
 
 async def drained(link: Link[str]) -> list[str]:

@@ -72,21 +72,21 @@ async def serving_many(
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with (
             Server(app, port=0) as server,
-            httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30) as http,
+            httpx.AsyncClient(base_url=server.url, headers=headers, timeout=60) as http,
         ):
             yield Many(app, registry, http, server.url)
 
 
 async def becomes(registry: Registry, name: str, state: str) -> None:
     """Wait until a stream is in that state."""
-    await until(lambda: registry[name].state == state, f"{name} never was {state}", within_s=30)
+    await until(lambda: registry[name].state == state, f"{name} never was {state}", within_s=60)
 
 
 async def until_numbers(
     http: httpx.AsyncClient, name: str, holds: Callable[[dict[str, Any]], object]
 ) -> dict[str, Any]:
     """The statistics of a stream, once ``holds`` is true of them."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             response = await http.get(f"/api/streams/{name}")
             assert response.status_code == 200, response.text

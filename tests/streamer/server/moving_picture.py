@@ -194,12 +194,16 @@ class LiveStream:
         }
 
     async def run(self) -> None:
-        """Encode and send in real time until cancelled; a late frame is sent at once."""
+        """Encode and send in real time until cancelled.
+
+        A late frame is sent at once, but what a machine missed that stood still is not made up for.
+        """
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        due_s = loop.time()
         clock = MonotonicClock()
         while True:
-            await asyncio.sleep(max(0.0, begun + self.frames / FPS - loop.time()))
+            await asyncio.sleep(max(0.0, due_s - loop.time()))
+            due_s = max(due_s + 1 / FPS, loop.time() - 0.5)
             for rendition in self.renditions.values():
                 packets = await asyncio.to_thread(rendition.encode, self.frames, clock.now_ns())
                 await rendition.send(packets)

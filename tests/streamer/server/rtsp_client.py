@@ -90,7 +90,7 @@ class RtspClient:
             fields["Authorization"] = authorization
         fields |= {name.replace("_", "-"): value for name, value in headers.items()}
         self.writer.write(request_bytes(Request(method, url, Headers(fields), body)))
-        response = await asyncio.wait_for(self._responses.get(), 20)
+        response = await asyncio.wait_for(self._responses.get(), 60)
         assert response.cseq == fields["CSeq"]
         return response
 
@@ -112,9 +112,7 @@ class RtspClient:
 
     async def got(self, count: int, *, channel: int = 0) -> list[RtpPacket]:
         """At least ``count`` RTP packets of a channel."""
-        await until(
-            lambda: len(self.packets.get(channel, [])) >= count, f"{count} packets", within_s=20
-        )
+        await until(lambda: len(self.packets.get(channel, [])) >= count, f"{count} packets")
         return self.packets[channel]
 
     def send_picture_loss(self, channel: int = 1) -> None:

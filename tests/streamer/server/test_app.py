@@ -15,7 +15,7 @@ from streamer.server.app import ASSETS, PAGES, STATIC, build_app
 from streamer.server.handle import StreamHandle
 from streamer.server.run import Server
 from tests.streamer.server.moving_picture import DeafStream, LiveStream
-from tests.streamer.server.watcher import run
+from tests.streamer.server.watcher import WAIT_S, run
 
 
 def test_streams_are_listed_and_shown() -> None:
@@ -24,7 +24,7 @@ def test_streams_are_listed_and_shown() -> None:
         streams: dict[str, StreamHandle] = {"the gate": stream}
         async with (
             Server(build_app(streams), port=0) as server,
-            httpx.AsyncClient(base_url=server.url) as http,
+            httpx.AsyncClient(base_url=server.url, timeout=60) as http,
         ):
             listed = (await http.get("/api/streams")).json()["streams"]
             assert [one["name"] for one in listed] == ["the gate"]
@@ -45,7 +45,7 @@ def test_the_page_and_all_it_asks_for_come_from_here() -> None:
     async def scenario() -> None:
         async with (
             Server(build_app({}), port=0) as server,
-            httpx.AsyncClient(base_url=server.url) as http,
+            httpx.AsyncClient(base_url=server.url, timeout=60) as http,
         ):
             page = await http.get("/")
             assert page.headers["content-type"].startswith("text/html")
@@ -92,14 +92,14 @@ def test_an_address_that_does_not_exist_is_told(host: str, port: int) -> None:
 def test_the_server_leaves_the_signals_alone() -> None:
     async def scenario() -> None:
         before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-        async with Server(FastAPI(), port=0) as server, httpx.AsyncClient() as http:
+        async with Server(FastAPI(), port=0) as server, httpx.AsyncClient(timeout=60) as http:
             assert (await http.get(server.url)).status_code == 404
             assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
     run(scenario())
 
 
-def test_the_server_stops_quickly_with_a_request_in_progress() -> None:
+def test_the_server_stops_although_a_request_never_ends() -> None:
     async def scenario() -> None:
         app = FastAPI()
         begun = asyncio.Event()
@@ -107,15 +107,12 @@ def test_the_server_stops_quickly_with_a_request_in_progress() -> None:
         @app.get("/slow")
         async def slow() -> None:
             begun.set()
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
 
-        loop = asyncio.get_running_loop()
-        async with httpx.AsyncClient() as http:
-            async with Server(app, port=0) as server:
+        async with httpx.AsyncClient(timeout=None) as http:
+            async with asyncio.timeout(WAIT_S), Server(app, port=0) as server:
                 request = asyncio.create_task(http.get(f"{server.url}slow"))
                 await begun.wait()
-                stop = loop.time()
-            assert loop.time() - stop < 3
             await asyncio.gather(request, return_exceptions=True)
 
     run(scenario())

@@ -50,7 +50,7 @@ def test_a_body_that_never_comes_ends_by_itself(monkeypatch: pytest.MonkeyPatch)
                 b"POST /api/streams HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n"
                 b'Content-Type: application/json\r\n\r\n{"na'
             )
-            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
             assert answer.startswith(b"HTTP/1.1 408 ")
             writer.close()
 

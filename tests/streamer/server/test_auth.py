@@ -57,7 +57,7 @@ def test_every_route_but_the_page_and_health_asks_for_the_token() -> None:
 
         async with (
             serving_many(settings("yard"), routers=[other], clock=clock) as many,
-            httpx.AsyncClient(base_url=many.url, timeout=10) as http,
+            httpx.AsyncClient(base_url=many.url, timeout=60) as http,
         ):
             asked = set(routes(many.app))
             in_schema = {path.replace("{name}", "yard") for path in many.app.openapi()["paths"]}
@@ -83,7 +83,7 @@ def test_what_is_public_is_the_page_and_health_and_nothing_else() -> None:
     async def scenario() -> None:
         async with (
             serving_many(settings("yard")) as many,
-            httpx.AsyncClient(base_url=many.url) as http,
+            httpx.AsyncClient(base_url=many.url, timeout=60) as http,
         ):
             for path in PUBLIC_PATHS:
                 assert (await http.get(path)).status_code == 200, path
@@ -213,7 +213,10 @@ def test_players_of_hls_may_give_the_token_in_the_address_and_it_goes_on_from_th
             return Response(b"media", media_type="video/mp4")
 
         app = build_app({}, access=Access(token=TOKEN), routers=[router])
-        async with Server(app, port=0) as server, httpx.AsyncClient(base_url=server.url) as http:
+        async with (
+            Server(app, port=0) as server,
+            httpx.AsyncClient(base_url=server.url, timeout=60) as http,
+        ):
             assert (await http.get("/hls/yard/index.m3u8")).status_code == 401
             assert (await http.get("/hls/yard/index.m3u8?token=wrong")).status_code == 401
             answer = await http.get(f"/hls/yard/index.m3u8?token={TOKEN}")

@@ -43,7 +43,7 @@ def test_each_file_has_its_type_and_its_age(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (
             Server(served(live), port=0) as server,
-            httpx.AsyncClient(base_url=f"{server.url}hls/gate") as http,
+            httpx.AsyncClient(base_url=f"{server.url}hls/gate", timeout=60) as http,
         ):
             playlist = await http.get("/index.m3u8")
             assert playlist.text == "#EXTM3U\n"
@@ -82,7 +82,7 @@ def test_nothing_but_the_outputs_files_is_served(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (
             Server(served(live), port=0) as server,
-            httpx.AsyncClient(base_url=server.url) as http,
+            httpx.AsyncClient(base_url=server.url, timeout=60) as http,
         ):
             for path in refused:
                 answer = await http.get(path)
@@ -117,4 +117,4 @@ def test_a_player_follows_a_stream_while_it_is_written(tmp_path: Path) -> None:
                 assert player.times(0) == sorted(set(player.times(0)))
             await sink.close()
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    asyncio.run(asyncio.wait_for(scenario(), 180))

@@ -40,7 +40,7 @@ def test_a_source_that_is_not_there_does_not_stop_the_others(
             dead = registry["dead"]
             assert dead.reason.count("\n") == 0
             assert "127.0.0.1" in dead.reason
-            await until(lambda: dead.restarts >= 1, "it is tried again", within_s=30)
+            await until(lambda: dead.restarts >= 1, "it is tried again")
             assert registry["good"].restarts == 0
             with pytest.raises(SinkError, match="the stream dead is not running"):
                 await dead.answer("v=0", view="enhanced")
@@ -166,7 +166,7 @@ def test_a_stream_that_is_still_being_opened_can_be_removed_at_once() -> None:
         async with Registry(never, limits=Limits(), clock=MonotonicClock()) as registry:
             await registry.add(settings("slow"))
             await begun.wait()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await registry.remove("slow")
             assert "slow" not in registry
 
@@ -216,9 +216,9 @@ def test_a_change_holds_while_it_runs_and_after_it_was_begun_again() -> None:
             with pytest.raises(ConfigError, match="there is no tier 'nope'"):
                 await door.change(Changes(tier="nope", budget_ms=20.0))
             assert streams[0].budget_ms == 33.0
-            await until(lambda: streams[0].metrics.counted("sent") > 0, "no frame", within_s=30)
+            await until(lambda: streams[0].metrics.counted("sent") > 0, "no frame")
             await _break(streams[0])
-            await until(lambda: len(streams) == 2, "it was not begun again", within_s=30)
+            await until(lambda: len(streams) == 2, "it was not begun again")
             await becomes(registry, "door", "live")
             assert streams[1].budget_ms == 33.0
 

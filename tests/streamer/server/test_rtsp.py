@@ -136,7 +136,7 @@ def test_a_password_can_be_guessed_a_few_times_only() -> None:
                 client.login("ann", f"guess {guess}")
                 client.auth.take_challenge(challenge)
                 assert (await client.ask("DESCRIBE")).status == 401
-            await asyncio.wait_for(client.is_over.wait(), 20)
+            await asyncio.wait_for(client.is_over.wait(), 60)
 
     run(scenario())
 
@@ -164,7 +164,7 @@ def test_a_silent_session_ends_after_its_timeout() -> None:
             clock.advance_ms(TIMEOUT_S * 1_000 - 1)
             assert (await client.ask("OPTIONS")).status == 200
             clock.advance_ms(TIMEOUT_S * 1_000)
-            await asyncio.wait_for(client.is_over.wait(), 20)
+            await asyncio.wait_for(client.is_over.wait(), 60)
 
     run(scenario())
 
@@ -254,7 +254,7 @@ def test_only_so_many_connections_and_sessions_are_open(
                 assert (await two.set_up(0)).status == 453
                 for _ in range(3):
                     async with RtspClient(server.port) as three:
-                        await asyncio.wait_for(three.is_over.wait(), 20)
+                        await asyncio.wait_for(three.is_over.wait(), 60)
                 assert (await one.ask("GET_PARAMETER")).status == 200
 
             async def is_let_in() -> bool:
@@ -269,7 +269,7 @@ def test_only_so_many_connections_and_sessions_are_open(
                     )
 
             # The server notices that the first two are gone when it reads from them.
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not await is_let_in():
                     pass
 
@@ -299,8 +299,8 @@ def test_closing_the_server_ends_every_connection_even_one_that_does_not_read() 
                 await until(lambda: camera.number > number + 10, "the camera stopped")
             await idle.ask("OPTIONS")
             await server.__aexit__(None, None, None)
-            await asyncio.wait_for(playing.is_over.wait(), 20)
-            await asyncio.wait_for(idle.is_over.wait(), 20)
+            await asyncio.wait_for(playing.is_over.wait(), 60)
+            await asyncio.wait_for(idle.is_over.wait(), 60)
             assert mount.clients == 0
             with pytest.raises(OSError):
                 socket.create_connection(("127.0.0.1", server.port), 5)

@@ -159,7 +159,7 @@ def test_who_reads_nothing_for_long_is_dropped(monkeypatch: pytest.MonkeyPatch) 
                 await client.play()
                 await client.got(5)
                 client.stop_reading()
-                await until(lambda: mount.clients == 0, "it was kept", within_s=30)
+                await until(lambda: mount.clients == 0, "it was kept")
 
     run(scenario())
 
@@ -338,7 +338,7 @@ def test_a_mount_that_is_removed_says_good_bye_and_another_takes_its_place() -> 
                 await tcp.got(10)
                 await until(lambda: len(rtp.received) > 10, "no datagrams")
                 del mounts["cam"]
-                await asyncio.wait_for(tcp.is_over.wait(), 20)
+                await asyncio.wait_for(tcp.is_over.wait(), 60)
                 assert any(isinstance(report, Bye) for report in tcp.reports[1])
                 await until(
                     lambda: any(
@@ -369,7 +369,7 @@ def test_a_mount_that_is_closed_ends_its_clients_at_once() -> None:
                 await client.got(10)
             sent = mount.statistics()["sent_bytes"]
             await mount.close()
-            await asyncio.wait_for(client.is_over.wait(), 20)
+            await asyncio.wait_for(client.is_over.wait(), 60)
             assert mount.statistics()["clients"] == 0
             assert mount.statistics()["sent_bytes"] == sent > 0
 

@@ -25,7 +25,7 @@ async def serving(
     """A client of a running server over ``streams``."""
     async with (
         Server(build_app(streams, **options), port=0) as server,
-        httpx.AsyncClient(base_url=server.url, timeout=10) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
     ):
         yield client
 

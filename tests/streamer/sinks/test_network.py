@@ -21,6 +21,7 @@ from streamer.sinks.muxer_session import Patience
 from streamer.sinks.network import NetworkSink
 from tests.programs import needs
 from tests.streamer.sinks.network_peers import (
+    DEADLINE_S,
     G711,
     Camera,
     MutePeer,
@@ -33,8 +34,14 @@ pytestmark = needs("ffmpeg")
 
 
 def pushing(
-    camera: Camera, url: str, *, audio: AudioInfo | None = None, open_s: float = 10.0
+    camera: Camera,
+    url: str,
+    *,
+    audio: AudioInfo | None = None,
+    open_s: float = DEADLINE_S,
+    take_s: float = DEADLINE_S,
 ) -> NetworkSink:
+    """A peer on a machine that stands still is not given up, unless a test is about that."""
     return NetworkSink(
         url,
         audio=audio,
@@ -42,7 +49,7 @@ def pushing(
         metrics=camera.metrics,
         request_keyframe=camera.request_keyframe,
         label="peer",
-        patience=Patience(open_s=open_s, take_s=1.0),
+        patience=Patience(open_s=open_s, take_s=take_s),
         dice=random.Random(1),
     )
 
@@ -142,7 +149,7 @@ def test_every_packet_arrives_at_its_own_time() -> None:
                     sent.append(packet.pts)
                     await sink.send(packet)
                 await asyncio.sleep(0.005)
-            await holds(lambda: peer.count() >= 60)
+            await holds(lambda: len(peer.times()) >= 60)
             await sink.close()
             got = peer.times()[-60:]
             assert [pts - got[0] for pts in got] == [pts - sent[0] for pts in sent]
@@ -183,7 +190,9 @@ def test_a_peer_that_dies_and_comes_back_gets_the_stream_from_a_keyframe_on(
         sink = pushing(camera, f"rtmp://127.0.0.1:{port}/live/key", audio=G711)
         with Peer.rtmp(port) as peer:
             await camera.film(sink, lambda: peer.count() >= 10)
-        await camera.film(sink, lambda: camera.metrics.counted("sink.restarts.peer") >= 1)
+            # It may have been called before it listened.
+            restarts = camera.metrics.counted("sink.restarts.peer")
+        await camera.film(sink, lambda: camera.metrics.counted("sink.restarts.peer") > restarts)
         with Peer.rtmp(port) as peer:
             await camera.film(sink, lambda: peer.count(0) >= 10 and peer.count(1) >= 10)
             first = next(packet for packet in peer.packets if packet.stream == 0)
@@ -219,8 +228,8 @@ def test_a_mute_peer_stops_nothing_but_itself(
                     wanted.append(packet.pts)
                     await fanout.send(packet)
                 await asyncio.sleep(0.01)
-                # It got the packet before the next one came, while the other one hangs.
-                assert other.got == wanted
+                # It gets the packet before the next one comes, while the other one hangs.
+                await holds(lambda: other.got == wanted)
             await fanout.close()
         peer.close()
         assert camera.metrics.counted("dropped.sink.peer") > 0
@@ -228,7 +237,7 @@ def test_a_mute_peer_stops_nothing_but_itself(
         assert fanout.dropped["sink.stuck"] == 0
         assert fanout.failures == []
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    asyncio.run(asyncio.wait_for(scenario(), 180))
     assert children() == {}
     assert "peer: cannot be opened" in caplog.text
 
@@ -238,7 +247,7 @@ def test_a_peer_that_stops_reading_is_given_up_and_costs_only_itself(
 ) -> None:
     async def scenario() -> None:
         camera, port, other = Camera(size=(640, 352)), free_port(), Collect()
-        sink = pushing(camera, f"rtsp://127.0.0.1:{port}/live/key")
+        sink = pushing(camera, f"rtsp://127.0.0.1:{port}/live/key", take_s=3.0)
         with Peer.rtsp(port) as peer:
             await camera.film(sink, lambda: peer.count() >= 5)
             peer.pause()
@@ -246,8 +255,8 @@ def test_a_peer_that_stops_reading_is_given_up_and_costs_only_itself(
             camera.request_keyframe()
             keyframe = camera.next_packets()[0]
             assert keyframe.is_keyframe
-            number = 0
-            while camera.metrics.counted("sink.restarts.peer") < 1:
+            number, restarts = 0, camera.metrics.counted("sink.restarts.peer")
+            while camera.metrics.counted("sink.restarts.peer") == restarts:
                 number += 1
                 pts = keyframe.pts + number * 3000
                 packet = replace(keyframe, pts=pts, dts=pts)
@@ -258,7 +267,7 @@ def test_a_peer_that_stops_reading_is_given_up_and_costs_only_itself(
             await sink.close()
         assert camera.metrics.counted("dropped.sink.peer") > 0
 
-    asyncio.run(asyncio.wait_for(scenario(), 60))
+    asyncio.run(asyncio.wait_for(scenario(), 180))
     assert "peer: lost (" in caplog.text
 
 
@@ -269,7 +278,8 @@ def test_a_new_picture_size_gets_a_new_connection() -> None:
         with Peer.rtmp(port) as peer:
             await camera.film(sink, lambda: peer.count() >= 5)
             camera.size = (128, 96)
-            await camera.film(sink, lambda: camera.metrics.counted("sink.restarts.peer") >= 1)
+            restarts = camera.metrics.counted("sink.restarts.peer")
+            await camera.film(sink, lambda: camera.metrics.counted("sink.restarts.peer") > restarts)
         with Peer.rtmp(port) as peer:
             await camera.film(sink, lambda: peer.count() >= 5)
             assert "#dimensions 0: 128x96" in peer.said

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aioice.mdns import MDnsProtocol
 from aiortc import RTCPeerConnection, RTCRtpSender
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 
@@ -125,17 +125,24 @@ def test_an_offer_that_sends_instead_of_receiving_is_refused() -> None:
     run(scenario())
 
 
-def test_answers_name_no_outside_server_and_hidden_addresses_are_not_looked_up() -> None:
+def test_answers_name_no_outside_server_and_hidden_addresses_are_not_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_up: list[str] = []
+
+    async def resolve(_: MDnsProtocol, hostname: str, *__: object, **___: object) -> None:
+        looked_up.append(hostname)
+
+    monkeypatch.setattr(MDnsProtocol, "resolve", resolve)
+
     async def scenario() -> None:
         rendition = Rendition("enhanced")
         watcher = Watcher()
         lines = (await watcher.offer()).splitlines()
         at = next(i for i, line in enumerate(lines) if line.startswith("a=candidate:"))
         lines[at] = "a=candidate:1 1 udp 2113937151 0b1c.local 51234 typ host"
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
         answer_sdp = await answer(rendition, "\r\n".join(lines) + "\r\n")
-        assert loop.time() - begun < 0.9, "a lookup that fails takes a second"
+        assert looked_up == []
         assert "typ host" in answer_sdp
         assert "typ srflx" not in answer_sdp
         await watcher.close()

@@ -134,9 +134,10 @@ def test_a_viewer_who_offers_to_hear_hears_the_sound_as_it_was_coded() -> None:
                 await until(lambda: len(viewer.frames) > 10, "no picture")
                 assert abs(pitch_hz(viewer.sounds) - 1_000) < 10
                 steps = np.diff(viewer.sound_times) % 2**32
-                assert (steps == 960).all()
+                assert (steps % 960 == 0).all()
+                # A machine that stands still for a while may lose some; then it says so.
+                assert (steps // 960 - 1).sum() <= rendition.sink.dropped
                 assert len(viewer.sound_times) <= len(sent)
-                assert rendition.sink.dropped == 0
 
     for first in ("video", "audio"):
         run(scenario(first))
@@ -148,25 +149,28 @@ def test_reports_place_picture_and_sound_on_one_clock() -> None:
     async def scenario() -> None:
         async with running(LiveStream(audio=OPUS)) as stream:
             rendition = stream.renditions["enhanced"]
+            await until(lambda: rendition.keyframes, "nothing encoded")
+            known = len(rendition.keyframes)
             async with (
                 sounding(rendition, ahead_s=0.3) as sent,
                 listening(rendition) as viewer,
             ):
                 await until(lambda: len(viewer.reports) == 2, "no reports")
-                await until(
-                    lambda: all(len(stated) > 1 for stated in viewer.reports.values()),
-                    "no second reports",
-                )
                 first = next(one for one in sent if one.payload == viewer.first_sound)
                 origins = {
                     "audio": viewer.sound_times[0] - first.pts,
-                    "video": viewer.rtp_times[0] - rendition.keyframes[-1],
+                    "video": viewer.rtp_times[0] - rendition.keyframes[known],
                 }
-                zeros = [
-                    _zero_s(viewer.reports[kind][-1], origins[kind], rate_hz)
-                    for kind, rate_hz in (("audio", 48_000), ("video", 90_000))
-                ]
-                assert abs(zeros[0] - zeros[1]) < 0.02
+
+                def are_together() -> bool:
+                    zeros = [
+                        _zero_s(viewer.reports[kind][-1], origins[kind], rate_hz)
+                        for kind, rate_hz in (("audio", 48_000), ("video", 90_000))
+                    ]
+                    return abs(zeros[0] - zeros[1]) < 0.02
+
+                # Where the machine stands still between two of them, the next two are.
+                await until(are_together, "the reports are apart")
 
     run(scenario())
 

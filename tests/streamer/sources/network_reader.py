@@ -16,7 +16,7 @@ from streamer.media import AudioInfo
 from streamer.metrics import Metrics
 from streamer.sources.network import NetworkSource
 
-DEADLINE_S = 40.0
+DEADLINE_S = 120.0
 CLOCK = MonotonicClock()
 
 

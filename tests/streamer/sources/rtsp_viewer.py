@@ -13,7 +13,7 @@ from streamer.sources.base import PacketSource
 from streamer.sources.rtsp import RtspSource
 from streamer.sources.rtsp.limits import Limits
 
-PATIENT = Limits(connect_s=10, answer_s=10, first_packet_s=20, keyframe_s=20, silence_s=20)
+PATIENT = Limits(connect_s=60, answer_s=60, first_packet_s=60, keyframe_s=60, silence_s=60)
 
 
 async def opened(
@@ -40,7 +40,7 @@ async def refusal_of(url: str, limits: Limits = PATIENT) -> str:
 
 async def packets_of(source: PacketSource, count: int) -> list[Packet]:
     found: list[Packet] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for packet in source.packets():
             found.append(packet)
             if len(found) == count:
@@ -50,7 +50,7 @@ async def packets_of(source: PacketSource, count: int) -> list[Packet]:
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             await work()
 
     asyncio.run(bounded())

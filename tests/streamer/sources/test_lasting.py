@@ -16,7 +16,7 @@ from streamer.metrics import Metrics
 from streamer.sources.base import PacketSource
 from streamer.sources.lasting import Lasting, Patience
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 CLOCK = MonotonicClock()
 QUICK = Patience(first_wait_s=0.001, longest_wait_s=0.002, silent_after_s=10)
 SOUND = AudioInfo(codec="aac", rate_hz=48_000, channels=2, time_base=RTP_TIME_BASE)

@@ -25,7 +25,7 @@ pytestmark = needs("ffmpeg")
 
 def test_a_live_playlist_comes_at_its_own_rate(tmp_path: Path) -> None:
     playlist = tmp_path / "live.m3u8"
-    hls = ("-f", "hls", "-hls_time", "0.5", "-hls_list_size", "5", "-hls_flags", "delete_segments")
+    hls = ("-f", "hls", "-hls_time", "0.5", "-hls_list_size", "60", "-hls_flags", "delete_segments")
     with serving(tmp_path) as server, sending([*encoded(), *hls, str(playlist)]):
         wait_for(playlist, "#EXTINF", 3)
         source, got = asyncio.run(read(f"{server.url}/live.m3u8", 120))

@@ -259,7 +259,7 @@ def test_a_picture_is_handed_on_before_the_camera_sees_the_next_one() -> None:
 
             for next_number in range(number, number + 10):
                 await asyncio.to_thread(write, next_number)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await until(next_number)
             await source.close()
 
