@@ -27,8 +27,7 @@ SHARE = 0.9
 a frame that waits for a whole interval is caught up with in ten."""
 
 RELAPSED_SHARE = 0.8
-"""The same on trial for a rung that was lost right after its last one: at the border it would come
-and go otherwise."""
+"""The same on trial for a rung that was lost right after its last one, or it would come and go."""
 
 OWED = 0.25
 """Intervals by which a trial may have put off the next frame while its mean says nothing yet: with
@@ -36,18 +35,16 @@ costs that vary by 30 % a rung that needs 0.8 on average would fail every fifth 
 thirtieth here."""
 
 RECENT, DIPS = 12, 6
-"""A rung that had to be left for half of so many frames is lost. A machine that stops for a moment
-costs two to four: those that waited behind the frame that was caught."""
+"""A rung that half of so many frames had to leave is lost. A stall of the machine costs two to four."""
 
 TRIAL_NS = 700_000_000
-"""How long a trial lasts. After a load has gone, a last pause and three of them take 4.6 s: from the
-lowest to the highest of four rungs."""
+"""How long a trial lasts. After a load, a last pause and three of them take 4.6 s: up four rungs."""
 
 SETTLED_NS = 5_000_000_000
 """What was held for so long was kept. A rung that is lost sooner has failed: the pauses double on."""
 
 SIZES = 8
-"""Picture sizes whose costs are kept; a camera that has more of them has them measured anew."""
+"""Picture sizes whose costs are kept."""
 
 MAKING = "made frame"
 """Among the costs of the tiers: what one made frame costs, with any of them."""
@@ -217,7 +214,7 @@ class TierLadder:
         return left_ms > 0 and (costs.are_old or costs.p95_ms() <= left_ms)
 
     def had_no_time(self) -> None:
-        """None of the frames that the last real one's rung is to make had any time."""
+        """None of the frames that the last real one's rung makes had any time."""
         self._had_no_time = True
 
     def excuse(self) -> None:
@@ -339,9 +336,8 @@ class TierLadder:
         is_hopeless = costs.newest_ms > trial.left_ms
         passes = not is_backlog and trial.without_made <= 1 + trial.frames // 4
         if demand.interval_ms is not None:
-            # A tier that is held as well is not what is on trial: a stall of its is no fault of that.
-            is_held = trial.rung.tier == self._held.tier
-            newest_ms = costs.latest_ms() if is_held else costs.newest_ms
+            # A stall of the tier that is held as well is no fault of what is on trial.
+            newest_ms = costs.newest_ms if new is costs else costs.latest_ms()
             if trial.rung.makes_frames:
                 newest_ms += trial.made * self._costs_of(MAKING, self._size).newest_ms
             trial.owed_ms = max(0.0, trial.owed_ms + newest_ms - demand.interval_ms)
