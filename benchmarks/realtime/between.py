@@ -28,7 +28,7 @@ from streamer.frame import Planes
 from streamer.infer.backends import Use, choose_motion
 from streamer.sources.scene import Scene
 
-FASTER, ABOVE_DB = 10.0, 0.0
+FASTER, ABOVE_DB = 15.0, 0.0
 ROUNDS = 3
 """The fastest of so many counts on both sides, in turn."""
 
