@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 WHEELS ?= wheels
 
-.PHONY: install demo test check bench latency quality train train-gpu models-page gpu-check gpu-wheels gpu-pack \
+.PHONY: install demo test test-computes test-streams check bench latency quality train train-gpu models-page gpu-check gpu-wheels gpu-pack \
 	format clean
 
 install: $(VENV)/.run
@@ -14,8 +14,17 @@ install: $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/streamer demo $(ARGS)
 
+# Tests that compute and tests that stream run side by side: the latter mostly wait.
+COMPUTES := tests/kernels tests/export tests/benchmarks $(addprefix tests/streamer/,enhance gpu infer ops)
+
 test: $(VENV)/.dev
-	$(BIN)/pytest $(ARGS)
+	$(if $(ARGS),$(BIN)/pytest $(ARGS),$(MAKE) --jobs=2 --output-sync=target test-streams test-computes)
+
+test-computes: $(VENV)/.dev
+	$(BIN)/pytest $(COMPUTES)
+
+test-streams: $(VENV)/.dev
+	$(BIN)/pytest tests $(addprefix --ignore=,$(COMPUTES))
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
