@@ -18,7 +18,11 @@ demo: $(VENV)/.run
 COMPUTES := tests/kernels tests/export tests/benchmarks $(addprefix tests/streamer/,enhance gpu infer ops)
 
 test: $(VENV)/.dev
-	$(if $(ARGS),$(BIN)/pytest $(ARGS),$(MAKE) --jobs=2 --output-sync=target test-streams test-computes)
+ifeq ($(strip $(ARGS)),)
+	$(MAKE) --jobs=2 --output-sync=target test-streams test-computes
+else
+	$(BIN)/pytest $(ARGS)
+endif
 
 test-computes: $(VENV)/.dev
 	$(BIN)/pytest $(COMPUTES)
