@@ -109,7 +109,7 @@ def _decoded(clip: Path) -> Iterator[Plane]:
 def _damaged(frames: Iterator[Plane], options: Any) -> Iterator[Plane]:
     if options.dark:
         frames = map(_darkened(np.random.default_rng(1)), frames)
-    return frames if options.crf is None else _coded(frames, options.crf)
+    return frames if options.crf is None else coded(frames, options.crf)
 
 
 def _darkened(numbers: np.random.Generator) -> Callable[[Plane], Plane]:
@@ -120,7 +120,7 @@ def _darkened(numbers: np.random.Generator) -> Callable[[Plane], Plane]:
     return darken
 
 
-def _coded(frames: Iterator[Plane], crf: int) -> Iterator[Plane]:
+def coded(frames: Iterator[Plane], crf: int) -> Iterator[Plane]:
     """The same pictures as a live encoder leaves them."""
     encoder = av.VideoCodecContext.create("libx264", "w")
     encoder.width, encoder.height, encoder.pix_fmt = WIDTH, HEIGHT, "yuv420p"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.scene_change import coded
 from streamer.enhance.scene_change import Change, SceneWatch
 from streamer.frame import Plane
 from streamer.sources.scene import Scene
@@ -152,7 +152,7 @@ def test_a_dissolve_is_no_cut_even_a_quick_one(
 def test_the_noise_of_a_camera_that_stands_still_is_still(shot: Plane, crf: int) -> None:
     numbers = np.random.default_rng(5)
     noisy = [brightened(shot, 1.0, numbers.normal(0, 1.5, shot.shape)) for _ in range(20)]
-    changes = seen(coded(noisy, crf))
+    changes = seen(coded(iter(noisy), crf))
     # The first frames after a keyframe are still being refined.
     assert changes.count(STILL) >= 17
     assert CUT not in changes
@@ -210,18 +210,3 @@ def test_memory_that_is_used_again_changes_nothing_that_was_seen() -> None:
     watch.see(lent)
     lent[:] = 0
     assert watch.see(frame) is STILL
-
-
-def coded(frames: list[Plane], crf: int) -> Iterator[Plane]:
-    """The frames as libx264 leaves them."""
-    encoder = av.VideoCodecContext.create("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-    encoder.time_base = Fraction(1, 30)
-    encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": str(crf)}
-    decoder = av.VideoCodecContext.create("h264", "r")
-    for pts, frame in enumerate(frames):
-        picture = av.VideoFrame.from_ndarray(frame, format="gray").reformat(format="yuv420p")
-        picture.pts, picture.time_base = pts, encoder.time_base
-        for packet in encoder.encode(picture):
-            for decoded in decoder.decode(packet):
-                yield np.array(decoded.reformat(format="gray").to_ndarray(), dtype=np.uint8)
