@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +53,7 @@ class _Guide(ctypes.Structure):
         ("scratch_bytes", ctypes.c_int64),
         ("height", ctypes.c_int32),
         ("width", ctypes.c_int32),
+        ("part", ctypes.c_int32),
         ("time", ctypes.c_float),
     )
 
@@ -84,12 +87,17 @@ class FlowCalls:
         self._lent.call("flow_complete", fields)
 
 
+Halves = Callable[[Callable[[], None], Callable[[], None]], object]
+"""Does both, in any order or at once."""
+
+
 class GuideCalls:
     """Guides straight from small pictures and flows; storage is made once per size. Belongs to one
     thread."""
 
-    def __init__(self, native: Native) -> None:
+    def __init__(self, native: Native, both: Halves) -> None:
         self._lent = _Scratch(native)
+        self._both = both
 
     def make(
         self,
@@ -115,30 +123,39 @@ class GuideCalls:
         fields.mask, fields.softness = (maps[n].ctypes.data for n in (4, 5))
         if pictures is not None:
             fields.pictures = _planes(pictures, (6, 2 * rows, 2 * columns))
-        self._lent.call("guide_make", fields)
+        self._lent.lend("guide_carry", fields)
+        halves = [type(fields).from_buffer_copy(fields) for _ in range(2)]
+        for part, half in enumerate(halves):
+            half.part = part
+        for step in ("guide_carry", "guide_compare", "guide_choose"):
+            self._both(*(partial(self._lent.native.call, step, half) for half in halves))
 
 
 class _Scratch:
     """What a kernel works in, as large as the largest call so far asked for."""
 
     def __init__(self, native: Native) -> None:
-        self._native = native
+        self.native = native
         self._bytes = np.empty(0, np.uint8)
         self._needed: dict[tuple[str, int, int], int] = {}
 
     def call(self, function: str, fields: _Flow | _Guide) -> None:
+        self.lend(function, fields)
+        self.native.call(function, fields)
+
+    def lend(self, function: str, fields: _Flow | _Guide) -> None:
+        """Makes room for what the function asks for, and for all that work in the same."""
         size = function, fields.height, fields.width
         if size not in self._needed:
             # Few sizes follow each other; whoever changes them for ever must not fill memory.
             if len(self._needed) >= 8:
                 self._needed.clear()
             fields.scratch = None
-            self._native.call(function, fields)
+            self.native.call(function, fields)
             self._needed[size] = fields.scratch_bytes
         if self._bytes.nbytes < self._needed[size]:
             self._bytes = np.empty(self._needed[size], np.uint8)
         fields.scratch = self._bytes.ctypes.data
-        self._native.call(function, fields)
 
 
 def _pair(start: Plane, end: Plane) -> dict[str, int]:

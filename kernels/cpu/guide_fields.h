@@ -1,9 +1,11 @@
-// What `guide_make` is given; `kernels/native_motion.py` has the same.
+// What the steps of a guide are given; `kernels/native_motion.py` has the same.
 #pragma once
 
 #include <cstdint>
 
 namespace {
+
+constexpr int GUIDE_PARTS = 2;  // of each step
 
 struct GuideFields {
     const uint8_t* first;  // height x width codes, rows `first_stride` bytes apart
@@ -17,6 +19,7 @@ struct GuideFields {
     uint8_t* scratch;
     int64_t first_stride, second_stride, scratch_bytes;
     int32_t height, width;
+    int32_t part;
     float time;
 };
 

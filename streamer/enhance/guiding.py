@@ -12,6 +12,7 @@ from kernels.native_motion import GuideCalls
 from streamer.frame import Plane
 from streamer.infer.engine import Engine
 from streamer.infer.reference_motion import ReferenceMotionEngine
+from streamer.ops.both import both
 from streamer.ops.motion import MOTIONS, PICTURES, Floats, Flows, Guide, pack_motion, padded
 
 GUIDING = ("flow", "mask", "residual", "softness")
@@ -44,7 +45,7 @@ class CompiledGuiding:
     """What ``ReferenceMotionEngine`` says, in a third of the time: nothing is packed."""
 
     def __init__(self, compiled: Native) -> None:
-        self._calls = GuideCalls(compiled)
+        self._calls = GuideCalls(compiled, both)
         self._maps: Floats = np.empty((6, 0, 0), np.float32)
         self._none: Floats = np.empty((0, 0), np.float32)
         self.pictures: Floats = np.empty((PICTURES, 0, 0), np.float32)

@@ -13,6 +13,7 @@ from kernels.errors import KernelError
 from kernels.native import Native, native
 from kernels.native_build import LEVELS
 from kernels.native_motion import Floats, FlowCalls, GuideCalls, Plane
+from streamer.ops.both import both
 from tests.streamer.pictures import texture
 
 WIDTH, HEIGHT = 160, 96
@@ -119,7 +120,7 @@ def test_all_levels_of_processor_find_the_same() -> None:
         ahead, back = calls.search(first, second), calls.search(second, first)
         calls.complete(ahead, first, second)
         maps = np.empty((6, 61, 107), np.float32)
-        GuideCalls(Native(level)).make((first, second), (ahead, back), 0.5, maps=maps)
+        GuideCalls(Native(level), both).make((first, second), (ahead, back), 0.5, maps=maps)
         found.append([ahead, back, maps])
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
@@ -154,7 +155,7 @@ def test_guides_are_finite_and_in_their_range(
     rows, columns = (height + 1) // 2, (width + 1) // 2
     maps = np.full((6, rows, columns), np.nan, np.float32)
     pictures = np.full((6, 2 * rows, 2 * columns), np.nan, np.float32)
-    GuideCalls(compiled).make(
+    GuideCalls(compiled, both).make(
         pairs(width, height), (flows[0], flows[1]), time, maps=maps, pictures=pictures
     )
     assert np.isfinite(pictures).all()
@@ -186,6 +187,6 @@ def test_pictures_the_search_cannot_take_are_refused() -> None:
         calls.complete(np.zeros((24, 31, 2), np.float32), good, good)
     flow = calls.search(good, good)
     with pytest.raises(KernelError, match=r"planes are .*; allowed is"):
-        GuideCalls(best).make(
+        GuideCalls(best, both).make(
             (good, good), (flow, flow), 0.5, maps=np.empty((6, 12, 15), np.float32)
         )
