@@ -6,14 +6,14 @@
 #include <cstdint>
 #include <cstring>
 
+#include "inline.h"
+
 typedef float Lanes __attribute__((vector_size(32)));
 typedef int32_t Wholes __attribute__((vector_size(32)));
 
 namespace {
 
 constexpr int LANES = 8;
-
-#define INLINE inline __attribute__((always_inline))
 
 INLINE Lanes load(const float* from) {
     Lanes lanes;

@@ -1,7 +1,7 @@
-"""Picture arithmetic on the host (OpenCV and NumPy): upscale, pack, residual add.
+"""Picture arithmetic on the host: upscale, pack, residual add.
 
-The twins of the CUDA kernels: the same list, the same meaning. See ``ModelManifest`` for the
-packed layout.
+By what is compiled for this processor where that can, otherwise by OpenCV. The twins of the CUDA
+kernels: the same list, the same meaning. See ``ModelManifest`` for the packed layout.
 """
 
 from __future__ import annotations
@@ -12,22 +12,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.frame import Plane, Planes
-from streamer.model import RESIDUAL_ZERO
-
-_CODES = np.arange(256, dtype=np.float32)
-_LUMA = (_CODES - 16) / 219
-_CHROMA = (_CODES - 128) / 224
+from kernels import native_pack, native_residual
+from kernels.native import native
+from streamer.frame import Planes
+from streamer.ops import host_opencv
 
 
 def upscale(planes: Planes, out: Planes) -> None:
     """The plain upscale: bicubic (a = -0.75), each plane by itself, pixel centres aligned."""
-    for plane, target in zip(planes, out, strict=True):
-        if plane.shape == target.shape:
-            np.copyto(target, plane)
-        else:
-            size = (target.shape[1], target.shape[0])
-            cv2.resize(plane, size, dst=target, interpolation=cv2.INTER_CUBIC)
+    compiled = native()
+    if compiled is not None and _is_doubled(planes, out):
+        native_residual.upscale(compiled, planes, out)
+    else:
+        host_opencv.upscale(planes, out)
 
 
 def fit(planes: Planes, out: Planes, *, black: int) -> None:
@@ -59,15 +56,31 @@ def copy(planes: Planes, out: Planes) -> None:
 
 
 def pack(planes: Planes, out: NDArray[np.float32]) -> None:
-    """Planes of a picture to the networks' input (1, 6, H/2, W/2), float32."""
-    luma = planes[0]
-    rows, columns = luma.shape[0] // 2, luma.shape[1] // 2
-    for i in range(2):
-        pair = cv2.split(luma[i::2].reshape(rows, columns, 2))
-        cv2.LUT(pair[0], _LUMA, out[0, 2 * i])
-        cv2.LUT(pair[1], _LUMA, out[0, 2 * i + 1])
-    cv2.LUT(planes[1], _CHROMA, out[0, 4])
-    cv2.LUT(planes[2], _CHROMA, out[0, 5])
+    """Planes of a picture, or whole rows of them, to the networks' input (1, 6, H/2, W/2), float32."""
+    compiled = native()
+    if compiled is not None:
+        native_pack.pack(compiled, planes, out[0])
+    else:
+        host_opencv.pack(planes, out)
+
+
+def enhance(planes: Planes, residual: NDArray[Any], out: Planes, *, first: int = 0) -> None:
+    """``upscale`` and ``add_residual`` in one, of as many rows of cells as ``residual`` has, from
+    ``first`` on.
+
+    ``planes`` and ``out`` are the whole small and the whole large picture; other rows of ``out`` are
+    not touched, so that several threads may fill one picture. Compiled, which is for x2, it takes a
+    third of the time; a float32 residual of exact halves is then rounded with the sum, not before.
+    """
+    compiled = native()
+    if (
+        compiled is not None
+        and residual.dtype in (np.uint8, np.float32)
+        and _is_doubled(planes, out)
+    ):
+        native_residual.add_residual(compiled, planes, residual[0], out, first=first)
+    else:
+        host_opencv.enhance(planes, residual, out, first=first)
 
 
 def add_residual(base: Planes, residual: NDArray[Any], out: Planes) -> None:
@@ -75,24 +88,11 @@ def add_residual(base: Planes, residual: NDArray[Any], out: Planes) -> None:
 
     ``residual`` is float32, or uint8 around ``RESIDUAL_ZERO``; ``out`` may be ``base`` itself.
     """
-    phases = residual[0]
-    scale = base[0].shape[0] // (2 * phases.shape[1])
-    _add_phases(base[0], phases[: 4 * scale**2], 2 * scale, out[0])
-    _add_phases(base[1], phases[4 * scale**2 : 5 * scale**2], scale, out[1])
-    _add_phases(base[2], phases[5 * scale**2 :], scale, out[2])
+    host_opencv.add_residual(base, residual, out)
 
 
-def _add_phases(base: Plane, phases: NDArray[Any], step: int, out: Plane) -> None:
-    """Interleave ``phases`` (step * step, rows, columns) and add them, one row phase at a time.
-
-    Merging the planes of one row phase is what OpenCV does fastest; a transpose in NumPy is
-    slower. On uint8 it takes less than half of the time that it takes on float32.
-    """
-    for i in range(step):
-        of_row = cv2.merge([phases[i * step + j] for j in range(step)])
-        under = base[i::step]
-        of_row = of_row.reshape(under.shape)
-        if phases.dtype == np.uint8:
-            cv2.addWeighted(under, 1, of_row, 1, -RESIDUAL_ZERO, dst=out[i::step])
-        else:
-            cv2.add(under, of_row, out[i::step], dtype=cv2.CV_8U)
+def _is_doubled(planes: Planes, out: Planes) -> bool:
+    return all(
+        target.shape == (2 * plane.shape[0], 2 * plane.shape[1])
+        for plane, target in zip(planes, out, strict=True)
+    )

@@ -1,4 +1,4 @@
-"""Runs the warp for processors on arrays that begin or end at memory nobody may touch.
+"""Runs what is compiled for processors on arrays that begin or end at memory nobody may touch.
 
 ``python -m tests.kernels.cpu_fences`` ends with a signal when it reads or writes outside of them.
 """
@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels import native_pack, native_residual
+from kernels.native import Native
+from kernels.native_still import StillCalls, copy_still
 from kernels.native_warp import Maps
+from streamer.ops.still_limits import LIMITS
+from tests.kernels import cpu_residuals, cpu_stills
 from tests.kernels.cpu_warps import SIZES, case, runnable, warped
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -46,9 +51,53 @@ def fenced_maps(maps: Maps, *, is_at_end: bool) -> Maps:
     )
 
 
+def add_residuals(native: Native, *, is_at_end: bool) -> int:
+    """Upscales, adds and packs; gives how often."""
+    for size in cpu_residuals.SIZES:
+        for dtype in (np.uint8, np.float32):
+            it = cpu_residuals.picture(*size, dtype)
+            planes = [fenced(plane, is_at_end=is_at_end) for plane in it.planes]
+            outs = [fenced(plane, is_at_end=is_at_end) for plane in cpu_residuals.blank(it)]
+            residual = fenced(it.residual, is_at_end=is_at_end)
+            native_residual.upscale(native, planes, outs)
+            native_residual.add_residual(native, planes, residual, outs)
+            packed = np.zeros((6, *planes[1].shape), np.float32)
+            native_pack.pack(native, planes, fenced(packed, is_at_end=is_at_end))
+    return 6 * len(cpu_residuals.SIZES)
+
+
+class FencedStill(StillCalls):
+    """Whose scratch ends, or begins, where nobody may touch memory."""
+
+    def fence(self, *, is_at_end: bool) -> None:
+        self._scratch = fenced(self._scratch, is_at_end=is_at_end)
+        self._weigh.scratch = self._scratch.ctypes.data
+
+
+def stand_still(native: Native, *, is_at_end: bool) -> int:
+    """Sees, weighs and copies; gives how often."""
+    for width, height in cpu_stills.SIZES:
+        calls = FencedStill(native, LIMITS, (height, width))
+        calls.fence(is_at_end=is_at_end)
+        for luma in cpu_stills.lumas(width, height, count=6):
+            calls.see(fenced(luma, is_at_end=is_at_end))
+            # Exactly as large as needed.
+            seen = cpu_stills.pictures(width, height)[:, : height // 2, : width // 2]
+            calls.weigh(fenced(seen, is_at_end=is_at_end))
+        mask = fenced(np.full((height, width), 255, np.uint8), is_at_end=is_at_end)
+        for factor in (1, 2):
+            plane = np.zeros((factor * height, factor * width), np.uint8)
+            parts = [fenced(plane, is_at_end=is_at_end) for _ in range(2)]
+            copy_still(native, mask, *parts)
+    return 14 * len(cpu_stills.SIZES)
+
+
 def main() -> None:
     count = 0
     for native in runnable():
+        for is_at_end in (False, True):
+            count += add_residuals(native, is_at_end=is_at_end)
+            count += stand_still(native, is_at_end=is_at_end)
         for size in SIZES:
             for is_at_end in (False, True):
                 it = case(*size, is_wild=True)

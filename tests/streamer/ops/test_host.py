@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import ModuleType
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from kernels.native import native
 from streamer.frame import Planes
-from streamer.ops import host
+from streamer.ops import host, host_opencv
 from tests.streamer.pictures import empty, noise
 
 Tensor = NDArray[np.float32]
+
+
+@pytest.fixture(params=[host, host_opencv], ids=["compiled", "opencv"])
+def ops(request: pytest.FixtureRequest) -> ModuleType:
+    """What is compiled, where it is, and what stands in for it."""
+    ways: ModuleType = request.param
+    if ways is host and native() is None:
+        pytest.skip("nothing is compiled for this processor: no C++ compiler was there")
+    return ways
 
 
 def packed_twin(planes: Planes) -> Tensor:
@@ -51,11 +65,30 @@ def added_twin(base: Planes, residual: Tensor, *, scale: int) -> list[NDArray[np
 
 @pytest.mark.parametrize("padding", [0, 5, 32])
 @pytest.mark.parametrize(("width", "height"), [(2, 2), (22, 14), (46, 18)])
-def test_packing_is_its_twin(width: int, height: int, padding: int) -> None:
+def test_packing_is_its_twin(ops: ModuleType, width: int, height: int, padding: int) -> None:
     planes = noise(width=width, height=height, padding=padding)
     out = np.full((1, 6, height // 2, width // 2), np.nan, np.float32)
-    host.pack(planes, out)
+    ops.pack(planes, out)
     np.testing.assert_allclose(out, packed_twin(planes), rtol=0, atol=1e-6)
+
+
+def test_packing_parts_is_packing_the_whole(ops: ModuleType) -> None:
+    y, u, v = noise(width=46, height=18, padding=3)
+    whole, apart = np.full((2, 1, 6, 9, 23), np.nan, np.float32)
+    ops.pack((y, u, v), whole)
+    for begin, end in ((0, 4), (4, 9)):
+        rows = slice(begin, end)
+        ops.pack((y[2 * begin : 2 * end], u[rows], v[rows]), apart[:, :, rows])
+    np.testing.assert_array_equal(apart, whole)
+
+
+def test_every_code_is_packed_as_opencv_packs_it() -> None:
+    planes = tuple(np.arange(n, dtype=np.uint8).reshape(-1, 16) for n in (1024, 256, 256))
+    y, u, v = planes[0].reshape(32, 32), planes[1], planes[2][::-1]
+    seen, expected = np.full((2, 1, 6, 16, 16), np.nan, np.float32)
+    host.pack((y, u, v), seen)
+    host_opencv.pack((y, u, v), expected)
+    np.testing.assert_array_equal(seen, expected)
 
 
 @pytest.mark.parametrize("padding", [0, 7])
@@ -103,11 +136,63 @@ def test_a_residual_of_zero_changes_nothing() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(base, out, strict=True))
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize(("width", "height"), [(2, 2), (46, 34), (324, 34)])
+def test_enhancing_is_the_sum_of_the_upscale_and_the_residual(
+    ops: ModuleType, width: int, height: int, scale: int
+) -> None:
+    planes = noise(width=width, height=height, padding=5)
+    numbers = np.random.default_rng(scale)
+    codes = numbers.integers(0, 256, (1, 6 * scale**2, height // 2, width // 2), np.uint8)
+    # No sum is a half, which is rounded in one step or in two.
+    floats = (codes.astype(np.float32) - 128) / 3 + np.float32(0.01)
+    for residual in (codes, floats):
+        expected, seen = (empty(width=width * scale, height=height * scale) for _ in range(2))
+        host_opencv.upscale(planes, expected)
+        host_opencv.add_residual(expected, residual, expected)
+        ops.enhance(planes, residual, seen)
+        for plane, same in zip(seen, expected, strict=True):
+            np.testing.assert_array_equal(plane, same)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_parts_of_a_picture_are_enhanced_at_once_on_two_threads(
+    ops: ModuleType, scale: int
+) -> None:
+    width, height, cells = 46, 34, 17
+    planes = noise(width=width, height=height)
+    codes = np.random.default_rng(scale).integers(0, 256, (1, 6 * scale**2, cells, 23), np.uint8)
+    whole, apart = (empty(width=width * scale, height=height * scale) for _ in range(2))
+    before = [plane.copy() for plane in apart]
+    ops.enhance(planes, codes, whole)
+    with ThreadPoolExecutor(2) as threads:
+        parts = [
+            threads.submit(partial(ops.enhance, planes, codes[:, :, begin:end], apart, first=begin))
+            for begin, end in ((0, 5), (5, 12))
+        ]
+    assert not any(part.exception() for part in parts)
+    for plane, same, old, cell in zip(apart, whole, before, (2, 1, 1), strict=True):
+        end = 12 * cell * scale
+        np.testing.assert_array_equal(plane[:end], same[:end])
+        np.testing.assert_array_equal(plane[end:], old[end:])
+
+
+def test_the_compiled_upscale_is_that_of_opencv() -> None:
+    # Letters and stripes: between equal rows every 256th sum is a half, which both make even.
+    stripes = np.repeat(np.random.default_rng(1).integers(0, 256, (1, 640), np.uint8), 32, axis=0)
+    for planes in (noise(width=640, height=32), (stripes, stripes[:16, :320], stripes[:16, 320:])):
+        seen, expected = empty(width=1280, height=64), empty(width=1280, height=64)
+        host.upscale(planes, seen)
+        host_opencv.upscale(planes, expected)
+        for plane, same in zip(seen, expected, strict=True):
+            np.testing.assert_array_equal(plane, same)
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_the_plain_upscale_is_bicubic_for_each_plane_by_itself(scale: int) -> None:
+def test_the_plain_upscale_is_bicubic_for_each_plane_by_itself(ops: ModuleType, scale: int) -> None:
     planes = noise(width=22, height=14, padding=10)
     out = empty(width=22 * scale, height=14 * scale)
-    host.upscale(planes, out)
+    ops.upscale(planes, out)
     for plane, target in zip(planes, out, strict=True):
         size = (plane.shape[1] * scale, plane.shape[0] * scale)
         theirs = cv2.resize(plane.copy(), size, interpolation=cv2.INTER_CUBIC)
@@ -115,21 +200,21 @@ def test_the_plain_upscale_is_bicubic_for_each_plane_by_itself(scale: int) -> No
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_the_plain_upscale_keeps_a_slope_where_it_is(scale: int) -> None:
+def test_the_plain_upscale_keeps_a_slope_where_it_is(ops: ModuleType, scale: int) -> None:
     slope = np.arange(0, 240, 4, dtype=np.uint8)
     planes = tuple(np.tile(slope[: 60 // n], (20 // n, 1)) for n in (1, 2, 2))
     out = empty(width=60 * scale, height=20 * scale)
-    host.upscale(planes, out)  # type: ignore[arg-type]
+    ops.upscale(planes, out)
     inner = np.arange(4 * scale, 56 * scale)
     # The centre of output pixel x lies at (x + 0.5) / scale - 0.5 of the input.
     expected = 4 * ((inner + 0.5) / scale - 0.5)
     assert np.abs(out[0][10 * scale][inner] - expected).max() <= 0.75
 
 
-def test_at_the_same_size_the_plain_upscale_is_a_copy() -> None:
+def test_at_the_same_size_the_plain_upscale_is_a_copy(ops: ModuleType) -> None:
     planes = noise(width=22, height=14, padding=3)
     out = empty(width=22, height=14)
-    host.upscale(planes, out)
+    ops.upscale(planes, out)
     assert all(np.array_equal(a, b) for a, b in zip(planes, out, strict=True))
     host.copy(empty(width=22, height=14), out)
     assert np.array_equal(out[0], empty(width=22, height=14)[0])
