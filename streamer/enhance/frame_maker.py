@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -10,10 +11,11 @@ from streamer.enhance.guiding import guiding_by
 from streamer.frame import Plane, Planes
 from streamer.gpu.made_frames import DeviceWarper
 from streamer.infer.engine import Engine
+from streamer.ops.both import both
 from streamer.ops.motion import FlowEstimator, Flows, Guide, foresee, half
 from streamer.ops.motion_ahead import damped
 from streamer.ops.motion_still import StillAreas
-from streamer.ops.motion_warp import Warper
+from streamer.ops.motion_warp import Warper, in_turn
 
 SHORTEST_SIDE = 32
 """Pixels of a luma; flow is found on half of that, by patches of 8."""
@@ -132,13 +134,14 @@ class FrameMaker:
             return
         is_enlarged = first[0].shape[0] > looked_rows
         luma = self._warper(first[0].shape, is_enlarged=is_enlarged, is_luma=True)
-        luma.make(guide, (first[0], second[0], out[0]))
         chroma = self._warper(first[1].shape, is_enlarged=is_enlarged, is_luma=False)
-        chroma.make(guide, (first[1], second[1], out[1]), (first[2], second[2], out[2]))
+        y, u, v = zip(first, second, out, strict=True)
+        halves = zip(luma.halves(guide, y), chroma.halves(guide, u, v), strict=True)
+        both(*(partial(in_turn, *parts) for parts in halves))
         self._still.copy(second, out)
 
     def foreseen(self, step: float = 1.0) -> Plane:
-        """The luma ``step`` intervals after the pair at half its size, without the network.
+        """The luma ``step`` intervals after the pair at half its size, (H/2, W/2), without the network.
 
         Cheap, to learn whether predictions beat repetition (``gain_db``). Valid until it is asked
         for again.

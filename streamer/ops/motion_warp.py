@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.native import Native, native
 from kernels.native_warp import MOST_TRIOS, Maps, Trio, WarpCall, scratch_bytes
 from streamer.ops.both import both
 from streamer.ops.motion import Guide
 from streamer.ops.motion_tiles import TileWarper
+
+Work = Callable[[], None]
 
 
 class Warper:
@@ -33,24 +37,43 @@ class Warper:
 
     def make(self, guide: Guide, *trios: Trio) -> None:
         """Of each trio, (H, W) uint8 each, fills the third from the two others; borders repeat."""
-        at_once = 1 if self._is_luma else MOST_TRIOS
-        for n in range(0, len(trios), at_once):
-            if self._native is None:
-                self._tiles.make(guide, *trios[n : n + at_once])
-            else:
-                self._make_natively(self._native, guide, trios[n : n + at_once])
+        both(*self.halves(guide, *trios))
 
-    def _make_natively(self, native: Native, guide: Guide, trios: tuple[Trio, ...]) -> None:
+    def halves(self, guide: Guide, *trios: Trio) -> tuple[Work, Work]:
+        """What ``make`` does in two parts, to be done one after the other or at once."""
+        if self._native is None:
+            return partial(self._tiles.make, guide, *trios), _nothing
+        return self._native_halves(self._native, guide, trios)
+
+    def _native_halves(
+        self, native: Native, guide: Guide, trios: tuple[Trio, ...]
+    ) -> tuple[Work, Work]:
         height, width = self.shape
         needed = scratch_bytes(width, guide.mask.shape[1])
         if self._scratches.shape[1] < needed:
             self._scratches = np.empty((2, needed), np.uint8)
-        call = WarpCall(native, trios, _maps(guide, is_luma=self._is_luma), is_sharp=self._is_sharp)
+        maps, at_once = _maps(guide, is_luma=self._is_luma), 1 if self._is_luma else MOST_TRIOS
+        calls = [
+            WarpCall(native, trios[n : n + at_once], maps, is_sharp=self._is_sharp)
+            for n in range(0, len(trios), at_once)
+        ]
+
+        def rows(begin: int, end: int, scratch: NDArray[np.uint8]) -> None:
+            for call in calls:
+                call.make(begin, end, scratch)
+
         one, other = self._scratches
-        both(
-            partial(call.make, 0, height // 2, one),
-            partial(call.make, height // 2, height, other),
-        )
+        return partial(rows, 0, height // 2, one), partial(rows, height // 2, height, other)
+
+
+def in_turn(*parts: Work) -> None:
+    """One after the other."""
+    for part in parts:
+        part()
+
+
+def _nothing() -> None:
+    """The half that is left where the other does all."""
 
 
 def _maps(guide: Guide, *, is_luma: bool) -> Maps:
