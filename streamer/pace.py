@@ -1,6 +1,7 @@
 """When frames leave: each at its time, made ones given up where a real one is there, and what is missing.
 
-Pure logic: told of frames, asked what to show now and when to ask again.
+Pure logic: told of frames, asked what to show now and when to ask again. To show a frame is to hand it to
+the encoder; see Note [Behind the encoder] in ``sinks/leaving.py``.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from fractions import Fraction
 from typing import Protocol
 
 from streamer.clock import Clock
+from streamer.costs import Costs
 from streamer.frame import Frame, Origin
 from streamer.metrics import Metrics
-from streamer.playout import Playout, nanoseconds
+from streamer.playout import DUE, Playout, nanoseconds
 
 MOST_LOST = 4
 """Intervals that are filled by prediction; further ahead it is a guess that looks worse than a
@@ -35,6 +37,17 @@ OFTEN = 0.8
 
 NEXT_SLACK = Fraction(1, 4)
 """Of an interval: how long is waited where the one before it was missing as well."""
+
+LONGEST_WAIT = Fraction(1, 2)
+"""Of an interval: how long frames wait for slower ones at most while none are made. It is what they
+wait for those at twice the rate; on a machine too slow for them latency would grow for nothing else."""
+
+EARLY = 2
+"""Times the lead: how far ahead of its time a frame that is ready goes to the encoder. After the lead
+alone one in twenty would leave late; most frames are ready earlier, and waiting coded costs nothing."""
+
+LONGEST_LEAD_NS = 20_000_000
+"""What takes longer to be coded is not waited for: so long it takes on an overloaded machine only."""
 
 
 class Rhythm(Protocol):
@@ -70,11 +83,20 @@ class Pacing:
     """How frames are to leave."""
 
     is_even: bool
-    """At even distances while frames are made, which costs waiting; else real frames leave at once."""
+    """At even distances, which costs waiting; else real frames leave at once."""
     conceals: bool
     """Whether missing frames are to be made."""
     budget_ms: Callable[[], float]
-    """What may pass between the arrival of what a frame needs and its leaving, as it is now."""
+    """What may pass between the arrival of what a frame needs and its going to the encoder, as it is
+    now."""
+    lead_ms: Callable[[], float]
+    """What nearly all frames take from there until they can leave, as it is now."""
+
+
+def lead_ms(costs: Costs) -> float:
+    """What nearly all frames take to be coded, of what they took lately. Where that is more than
+    twice the usual, the machine stood still, and nobody waits for that."""
+    return min(costs.p95_ms(), 2 * costs.latest_ms())
 
 
 class Pacer:
@@ -93,21 +115,21 @@ class Pacer:
         self._waiting: deque[Frame] = deque()
         self._last_real: tuple[Fraction, int] | None = None
         """Media time of the latest real frame shown, and when that was."""
-        self._last_shown_ns = 0
         self._skipped_s: Fraction | None = None
+        self._lead_ns = 0
 
     def offer(self, frame: Frame) -> None:
         """A frame is ready; one whose time has passed is not shown any more, and counted."""
         now_ns = self._clock.now_ns()
         if self.last_time_s is not None and frame.time_s <= self.last_time_s:
             self._metrics.count("dropped.pace.late")
+            self._see_late(frame)
             return
         # Predicted ones are made because they are due, and what waited for lost packets came later
         # than frames do: neither says when frames are ready.
         is_late = frame.damage is not None and not frame.damage.pictures_since
         if frame.origin is not Origin.PREDICTED and not (is_late and self._last_real):
-            released_ns = frame.stamps_ns.get("released", frame.arrived_ns)
-            self.playout.ready(frame.time_s, now_ns, arrived_ns=released_ns)
+            self._learn(frame, now_ns)
         self._waiting.append(frame)
 
     @property
@@ -120,14 +142,13 @@ class Pacer:
         now_ns = self._clock.now_ns()
         while self._waiting:
             is_late = any(self._due_ns(frame) <= now_ns for frame in list(self._waiting)[1:])
-            if not is_late and self._due_ns(self._waiting[0]) > now_ns:
+            if not is_late and self._ahead_ns(self._waiting[0]) > now_ns:
                 return None
             frame = self._waiting.popleft()
             if is_late and frame.origin is not Origin.DECODED:
                 self._metrics.count("dropped.pace.late")
                 continue
-            self._show(frame, now_ns)
-            return frame
+            return self._shown(frame, now_ns)
         return None
 
     def flush(self) -> Frame | None:
@@ -137,7 +158,8 @@ class Pacer:
     def next_ns(self) -> int | None:
         """When ``take`` or ``missing`` will have something; ``None`` while only a frame can tell."""
         if self._waiting:
-            return min(self._due_ns(frame) for frame in self._waiting)
+            first, *others = self._waiting
+            return min([self._ahead_ns(first), *map(self._due_ns, others)])
         missing = self._missing()
         return None if missing is None else missing[1]
 
@@ -152,33 +174,60 @@ class Pacer:
         """Nothing stands in for the frame that is missing at this time: the next one is waited for."""
         self._skipped_s = time_s
 
-    def _show(self, frame: Frame, now_ns: int) -> None:
-        if self.last_time_s is not None:
-            shown_ns = now_ns - self._last_shown_ns
-            error_ns = shown_ns - nanoseconds(frame.time_s - self.last_time_s)
-            self._metrics.time("cadence_error", abs(error_ns) / 1e6)
-        self.last_time_s, self._last_shown_ns = frame.time_s, now_ns
+    def _see_late(self, frame: Frame) -> None:
+        """A prediction stood in its place; what is predicted from now on is made of the frame itself."""
+        if frame.origin is Origin.DECODED and self._last_real is not None:
+            real_s, shown_ns = self._last_real
+            if frame.time_s > real_s:
+                self._last_real = (frame.time_s, shown_ns + nanoseconds(frame.time_s - real_s))
+
+    def _learn(self, frame: Frame, now_ns: int) -> None:
+        released_ns = frame.stamps_ns.get("released", frame.arrived_ns)
+        if not self.pacing.is_even:
+            self.playout.ready(frame.time_s, now_ns, arrived_ns=released_ns)
+            return
+        self._lead_ns = min(LONGEST_LEAD_NS, round(self.pacing.lead_ms() * 1e6))
+        rhythm, most_ns = self._rhythm, None
+        if rhythm.interval_s is not None and not rhythm.makes_frames:
+            most_ns = nanoseconds(LONGEST_WAIT * rhythm.interval_s)
+        self.playout.ready(
+            frame.time_s,
+            now_ns,
+            arrived_ns=released_ns,
+            lead_ns=self._lead_ns,
+            most_ns=most_ns,
+        )
+
+    def _shown(self, frame: Frame, now_ns: int) -> Frame:
+        """The frame, which is shown now, with the time at which it is to leave where it has one."""
+        self.last_time_s = frame.time_s
         if frame.origin is Origin.DECODED:
             self._last_real = (frame.time_s, now_ns)
             self._skipped_s = None
+        return frame.stamped(DUE, self._leaves_ns(frame)) if self.pacing.is_even else frame
 
     @property
     def _rhythm(self) -> Rhythm:
         return self._rhythm_now()
 
-    @property
-    def _is_even(self) -> bool:
-        return self.pacing.is_even and self._rhythm.makes_frames
+    def _leaves_ns(self, frame: Frame) -> int:
+        """At even distances from the others."""
+        due_ns = self.playout.due_ns(frame.time_s)
+        assert due_ns is not None
+        return due_ns
 
     def _due_ns(self, frame: Frame) -> int:
-        if self._is_even:
-            due_ns = self.playout.due_ns(frame.time_s)
-            assert due_ns is not None
-            return due_ns
+        """When it is to be shown at the latest."""
+        if self.pacing.is_even:
+            return self._leaves_ns(frame) - self._lead_ns
         if frame.origin is Origin.DECODED or self._last_real is None:
             return 0
         real_s, shown_ns = self._last_real
         return shown_ns + nanoseconds(frame.time_s - real_s)
+
+    def _ahead_ns(self, frame: Frame) -> int:
+        """When it may be shown, where nothing before it waits."""
+        return self._due_ns(frame) - (EARLY - 1) * self._lead_ns
 
     def _missing(self) -> tuple[Fraction, int] | None:
         """What is expected next, and when it counts as missing.
@@ -195,7 +244,7 @@ class Pacer:
         after_s = self.last_time_s
         if self._skipped_s is not None:
             after_s = max(after_s, self._skipped_s)
-        if not self._is_even:
+        if not self.pacing.is_even:
             # Frames that were predicted between real ones do not move the time of the next real one.
             step_s = interval_s
             after_s = real_s + (after_s - real_s) // interval_s * interval_s
@@ -214,11 +263,12 @@ class Pacer:
         assert self._rhythm.interval_s is not None
         assert self._last_real is not None
         is_first = expected_s - self._last_real[0] <= self._rhythm.interval_s
-        if self._is_even:
+        if self.pacing.is_even:
             due_ns = self.playout.due_ns(expected_s)
             assert due_ns is not None
             # By then nearly all are ready.
-            return due_ns + nanoseconds((SLACK if is_first else NEXT_SLACK) * step_s)
+            slack_ns = nanoseconds((SLACK if is_first else NEXT_SLACK) * step_s)
+            return due_ns - self._lead_ns + slack_ns
         usual_ns = self.playout.usual_ns(expected_s)
         often_ns = self.playout.usual_ns(expected_s, OFTEN)
         assert usual_ns is not None

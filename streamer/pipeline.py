@@ -1,6 +1,6 @@
 """READ FIRST: one stream, the whole way of a frame from top to bottom.
 
-source ─▶ packet link ─▶ decode ─▶ decoded link ─▶ enhance ─▶ enhanced link ─▶ pace ─▶ encode ─▶ fan-out
+source ─▶ packet link ─▶ decode ─▶ decoded link ─▶ enhance ─▶ enhanced link ─▶ pace ─▶ encode ─▶ leave ─▶ fan-out
 
 ``build.open_stream`` opens the parts; here they are linked, run and closed. Three workers, a thread each: decode, enhance, encode. All else is on the event loop.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from fractions import Fraction
 from functools import partial
@@ -26,10 +26,12 @@ from streamer.frame import Frame, Packet
 from streamer.link import Link, Overflow
 from streamer.metrics import Metrics
 from streamer.outlets import Outlets
+from streamer.pace import lead_ms
 from streamer.rendition import Rendition
 from streamer.rtc.session import Session
 from streamer.showing import Showing
 from streamer.sinks.audio_gate import AudioGate
+from streamer.sinks.leaving import Leaving
 from streamer.sources.base import FrameSource, PacketSource, Source
 from streamer.sources.lasting import Lasting
 from streamer.span import Span
@@ -73,7 +75,14 @@ class Stream:
         self._outlets = outlets
         self.budget_ms = settings.budget_ms
         self._gate = AudioGate(budget_ms=settings.budget_ms, clock=clock)
-        self._sounding = asyncio.Lock()
+        self._leaving = Leaving(
+            [rendition.fanout for rendition in outlets.renditions],
+            gate=self._gate,
+            tally=self._tally,
+            clock=clock,
+            metrics=metrics,
+            waits=settings.is_offline,
+        )
         self._clock = clock
         self._failure: SourceError | None = None
         self._decoder: Decoder | None = None
@@ -101,6 +110,7 @@ class Stream:
             settings=settings,
             fps=source.video.fps,
             budget_ms=lambda: self._enhance_ms,
+            lead_ms=partial(lead_ms, self._encode_costs),
             rhythm=lambda: chain.rhythm,
             conceal=self._conceal,
             clock=clock,
@@ -124,6 +134,7 @@ class Stream:
                 tasks.create_task(self._decode(), name="decode")
             tasks.create_task(self._enhance(), name="enhance")
             tasks.create_task(self._encode(), name="encode")
+            tasks.create_task(self._leaving.run(), name="leave")
             for fanout in fanouts:
                 tasks.create_task(fanout.run(), name="fan-out")
         failures = [failure for fanout in fanouts for failure in fanout.failures]
@@ -254,9 +265,7 @@ class Stream:
         async for packet in source.packets():
             if packet.stream == "audio":
                 if not self._span.is_over(packet.time_s):
-                    # From file to file the times in it are enough, and nothing may be dropped.
-                    gate = self._gate.pass_by if self._waits else self._gate.put
-                    await self._send_sound(partial(gate, packet))
+                    await self._leaving.sound(packet)
                 continue
             self._span.begin(packet.time_s)
             # By dts: B-frames before the end are coded after a frame that lies behind it.
@@ -307,6 +316,7 @@ class Stream:
             for enhanced in ready:
                 await self._enhanced.put(enhanced)
             if self.chain.predicts:
+                await call(self.chain.look, is_waited_for=self._has_backlog)
                 if not self._waits:
                     await self._showing.until_idle(unless=self._has_backlog)
                 for made in await call(self.chain.ahead, is_waited_for=self._has_backlog):
@@ -344,7 +354,7 @@ class Stream:
             try:
                 async for frame in self._shown():
                     if frame is None:
-                        await self._send_sound(partial(self._gate.due, self._clock.now_ns()))
+                        await self._leaving.sound_overdue()
                         continue
                     self.last_frame = frame
                     began_ns = self._clock.now_ns()
@@ -355,10 +365,8 @@ class Stream:
                     await worker.call(sink.close)
             for rendition in self._outlets.renditions:
                 packets = await worker.call(rendition.encoder.flush)
-                await self._send(rendition, packets, counts=rendition is self.enhanced)
-            await self._send_sound(self._gate.flush)
-            for rendition in self._outlets.renditions:
-                await rendition.fanout.close()
+                await self._leave(rendition, packets, counts=rendition is self.enhanced)
+        await self._leaving.close()
 
     def _shown(self) -> AsyncIterator[Frame | None]:
         """Every frame at its time; offline there is no time to keep."""
@@ -369,25 +377,14 @@ class Stream:
         for sink in self._outlets.raw:
             await worker.call(sink.write, frame)
         if not wanted:
-            self._tally.sent(frame)
+            self._leaving.left(frame)
         for number, (rendition, planes) in enumerate(wanted):
             packets = await worker.call(rendition.encoder.encode, frame, planes)
-            await self._send(rendition, packets, counts=number == 0)
+            await self._leave(rendition, packets, counts=number == 0)
 
-    async def _send(self, rendition: Rendition, packets: list[Packet], *, counts: bool) -> None:
+    async def _leave(self, rendition: Rendition, packets: list[Packet], *, counts: bool) -> None:
         for packet in packets:
-            await rendition.fanout.send(packet)
-            self._tally.coded(packet)
-            if counts:
-                self._tally.sent(packet)
-                await self._send_sound(partial(self._gate.video_sent, packet.time_s))
-
-    async def _send_sound(self, release: Callable[[], list[Packet]]) -> None:
-        """Sound leaves with the picture of its moment, in order whoever releases it."""
-        async with self._sounding:
-            for packet in release():
-                for rendition in self._outlets.renditions:
-                    await rendition.fanout.send(packet)
+            await self._leaving.put(packet, rendition.fanout, counts=counts)
 
     def _ask_source_for_keyframe(self) -> None:
         task = asyncio.ensure_future(self.source.request_keyframe())

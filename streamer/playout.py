@@ -8,6 +8,9 @@ from fractions import Fraction
 
 from streamer.metrics import percentile
 
+DUE = "due"
+"""The stamp that says when a frame, or the packet it becomes, is to leave, by the stream's clock."""
+
 WINDOW_NS = 3_000_000_000
 READY_SHARE = 0.95
 """Of the frames of the window are ready when they are due."""
@@ -70,16 +73,27 @@ class Playout:
         self._offset_ns: int | None = None
         self._began_ns = self._moved_ns = 0
 
-    def ready(self, time_s: Fraction, now_ns: int, *, arrived_ns: int) -> None:
-        """A frame of this media time is ready to leave; what it needs had arrived at ``arrived_ns``."""
+    def ready(
+        self,
+        time_s: Fraction,
+        now_ns: int,
+        *,
+        arrived_ns: int,
+        lead_ns: int = 0,
+        most_ns: int | None = None,
+    ) -> None:
+        """A frame of this media time is ready, and can leave ``lead_ns`` later; what it needs had
+        arrived at ``arrived_ns``. With ``most_ns`` no frame waits longer than that for slower ones.
+        """
         budget_ns = max(0, round(self._budget_ms() * 1e6))
-        # Were it to leave later than it may, it would not be waited for.
-        at_ns = min(now_ns, arrived_ns + budget_ns)
+        # Were it to be ready later than it may, it would not be waited for.
+        at_ns = min(now_ns, arrived_ns + budget_ns) + lead_ns
         if self._offsets.add(time_s, at_ns, now_ns=now_ns):
             self._offset_ns = at_ns - nanoseconds(time_s)
             self._began_ns = now_ns
         # What came with a stall is over the budget: nothing waits for such frames again.
-        self._move(self._offsets.at(READY_SHARE, most_ns=budget_ns), now_ns)
+        most_ns = budget_ns if most_ns is None else min(budget_ns, most_ns)
+        self._move(self._offsets.at(READY_SHARE, most_ns=most_ns), now_ns)
 
     def due_ns(self, time_s: Fraction) -> int | None:
         """When a frame of this media time leaves; ``None`` before the first was ready."""

@@ -18,6 +18,9 @@ from streamer.pace import Pacer, Pacing, Rhythm
 STALL_NS = 100_000_000
 """Later than this nobody wakes up but in a program that stood still."""
 
+LOOK_EVERY_S = 0.1
+"""No wait is longer: of a stall only what lies behind the end of a wait is seen."""
+
 
 class Showing:
     """Reads the enhanced link; live, it keeps the picture going when the link gives nothing."""
@@ -49,6 +52,7 @@ class Showing:
         settings: StreamSettings,
         fps: Fraction | None,
         budget_ms: Callable[[], float],
+        lead_ms: Callable[[], float],
         rhythm: Callable[[], Rhythm],
         conceal: Callable[[Fraction], Awaitable[Frame | None]],
         clock: Clock,
@@ -56,10 +60,13 @@ class Showing:
     ) -> Self:
         """As a stream's ``settings`` say; ``fps`` is the source's, where it states one.
 
-        ``budget_ms`` is what may pass between the arrival of a frame and its leaving.
+        ``budget_ms`` and ``lead_ms`` are those of ``Pacing``.
         """
         pacing = Pacing(
-            is_even=settings.waits_for_next, conceals=settings.fills_losses, budget_ms=budget_ms
+            is_even=settings.waits_for_next,
+            conceals=settings.fills_losses,
+            budget_ms=budget_ms,
+            lead_ms=lead_ms,
         )
         pacer = Pacer(pacing, rhythm=rhythm, clock=clock, metrics=metrics)
         return cls(link, pacer=pacer, hold=Hold(clock, fps=fps), conceal=conceal, clock=clock)
@@ -136,8 +143,8 @@ class Showing:
             self._pacer.offer(frame)
 
     def _wait_s(self) -> float:
-        """Until something is due, or the source counts as silent."""
+        """Until something is due, the source counts as silent, or it is to be asked again."""
         next_ns = self._pacer.next_ns()
         hold_ns = self._hold.next_ns
         until_ns = hold_ns if next_ns is None else min(hold_ns, next_ns)
-        return max(0.0, (until_ns - self._clock.now_ns()) / 1e9)
+        return min(LOOK_EVERY_S, max(0.0, (until_ns - self._clock.now_ns()) / 1e9))

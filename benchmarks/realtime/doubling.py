@@ -58,7 +58,7 @@ def double(settings: Settings) -> Outcome:
                 at_most=CADENCE_P95_MS,
             ),
             Goal(
-                what="p95 of the cadence error as the pacer sees it, ms",
+                what="p95 of the cadence error as the streamer sees it, ms",
                 measured=timing(report, "cadence_error", "p95"),
                 at_most=CADENCE_P95_MS,
             ),

@@ -76,6 +76,8 @@ class Chain:
         self._rhythm = Rhythm()
         self._makes_frames = False
         """With the rung of the last real frame, which a trial may have given it."""
+        self._has_time = True
+        """For what was last asked for to be predicted after that frame."""
         self._begun = Offsets()
         """When real frames come; empty while there is no time to keep."""
         self._last_s = Fraction(0)
@@ -162,30 +164,26 @@ class Chain:
 
         return making.around(frame, enhanced, plan, may_make=may_make)
 
+    def look(self, *, is_waited_for: Callable[[], bool] = _nobody) -> None:
+        """Find the motion that ``ahead`` needs, once the last real frame is on its way; where there is
+        no time for it, ``ahead`` gives nothing. Only for a chain that ``predicts``."""
+        assert self._making is not None
+        self._has_time = True
+        if self._makes_frames:
+            self._making.look(self._fits(is_waited_for))
+
     def ahead(self, *, is_waited_for: Callable[[], bool] = _nobody) -> list[Frame]:
         """Frames predicted after the last real one, as many as will be done before the next real one
-        comes; called when the last has left, so that they cost real frames no time. Only for a chain
-        that ``predicts``.
+        comes; called after ``look`` when the last has left, so that they cost real frames no time.
+        Only for a chain that ``predicts``.
 
         ``is_waited_for`` says whether the next real frame is there, which must not wait for these.
         """
-        making = self._making
-        assert making is not None
+        assert self._making is not None
         if not self._makes_frames:
-            making.forget()
             return []
-        next_ns = self._next_ns(making)
-
-        has_time = True
-
-        def fits(cost_ms: float) -> bool:
-            nonlocal has_time
-            is_early = next_ns is None or self._clock.now_ns() + cost_ms * 1e6 <= next_ns
-            has_time = is_early and not is_waited_for()
-            return has_time
-
-        made = making.ahead(fits)
-        if not made and not has_time:
+        made = self._making.ahead(self._fits(is_waited_for)) if self._has_time else []
+        if not made and not self._has_time:
             self._ladder.had_no_time()
         return made
 
@@ -223,6 +221,18 @@ class Chain:
             now_ns = self._clock.now_ns()
             self._begun.add(frame.time_s, now_ns, now_ns=now_ns)
             self._last_s = frame.time_s
+
+    def _fits(self, is_waited_for: Callable[[], bool]) -> Callable[[float], bool]:
+        """Whether what costs so many ms is done before the next real frame comes."""
+        assert self._making is not None
+        next_ns = self._next_ns(self._making)
+
+        def fits(cost_ms: float) -> bool:
+            is_early = next_ns is None or self._clock.now_ns() + cost_ms * 1e6 <= next_ns
+            self._has_time = is_early and not is_waited_for()
+            return self._has_time
+
+        return fits
 
     def _next_ns(self, making: Making) -> int | None:
         """Before when the next real frame hardly ever comes; ``None`` where none is in a hurry."""

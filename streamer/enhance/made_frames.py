@@ -10,7 +10,10 @@ from streamer.enhance.frame_maker import SHORTEST_SIDE, FrameMaker
 from streamer.enhance.scene_change import Change, SceneWatch
 from streamer.frame import Frame, Origin, Planes
 from streamer.ops import host
-from streamer.ops.motion_ahead import damped
+from streamer.ops.motion_ahead import damped, gain_db
+
+NEXT = 0.75, 1.25
+"""Intervals after the last frame: what comes there can be compared with what was to be expected."""
 
 Canvas = Callable[..., tuple[Planes, Planes | None]]
 
@@ -105,12 +108,25 @@ class MadeFrames:
         time = 1.0 + damped(_steps(pair, time_s))
         return self._make(pair, time, pts=pts, like=pair[1], origin=Origin.PREDICTED)
 
-    def look(self) -> bool:
-        """Find the motion of the last pair; false where there is none."""
-        pair = self._pair()
-        if pair is not None:
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether the motion up to the last real frame is known."""
+        return self._looked is not None and self._looked[1] is self._last
+
+    def look(self) -> float | None:
+        """Find the motion of the last pair. Where the motion before it was known: by how many dB the
+        last real frame would have been predicted better than by the one before it, shown again."""
+        pair, looked = self._pair(), self._looked
+        if pair is None:
+            return None
+        is_next = looked is not None and looked[1] is pair[0]
+        step = _steps(looked, pair[1].decoded.time_s) if looked is not None and is_next else 0.0
+        if not NEXT[0] <= step <= NEXT[1]:
             self._look(*pair)
-        return pair is not None
+            return None
+        foreseen, before = self.maker.foreseen(step), self.maker.small
+        self._look(*pair)
+        return gain_db(foreseen, last=before, actual=self.maker.small)
 
     def _pair(self) -> tuple[Real, Real] | None:
         earlier, last = self._earlier, self._last

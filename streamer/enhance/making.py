@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
@@ -13,11 +13,11 @@ from streamer.costs import Costs
 from streamer.enhance.cadence import Cadence
 from streamer.enhance.foresight import Foresight
 from streamer.enhance.made_frames import MadeFrames
-from streamer.enhance.scene_change import Change
 from streamer.enhance.slots import LONGEST_S, Slot, Slots
 from streamer.frame import Frame
 from streamer.infer.engine import Engine
 from streamer.metrics import Metrics
+from streamer.ops.both import yielding
 from streamer.rate import Rate
 
 LEAST_APART = Fraction(3, 4)
@@ -53,13 +53,13 @@ class Making:
         """Of the real frames."""
         self._between = between
         self._made = made
-        self._foresight = Foresight(made.maker, metrics)
+        self._foresight = Foresight(metrics)
         self._time_base = time_base
         self._clock = clock
         self._metrics = metrics
-        self._first_costs, self._next_costs = Costs(clock), Costs(clock)
-        """Of the first frame predicted after a real one, for which motion is looked for and judged,
-        and of each after it."""
+        self._look_costs, self._ahead_costs = Costs(clock), Costs(clock)
+        """Of the motion after a real frame, and of each frame predicted by it."""
+        self._look_ms = 0.0
         self._on_slot: Frame | None = None
         """The latest real frame that was given out on a slot."""
 
@@ -117,8 +117,6 @@ class Making:
         earlier = self._made.last
         enhanced = self._timed(enhanced)
         self._made.enter(frame, enhanced)
-        if self._made.change in (Change.CUT, Change.FIRST):
-            self._foresight.forget()
         if self._slots is None or self.predicts:
             return [enhanced]
         ready: list[Frame] = []
@@ -134,39 +132,42 @@ class Making:
                 ready += self._real_at(slot, first if slot.share < 0.5 else enhanced)
         return ready
 
+    def look(self, fits: Callable[[float], bool]) -> None:
+        """Find the motion that what is predicted will go on with, and judge prediction by the real
+        frame it leads to; not where ``fits`` says that this has no time.
+
+        While the encoder still works on that frame this needs no more than a core.
+        """
+        self._look_ms = 0.0
+        if not _may_begin((self._look_costs, self._ahead_costs), fits):
+            return
+        began_ns = self._clock.now_ns()
+        with yielding():
+            gain_db = self._made.look()
+        if gain_db is not None:
+            self._foresight.add(gain_db)
+        if self._made.is_looked_at:
+            self._look_ms = (self._clock.now_ns() - began_ns) / 1e6
+            self._look_costs.add(self._look_ms)
+
     def ahead(self, fits: Callable[[float], bool]) -> list[Frame]:
         """Frames predicted after the last real one, until the next is due; no more of them once
-        ``fits`` says that one of that cost in ms has no time."""
-        began_ns = self._clock.now_ns()
-        made = self._ahead(fits) if self.predicts and _may_begin(self._first_costs, fits) else None
-        if made is None:
-            self._foresight.forget()
+        ``fits`` says that one of that cost in ms has no time. ``look`` comes first."""
+        interval_s = self.cadence.interval_s
+        if not (self._made.is_looked_at and self._foresight.is_better) or interval_s is None:
             return []
-        if made:
-            # Looking and foreseeing are what these cost as well.
-            cost_ms = (self._clock.now_ns() - began_ns) / 1e6 / len(made)
-            self._metrics.time("predict", cost_ms)
-            self.made_cost(cost_ms)
-        return made
-
-    def _ahead(self, fits: Callable[[float], bool]) -> list[Frame] | None:
-        """``None`` where nothing is known of what comes next."""
+        last = self._made.last
+        assert last is not None
         began_ns = self._clock.now_ns()
-        last, interval_s = self._made.last, self.cadence.interval_s
-        if last is None or interval_s is None or not self._made.look():
-            return None
-        last_s = last.decoded.time_s
-        self._foresight.judge(last_s, tolerance_s=interval_s / 4)
-        self._foresight.foresee(last_s + interval_s)
         made: list[Frame] = []
-        for slot in self._slots_ahead(last_s, interval_s) if self._foresight.is_better else ():
-            costs = self._next_costs if made else self._first_costs
-            if made and not _may_begin(costs, fits):
-                break
+        for slot in self._slots_ahead(last.decoded.time_s, interval_s, fits):
             frame = self._made.ahead(slot.time_s, pts=slot.pts)
             made += [] if frame is None else [frame]
-            began_ns, before_ns = self._clock.now_ns(), began_ns
-            costs.add((began_ns - before_ns) / 1e6)
+        if made:
+            # Looking is what they cost as well.
+            spent_ms = self._look_ms + (self._clock.now_ns() - began_ns) / 1e6
+            self._metrics.time("predict", spent_ms / len(made))
+            self.made_cost(spent_ms / len(made))
         return made
 
     def instead(self, time_s: Fraction) -> Frame | None:
@@ -189,19 +190,21 @@ class Making:
         """The engine is not used any more."""
         self.engine.close()
 
-    def forget(self) -> None:
-        """Nothing was predicted for the next frame."""
-        self._foresight.forget()
-
-    def _slots_ahead(self, last_s: Fraction, interval_s: Fraction) -> Iterator[Slot]:
-        """Those that real frames, which leave as they come, do not crowd; each claimed when asked
-        for."""
+    def _slots_ahead(
+        self, last_s: Fraction, interval_s: Fraction, fits: Callable[[float], bool]
+    ) -> Iterator[Slot]:
+        """Those that real frames, which leave as they come, do not crowd, as long as there is time to
+        make a frame; each is claimed when asked for, and the time until the next one is its cost."""
         assert self._slots is not None
         apart_s = LEAST_APART * (self._slots.step_s or interval_s)
         for slot in self._slots.ahead(last_s):
             is_apart = last_s + apart_s <= slot.time_s <= last_s + interval_s - apart_s
+            if is_apart and not _may_begin((self._ahead_costs,), fits):
+                return
             if is_apart and self._slots.claim(slot):
+                began_ns = self._clock.now_ns()
                 yield slot
+                self._ahead_costs.add((self._clock.now_ns() - began_ns) / 1e6)
 
     def _real_at(self, slot: Slot, real: Frame) -> list[Frame]:
         """A real frame on a slot, once."""
@@ -225,9 +228,10 @@ class Making:
         return now_ns
 
 
-def _may_begin(costs: Costs, fits: Callable[[float], bool]) -> bool:
+def _may_begin(parts: Iterable[Costs], fits: Callable[[float], bool]) -> bool:
+    """Whether one after the other is done in time."""
     # Whoever is never let try would be as slow as once for ever.
-    return fits(0.0 if costs.are_old else costs.p95_ms())
+    return fits(sum(0.0 if costs.are_old else costs.p95_ms() for costs in parts))
 
 
 def _ignore(cost_ms: float) -> None:

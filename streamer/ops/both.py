@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from threading import local
 from typing import TypeVar
@@ -21,12 +22,29 @@ def _begin() -> None:
 
 
 @cache
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
 def _helper() -> ThreadPoolExecutor | None:
     """One thread for the whole process: more would take the cores that codecs need."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if (cores or 1) == 1:
+    if _cores() == 1:
         return None
     return ThreadPoolExecutor(1, thread_name_prefix="ops", initializer=_begin)
+
+
+@contextmanager
+def yielding() -> Iterator[None]:
+    """Of two cores, leaves one to others: what ``both`` does within, this thread does alone."""
+    was_helper = getattr(_inside, "is_helper", False)
+    _inside.is_helper = was_helper or _cores() == 2
+    try:
+        yield
+    finally:
+        _inside.is_helper = was_helper
 
 
 def both(one: Callable[[], One], other: Callable[[], Other]) -> tuple[One, Other]:

@@ -17,6 +17,7 @@ from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
 from streamer.metrics import Metrics
 from streamer.sources.base import PacketSource
+from streamer.sources.silence import Silence
 from streamer.sources.timeline_repair import TimelineRepair
 
 log = logging.getLogger(__name__)
@@ -227,24 +228,23 @@ class Lasting:
     async def _watched(self, source: PacketSource) -> AsyncGenerator[Packet, None]:
         """Raises ``SourceLost`` when no video comes, whatever else does.
 
-        Only time spent waiting counts: a reader that takes long is not the source's silence.
+        Only time spent waiting counts: a reader that takes long is not the source's silence, nor is
+        a program that stands still.
         """
         iterator = aiter(source.packets())
-        silent_ns = 0
+        silence = Silence(self._clock)
         try:
             while True:
                 limit_s = self._patience.silence_s(source.video)
-                began_ns = self._clock.now_ns()
                 try:
-                    async with asyncio.timeout(max(0.0, limit_s - silent_ns / 1e9)):
+                    async with silence.for_at_most(limit_s):
                         packet = await anext(iterator)
                 except StopAsyncIteration:
                     return
                 except TimeoutError:
                     raise SourceLost(f"{self._label} sent no picture for {limit_s:g} s") from None
-                silent_ns += self._clock.now_ns() - began_ns
                 if packet.stream == "video":
-                    silent_ns = 0
+                    silence.broken()
                 yield packet
         finally:
             if isinstance(iterator, AsyncGenerator):

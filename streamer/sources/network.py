@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +23,7 @@ from streamer.sources.network_address import (
     parse,
 )
 from streamer.sources.network_pace import Paced
+from streamer.sources.silence import Silence
 
 log = logging.getLogger(__name__)
 
@@ -159,11 +161,17 @@ class NetworkSource:
             return SEGMENT_WITHIN_S
         return PACKET_WITHIN_S
 
+    def _within(self, seconds: float | None) -> AbstractAsyncContextManager[None]:
+        """Gives up where the child is silent for longer than it may be itself."""
+        if seconds is None:
+            return nullcontext()
+        return Silence(self._clock).for_at_most(seconds + _GRACE_S)
+
     async def _next(self, within_s: float | None) -> Message:
         """The child's next message but notes and questions. Raises ``SourceError``."""
         while True:
             try:
-                async with asyncio.timeout(None if within_s is None else within_s + _GRACE_S):
+                async with self._within(within_s):
                     message = await self._child.receive()
             except TimeoutError:
                 raise self._lost(f"has sent nothing for {within_s:g} s") from None

@@ -37,6 +37,7 @@ from streamer.sources.rtc_intake import (
 )
 from streamer.sources.rtc_offer import AUDIO_CODECS, check_publisher
 from streamer.sources.rtc_track import TrackIntake
+from streamer.sources.silence import LOOK_EVERY_S, Silence
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +51,6 @@ PICTURE_WITHIN_S = 15.0
 
 MAX_SOURCES = 64
 """SSRCs in one session; aiortc and libsrtp remember each. A browser makes four."""
-
-LOOK_AGAIN_S = 0.5
-"""How often is looked for silence while nothing else is due."""
 
 CLOSE_WITHIN_S = 2.0
 
@@ -84,7 +82,7 @@ class Publisher:
         self._tracks: dict[Kind, TrackIntake] = {}
         self._intake: Intake | None = None
         self._sources: set[int] = set()
-        self._began_ns = clock.now_ns()
+        self._silence, self._pictureless = Silence(clock), Silence(clock)
         self._planned_ns: int | None = None
         self._wakes = asyncio.Event()
         self._ticking: asyncio.Task[None] | None = None
@@ -224,6 +222,7 @@ class Publisher:
     async def _receive(self, kind: Kind, packet: AiortcPacket) -> None:
         if self._intake is None or self._is_over:
             return
+        self._silence.broken()
         self._sources.add(packet.ssrc)
         if len(self._sources) > MAX_SOURCES:
             self._end(f"it sent from more than {MAX_SOURCES} sources")
@@ -252,9 +251,9 @@ class Publisher:
                     await self._on_arrival(ready)
                 for feedback in self._intake.feedback(now_ns):
                     await self._send(feedback)
-            self._notice_silence(now_ns)
+            self._notice_silence()
             due_ns = self._intake.next_due_ns if self._intake is not None else None
-            wait_s = LOOK_AGAIN_S
+            wait_s = LOOK_EVERY_S
             if due_ns is not None:
                 wait_s = min(wait_s, max(0.001, (due_ns - self._clock.now_ns()) / 1e9))
             self._planned_ns = now_ns + round(wait_s * 1e9)
@@ -266,12 +265,13 @@ class Publisher:
             log.error("a publisher's feedback stopped", exc_info=error)
             self._end("it could not be served any more")
 
-    def _notice_silence(self, now_ns: int) -> None:
-        heard_ns = self._intake.heard_ns if self._intake is not None else None
-        if heard_ns is not None and now_ns - heard_ns > SILENT_S * 1e9:
+    def _notice_silence(self) -> None:
+        intake = self._intake
+        silent_s, pictureless_s = self._silence.look(), self._pictureless.look()
+        if intake is not None and intake.heard_ns is not None and silent_s > SILENT_S:
             self._end(f"nothing came from it for {SILENT_S:.0f} s")
-        has_picture = self._intake is not None and self._intake.has_picture
-        if not has_picture and now_ns - self._began_ns > PICTURE_WITHIN_S * 1e9:
+        has_picture = intake is not None and intake.has_picture
+        if not has_picture and pictureless_s > PICTURE_WITHIN_S:
             self._end(f"no picture came from it within {PICTURE_WITHIN_S:.0f} s")
 
     async def _send(self, feedback: Feedback) -> None:

@@ -10,7 +10,8 @@ import pytest
 from streamer.clock import ManualClock
 from streamer.frame import Frame, Origin
 from streamer.metrics import Metrics
-from streamer.pace import MOST_LOST, Pacer, Pacing
+from streamer.pace import EARLY, LONGEST_LEAD_NS, MOST_LOST, Pacer, Pacing
+from streamer.playout import DUE
 from tests.streamer.pictures import empty, frame_of
 
 PLANES = empty(width=16, height=16)
@@ -32,12 +33,22 @@ class Bench:
     """A pacer with a clock that is moved by hand."""
 
     def __init__(
-        self, *, is_even: bool = False, conceals: bool = False, rhythm: Steady | None = None
+        self,
+        *,
+        is_even: bool = False,
+        conceals: bool = False,
+        rhythm: Steady | None = None,
+        lead_ms: float = 0.0,
     ) -> None:
         self.clock = ManualClock()
         self.metrics = Metrics()
         self.pacer = Pacer(
-            Pacing(is_even=is_even, conceals=conceals, budget_ms=lambda: 80),
+            Pacing(
+                is_even=is_even,
+                conceals=conceals,
+                budget_ms=lambda: 80,
+                lead_ms=lambda: lead_ms,
+            ),
             rhythm=lambda: rhythm or Steady(),
             clock=self.clock,
             metrics=self.metrics,
@@ -139,13 +150,40 @@ def test_doubled_frames_leave_evenly_though_they_are_ready_in_pairs_and_late() -
     assert len(shown) >= 1195
 
 
-def test_real_frames_leave_at_once_while_nothing_is_made_between_them() -> None:
-    rhythm = Steady()
-    bench = Bench(is_even=True, rhythm=rhythm)
-    doubled(bench, intervals=60, jitter_ms=0)
-    rhythm.makes_frames = False
-    bench.offer(60)
-    assert bench.shown()[-1] == 60
+def test_a_frame_goes_to_the_encoder_ahead_of_its_time_and_is_told_when_to_leave() -> None:
+    bench = Bench(is_even=True, lead_ms=6.0)
+    bench.offer(0)
+    first = bench.pacer.take()
+    assert first is not None
+    assert first.stamps_ns[DUE] == 6_000_000
+    bench.at_interval(0.5)
+    bench.offer(1)
+    leaves_ns = 6_000_000 + round(1e9 / 30)
+    assert bench.pacer.take() is None
+    assert bench.pacer.next_ns() == leaves_ns - EARLY * 6_000_000
+    bench.clock.advance_ms((leaves_ns - EARLY * 6_000_000 - bench.clock.now_ns()) / 1e6)
+    second = bench.pacer.take()
+    assert second is not None
+    assert second.stamps_ns[DUE] == leaves_ns
+
+
+def test_an_encoder_that_takes_very_long_is_not_waited_for() -> None:
+    bench = Bench(is_even=True, lead_ms=200.0)
+    bench.offer(0)
+    frame = bench.pacer.take()
+    assert frame is not None
+    assert frame.stamps_ns[DUE] == LONGEST_LEAD_NS
+
+
+def test_a_made_frame_is_not_given_up_because_the_next_one_may_be_coded_ahead_of_its_time() -> None:
+    bench = Bench(is_even=True, lead_ms=18.0)
+    bench.offer(0)
+    bench.shown()
+    # The real frame could be coded by now, and would still have time.
+    bench.at_interval(0.6)
+    bench.offer(0.5, Origin.INTERPOLATED)
+    bench.offer(1)
+    assert bench.shown() == [0.5, 1]
 
 
 def test_even_frames_wait_half_an_interval_and_no_more_than_making_them_takes() -> None:
@@ -179,6 +217,24 @@ def test_frames_stand_in_for_missing_ones_until_too_many_are() -> None:
         filled += bench.shown()
     assert filled == [1, 2, 3, 4]
     assert len(filled) == MOST_LOST
+
+
+def test_a_frame_that_came_too_late_to_be_shown_may_be_followed_by_as_many_that_stand_in() -> None:
+    bench = Bench(conceals=True)
+    bench.offer(0)
+    bench.shown()
+    bench.at_interval(1.6)
+    bench.offer(1, Origin.PREDICTED)
+    bench.shown()
+    bench.offer(1)
+    filled = []
+    while (next_ns := bench.pacer.next_ns()) is not None:
+        bench.clock.advance_ms(max(0, next_ns - bench.clock.now_ns()) / 1e6)
+        missing = bench.pacer.missing()
+        assert missing is not None
+        bench.offer(float(missing * 30), Origin.PREDICTED)
+        filled += bench.shown()
+    assert filled == [2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(("takes_s", "at"), [(0.0, 1.5), (0.02, 1.4), (0.028, 1.16), (0.1, 1.125)])
@@ -273,17 +329,6 @@ def test_even_frames_miss_the_next_step_and_not_the_next_real_frame() -> None:
     bench.shown()
     bench.at_interval(0.8)
     assert bench.pacer.missing() == Fraction(1, 60)
-
-
-def test_the_error_of_the_cadence_is_measured() -> None:
-    bench = Bench()
-    bench.offer(0)
-    bench.shown()
-    bench.at_interval(1.3)
-    bench.offer(1)
-    bench.shown()
-    summary = bench.metrics.timings()["cadence_error"]
-    assert round(summary.max, 2) == 10.0
 
 
 def test_what_waits_at_the_end_is_given_out() -> None:

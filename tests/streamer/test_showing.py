@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
+
 from streamer.clock import Clock, ManualClock, MonotonicClock
 from streamer.frame import Frame, Origin
 from streamer.hold import Hold
@@ -30,7 +32,7 @@ class Stage:
         self.concealed: list[Fraction] = []
         self._can_conceal = can_conceal
         pacer = Pacer(
-            Pacing(is_even=is_even, conceals=True, budget_ms=lambda: 80),
+            Pacing(is_even=is_even, conceals=True, budget_ms=lambda: 80, lead_ms=lambda: 0),
             rhythm=Steady,
             clock=self.clock,
             metrics=Metrics(),
@@ -112,7 +114,8 @@ def test_where_nothing_can_stand_in_it_is_asked_for_once_for_each_missing_frame(
     assert len(frames) == 3
 
 
-def test_a_program_that_stood_still_does_not_take_its_source_for_silent() -> None:
+@pytest.mark.parametrize("before_s", [0.02, 0.4, 0.7])
+def test_a_program_that_stood_still_does_not_take_its_source_for_silent(before_s: float) -> None:
     clock = ManualClock()
     stage = Stage(clock=clock, can_conceal=False)
 
@@ -120,7 +123,7 @@ def test_a_program_that_stood_still_does_not_take_its_source_for_silent() -> Non
         async def put_all() -> None:
             for time in range(3):
                 await stage.put(time)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(before_s)
             # Everything stops; what was sent meanwhile is read when it goes on, a little later.
             clock.advance_ms(1500)
             await asyncio.sleep(0.1)

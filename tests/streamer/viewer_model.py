@@ -110,7 +110,7 @@ class Stream:
         self._decoded_s: Fraction | None = None
         self._link: Link[Frame] = Link("enhanced_link", capacity=1, overflow=Overflow.WAIT)
         self._pacer = Pacer(
-            Pacing(is_even=False, conceals=self.conceals, budget_ms=lambda: 70),
+            Pacing(is_even=False, conceals=self.conceals, budget_ms=lambda: 70, lead_ms=lambda: 0),
             rhythm=self._rhythm,
             clock=self.clock,
             metrics=self.metrics,

@@ -24,6 +24,7 @@ from streamer.sources.rtsp.limits import Limits
 from streamer.sources.rtsp.picture import measured_fps, picture_header
 from streamer.sources.rtsp.reception import Reception
 from streamer.sources.rtsp.session import Session
+from streamer.sources.silence import Silence
 from streamer.worker import Worker
 
 WAITING_PACKETS = 256
@@ -329,12 +330,15 @@ class RtspSource:
 
     async def _watch(self) -> None:
         """Notice a server that stopped sending."""
-        silence_ns = round(self._limits.silence_s * 1e9)
+        silence, heard_ns = Silence(self._clock), 0
         while True:
             await asyncio.sleep(min(0.25, self._limits.silence_s / 4))
             now_ns, last_ns = self._clock.now_ns(), self._received_by.last_packet_ns or 0
             bye_ns = self._received_by.said_bye_ns
-            if now_ns - last_ns > silence_ns:
+            if last_ns != heard_ns:
+                heard_ns = last_ns
+                silence.broken()
+            if silence.look() > self._limits.silence_s:
                 self._lose(f"no video packet for {self._limits.silence_s:g} s")
             elif bye_ns is not None and bye_ns >= last_ns and now_ns - bye_ns > _BYE_GRACE_NS:
                 self._lose("the server ended it")

@@ -105,14 +105,18 @@ class Bench:
             frame, deadline_ns=deadline_ns, with_comparison=with_comparison, shown_s=shown_s
         )
 
-    def ahead(self) -> list[Frame]:
+    def predicted(self, *, after_ms: float = 0.0) -> list[Frame]:
+        """``after_ms``: until the last real frame is encoded, whose motion is looked for meanwhile."""
+        if self.chain.predicts:
+            self.chain.look()
+        self.clock.advance_ms(after_ms)
         return self.chain.ahead() if self.chain.predicts else []
 
     def run(self, pictures: Picture, count: int) -> list[Frame]:
         frames: list[Frame] = []
         for number in range(count):
             frames += self.process(sent(pictures(number), number))
-            frames += self.ahead()
+            frames += self.predicted()
         return frames
 
 
@@ -266,7 +270,7 @@ def test_prediction_stops_while_repeating_is_better() -> None:
     assert bench.metrics.counted("prediction.switched_off") == 1
     for number in range(20, 60):
         frames += bench.process(sent(pan(number), number))
-        frames += bench.ahead()
+        frames += bench.predicted()
     assert bench.chain.prediction_gain_db > 0
     assert frames[-1].origin is Origin.PREDICTED
 
@@ -278,22 +282,21 @@ def test_time_stamps_that_jump_or_run_back_make_no_frames(between: Between) -> N
     frames: list[Frame] = []
     for number, time in enumerate(times):
         frames += bench.process(sent(pan(number), time))
-        frames += bench.ahead()
+        frames += bench.predicted()
     seen = [frame.time_s for frame in frames if frame.origin is not Origin.DECODED]
     assert all(time < Fraction(9002, 30) for time in seen)
     assert len(frames) < 2 * len(times)
 
 
 def live(bench: Bench, count: int, *, until_ahead_ms: float, first: int = 0) -> list[Frame]:
-    """Frames of a camera that come at their times; ``until_ahead_ms`` after each comes its turn to
-    be predicted from."""
+    """Frames of a camera that come at their times; ``until_ahead_ms`` after each it is encoded, and
+    comes its turn to be predicted from."""
     frames: list[Frame] = []
     for number in range(first, first + count):
         bench.clock.advance_ms(max(0.0, number * 1000 / 30 - bench.clock.now_ns() / 1e6))
         deadline_ns = bench.clock.now_ns() + 70_000_000
         frames += bench.process(sent(pan(number), number), deadline_ns=deadline_ns)
-        bench.clock.advance_ms(until_ahead_ms)
-        frames += bench.ahead()
+        frames += bench.predicted(after_ms=until_ahead_ms)
     return frames
 
 

@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 
-from streamer.ops.both import both
+from streamer.infer.ort import usable_cores
+from streamer.ops.both import both, yielding
 
 
 def test_each_half_gives_its_own() -> None:
@@ -51,3 +52,14 @@ def test_what_a_half_raises_is_raised_when_the_other_is_done(*, is_first: bool) 
         both(*halves)
     # On one core, or where the other thread was busy, what follows a failure is not begun.
     assert ended.is_set() or is_first
+
+
+def test_of_two_cores_one_is_left_to_others() -> None:
+    if usable_cores() != 2:
+        pytest.skip("this machine does not have two cores; where there are more, none is left")
+    mine = threading.get_ident()
+    with yielding():
+        assert both(threading.get_ident, threading.get_ident) == (mine, mine)
+    met = threading.Barrier(2)
+    # Only two threads at once come past it.
+    both(partial(met.wait, 60), partial(met.wait, 60))

@@ -87,7 +87,7 @@ async def publishing(
 @asynccontextmanager
 async def door(**options: Any) -> AsyncIterator[WhipDoor]:
     """An open door; closed afterwards."""
-    opened = WhipDoor("camera", clock=MonotonicClock(), **options)
+    opened = WhipDoor("camera", **{"clock": MonotonicClock(), **options})
     try:
         yield opened
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import signal
 from typing import Any
 
 import av
@@ -219,6 +220,37 @@ def test_a_publisher_that_is_killed_is_lost_and_its_place_is_free(
             with pytest.raises(SourceLost, match="nothing came from it for 2 s"):
                 await seen.see(10_000)
             assert not opened.is_publishing
+
+    run(scenario())
+
+
+def test_a_publisher_is_not_lost_because_the_program_stood_still() -> None:
+    class Leaping(MonotonicClock):
+        """Leaps ahead, as for a program that was stopped; counts how often it is looked at."""
+
+        ahead_ns = looks = 0
+
+        def now_ns(self) -> int:
+            self.looks += 1
+            return super().now_ns() + self.ahead_ns
+
+    async def scenario() -> None:
+        clock = Leaping()
+        async with door(clock=clock) as opened, published(opened) as (source, publisher):
+            seen = Watch(source)
+            await seen.see(3)
+            # Nothing comes until silence was looked for, as with packets that wait in a socket.
+            publisher.process.send_signal(signal.SIGSTOP)
+            before = -1
+            while (received := opened.statistics()["video"]["received"]) != before:
+                before = received
+                await asyncio.sleep(0.1)
+            clock.ahead_ns += 3600 * 10**9
+            looks = clock.looks
+            await until(lambda: clock.looks > looks + 8, "nobody looked for silence")
+            publisher.process.send_signal(signal.SIGCONT)
+            await seen.see(30)
+            assert opened.is_publishing
 
     run(scenario())
 
