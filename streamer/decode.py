@@ -15,9 +15,13 @@ from streamer.clock import Clock
 from streamer.color import FULL, LIMITED, MATRIX_CODES, stated_color
 from streamer.errors import SourceLost
 from streamer.frame import Damage, Frame, Packet, Plane, Planes
+from streamer.gpu.door import Gpu
+from streamer.gpu.hardware import HardwareDecoder, Intake, open_decoder
+from streamer.gpu.pictures import DeviceFrame
 from streamer.media import VideoInfo
 from streamer.metrics import Metrics
 from streamer.ops.damage import NO_VECTORS, LossMemory, coded_motion, made_up_rows
+from streamer.rtp.h264_missing import MissingPictures
 
 MAX_PIXELS = 8192 * 4608
 """Of one picture that a stranger sends: 8K and a little."""
@@ -29,16 +33,28 @@ class Decoder:
     """One stream's decoder; called from one thread only."""
 
     def __init__(
-        self, video: VideoInfo, *, low_delay: bool, clock: Clock, metrics: Metrics
+        self,
+        video: VideoInfo,
+        *,
+        low_delay: bool,
+        clock: Clock,
+        metrics: Metrics,
+        gpu: Gpu | None = None,
     ) -> None:
-        """With ``low_delay`` no frame waits for a later packet; only for input without B-frames."""
+        """With ``low_delay`` no frame waits for a later packet; only for input without B-frames.
+
+        Pictures stay on the device of ``gpu``, where that decodes them.
+        """
         self._video = video
+        self._gpu = gpu
         self._low_delay = low_delay
         self._clock = clock
         self._metrics = metrics
-        self._context = _open(video, low_delay=low_delay)
+        # A device is opened in the thread that decodes.
+        self._context: Any = None if gpu is not None else _open(video, low_delay=low_delay)
         self._deinterlacer: _Deinterlacer | None = None
         self._losses = LossMemory()
+        self._missing = _missing_pictures(video, low_delay=low_delay)
         self._arrived_ns = 0
         self._last_pts: int | None = None
         self._next_pts = 0
@@ -51,30 +67,39 @@ class Decoder:
         if packet.video is not None and packet.video is not self._video:
             # Another camera, or the same one after a break: nothing refers to what came before.
             self._video = packet.video
-            self._context = _open(packet.video, low_delay=self._low_delay)
+            self._context = None
             self._deinterlacer = None
             self._losses = LossMemory()
+            self._missing = _missing_pictures(packet.video, low_delay=self._low_delay)
+        if self._context is None:
+            self._context = _open_best(self._video, low_delay=self._low_delay, gpu=self._gpu)
         damage = self._losses.see(packet)
         if damage is not None and self._video.codec == "vp8":
             # Its probabilities went with what was lost: 18.7 dB against 21 for the last picture,
             # on average until the next keyframe.
             self._metrics.count("dropped.decode.after_loss")
             return []
+        frames = self._make_up(packet)
         native = _native(packet)
         if native.is_corrupt:
             self.refused += 1
         native.opaque = _Arrival(packet.arrived_ns, damage, packet if packet.gaps else None)
         self._arrived_ns = packet.arrived_ns
-        frames = self._take(native)
+        frames += self._take(native)
         self._metrics.time("decode", (self._clock.now_ns() - began_ns) / 1e6)
         return frames
 
     def flush(self) -> list[Frame]:
         """What the decoder still holds; the stream has ended."""
-        frames = self._take(None)
+        frames = self._take(None) if self._context is not None else []
         if self._deinterlacer is not None:
             frames += [self._as_frame(f) for f in self._deinterlacer.push(None)]
         return frames
+
+    @property
+    def notice(self) -> str:
+        """What the user must see of where it decodes; empty where that is as asked for."""
+        return self._context.notice if isinstance(self._context, HardwareDecoder) else ""
 
     def damage_to(self, source: str) -> SourceLost | None:
         """What to say of a file that was not whole; ``None`` where it was, and of live streams."""
@@ -84,6 +109,20 @@ class Decoder:
             f"{source} is damaged: {self.refused} of its packets could not be decoded in full; "
             "the output has every other frame, copy the file again for the rest"
         )
+
+    def _make_up(self, packet: Packet) -> list[Frame]:
+        """Give the decoder what stands for the pictures that are missing before ``packet``.
+
+        It may let go of earlier ones. See Note [Missing frame numbers] in ``rtp/h264_missing.py``.
+        """
+        if self._missing is None:
+            return []
+        frames: list[Frame] = []
+        for unit in self._missing.before(packet.payload, follows_loss=packet.follows_loss):
+            native = av.Packet(unit)
+            native.opaque = _MadeUp()
+            frames += self._take(native)
+        return frames
 
     def _take(self, native: av.Packet[Any] | None) -> list[Frame]:
         try:
@@ -96,6 +135,9 @@ class Decoder:
             return []
         ready: list[av.VideoFrame] = []
         for picture in decoded:
+            if isinstance(picture.opaque, _MadeUp):
+                # A predicted frame has stood at its time already.
+                continue
             self.refused += picture.is_corrupt
             ready += self._progressive(picture)
         return [self._as_frame(picture) for picture in ready]
@@ -126,10 +168,14 @@ class Decoder:
         arrival = picture.opaque if isinstance(picture.opaque, _Arrival) else None
         aspect = self._video.sample_aspect
         damage = None if arrival is None else self._damage(picture, arrival)
-        if picture.format.name not in _NATIVE:
+        there = (
+            self._context.planes(picture) if isinstance(self._context, HardwareDecoder) else None
+        )
+        if there is None and picture.format.name not in _NATIVE:
             picture = _converted(picture, matrix=color.matrix, full=color.range == "full")
-        return Frame(
-            planes=_upright(_even(picture), round(picture.rotation)),
+        kind = Frame if there is None else DeviceFrame
+        return kind(
+            planes=there or _upright(_even(picture), round(picture.rotation)),
             pts=pts,
             time_base=self._video.time_base,
             duration=duration,
@@ -144,8 +190,10 @@ class Decoder:
         """What is known of the picture's damage now that it is decoded."""
         damage = arrival.damage
         is_told = self._low_delay and _tells_motion(self._video) and not picture.rotation
-        # Among B-frames a vector leads to another picture than the one that is shown before.
-        if damage is None or not is_told or self._context.has_b_frames:
+        # Among B-frames a vector leads to another picture than the one that is shown before. Devices
+        # tell none.
+        is_told = is_told and picture.format.name in _NATIVE and not self._context.has_b_frames
+        if damage is None or not is_told:
             return damage
         told: Any = picture.side_data.get("MOTION_VECTORS")
         vectors = NO_VECTORS if told is None else told.to_ndarray()
@@ -178,6 +226,27 @@ def _open(video: VideoInfo, *, low_delay: bool) -> Any:
         context.options = {"max_pixels": str(MAX_PIXELS)}
         if video.extradata:
             context.extradata = video.extradata
+    return _configured(context, video, low_delay=low_delay)
+
+
+def _open_best(video: VideoInfo, *, low_delay: bool, gpu: Gpu | None) -> Any:
+    """A decoder on the device where there is one, else on the processor."""
+
+    def on_host() -> Any:
+        return _open(video, low_delay=low_delay)
+
+    def on_device() -> tuple[Any, Intake]:
+        assert gpu is not None
+        context = open_decoder(video, gpu, max_pixels=MAX_PIXELS)
+        _configured(context, video, low_delay=low_delay)
+        # Each thread would hold surfaces of the device.
+        context.thread_count = 1
+        return context, Intake(gpu.another())
+
+    return on_host() if gpu is None else HardwareDecoder(on_device, open_on_host=on_host)
+
+
+def _configured(context: Any, video: VideoInfo, *, low_delay: bool) -> Any:
     # Frame threads hold back as many frames as there are threads; slice threads none.
     context.thread_type = "SLICE" if low_delay else "AUTO"
     context.copy_opaque = True
@@ -198,12 +267,20 @@ def _tells_motion(video: VideoInfo) -> bool:
     return video.codec == "h264" and video.codec_parameters is None
 
 
+def _missing_pictures(video: VideoInfo, *, low_delay: bool) -> MissingPictures | None:
+    """Only where the payload tells all that is needed: beside an ``extradata`` it may lack both
+    parameter sets and start codes."""
+    tells_all = low_delay and _tells_motion(video) and not video.extradata
+    return MissingPictures() if tells_all else None
+
+
 def _native(packet: Packet) -> av.Packet[Any]:
     if isinstance(packet.payload, av.Packet):
         return packet.payload
     native = av.Packet(packet.payload)
     native.pts, native.dts, native.duration = packet.pts, packet.dts, packet.duration
     native.time_base = packet.time_base
+    native.is_keyframe = packet.is_keyframe
     return native
 
 
@@ -221,6 +298,11 @@ class _Arrival:
         self.damage = damage
         self.packet = packet
         """The packet itself where it came with gaps."""
+
+
+class _MadeUp:
+    """Rides on what stands for a picture that never came; each packet needs one of its own, which
+    PyAV forgets with it."""
 
 
 class _Deinterlacer:

@@ -62,6 +62,9 @@ class Camera:
         self._gst = gst
         self._bursts = bursts
         self._packets = {"sent": 0, "lost": 0}
+        self._headless: list[int] = []
+        """Pictures whose first packet was lost; of one slice, nobody can decode what is left."""
+        self._is_first = True
         self._picture_bytes = picture_bytes
         self._source: Any = None
         self._entered: deque[tuple[int, int]] = deque()
@@ -125,12 +128,17 @@ class Camera:
             last = packets.get(packets.length() - 1)
         else:
             last = info.get_buffer()
-        if self._entered and last.extract_dup(1, 1)[0] & _MARKER:
+        number = self._entered[0][0] if self._entered else None
+        is_last = bool(last.extract_dup(1, 1)[0] & _MARKER)
+        if number is not None and is_last:
             self._left(time.monotonic_ns())
         if self._bursts is None:
             return returned.OK
         is_lost = self._bursts.loses_next()
         self._packets["lost" if is_lost else "sent"] += 1
+        if is_lost and self._is_first and number is not None:
+            self._headless.append(number)
+        self._is_first = is_last
         return returned.DROP if is_lost else returned.OK
 
     def _left(self, now_ns: int) -> None:
@@ -140,7 +148,7 @@ class Camera:
             tell(seen=self._rows)
             self._rows, self._told_ns = [], now_ns
             if self._bursts is not None:
-                tell(event="packets", **self._packets)
+                tell(event="packets", **self._packets, headless=self._headless)
 
 
 def tell(**message: Any) -> None:

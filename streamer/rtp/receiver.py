@@ -62,17 +62,19 @@ class TrackReceiver:
         format: TrackFormat,
         *,
         reorder_ns: int,
+        longest_reorder_ns: int = 0,
         ssrc: int | None = None,
         cname: str = "streamer",
     ) -> None:
-        """``reorder_ns`` is how long a gap is waited for: 0 over TCP.
+        """``reorder_ns`` is how long a gap is waited for: 0 over TCP. Once a packet has come later than
+        that, it is ``longest_reorder_ns`` if that is longer.
 
         ``ssrc`` and ``cname`` are what our reports call us; a random source where not given.
         Raises ``UnsupportedFormat`` for a track that is not read here.
         """
         self.format = format
         self._depacketiser = make_depacketiser(format)
-        self._reorder = Reorder(max_wait_ns=reorder_ns)
+        self._reorder = Reorder(max_wait_ns=reorder_ns, longest_wait_ns=longest_reorder_ns)
         self._reception = Reception(format.clock_rate)
         self._clock = Unwrapper()
         self._payload_type = format.payload_type

@@ -33,7 +33,8 @@ class Reorder:
 
     A packet behind a gap waits until the gap is filled, until it has waited ``max_wait_ns``, or
     until ``max_packets`` wait; then the gap is given up. With ``max_wait_ns=0`` (TCP) nothing
-    waits. What was given up and comes later is dropped, and so are duplicates.
+    waits. What was given up and comes later is dropped, and so are duplicates; it shows that the
+    line brings packets in another order by more than that, so from then on ``longest_wait_ns`` holds.
 
     A sender that begins anew (another SSRC, or a jump of the sequence beyond ``MAX_DROPOUT`` or
     ``MAX_MISORDER``) is believed at its second packet in a row, as RFC 3550, appendix A.1 does; the
@@ -42,6 +43,7 @@ class Reorder:
 
     __slots__ = (
         "_gaps",
+        "_longest_wait_ns",
         "_max_packets",
         "_max_wait_ns",
         "_next",
@@ -57,8 +59,12 @@ class Reorder:
         "ssrc",
     )
 
-    def __init__(self, *, max_wait_ns: int, max_packets: int = 512) -> None:
+    def __init__(
+        self, *, max_wait_ns: int, longest_wait_ns: int = 0, max_packets: int = 512
+    ) -> None:
+        """``longest_wait_ns`` below ``max_wait_ns`` changes nothing."""
         self._max_wait_ns = max_wait_ns
+        self._longest_wait_ns = longest_wait_ns
         self._max_packets = max_packets
         self._next = -1
         """Extended sequence number whose turn it is."""
@@ -168,7 +174,10 @@ class Reorder:
         self._gaps.append(range(start, end))
 
     def _drop_old(self, number: int) -> None:
-        if number < self._start or any(number in gap for gap in self._gaps):
+        if any(number in gap for gap in self._gaps):
+            self.discarded += 1
+            self._max_wait_ns = max(self._max_wait_ns, self._longest_wait_ns)
+        elif number < self._start:
             self.discarded += 1
         else:
             self.duplicated += 1

@@ -14,9 +14,10 @@ from benchmarks.latency.rtsp_server import Bursts
 from benchmarks.realtime.cuts import FPS, at_cuts, share_of_next
 from benchmarks.realtime.doubling import over_time
 from benchmarks.realtime.load import back_after_s
-from benchmarks.realtime.loss import quality, share_frozen
+from benchmarks.realtime.loss import quality, share_frozen, waits_in_reach_ms
 from benchmarks.realtime.screen import Screen
 from benchmarks.realtime.session import Sample
+from benchmarks.realtime.shown import Shown
 from streamer.frame import Plane
 from tests.benchmarks.drawn import texture
 
@@ -66,6 +67,28 @@ def test_the_frozen_share_counts_only_waits_that_are_seen() -> None:
     assert share_frozen([33.3] * 30 + [1001.0]) == pytest.approx(0.5, abs=0.001)
     assert share_frozen([33.3] * 30) == 0
     assert share_frozen([]) is None
+
+
+def test_waits_in_reach_leave_out_those_in_which_more_than_four_pictures_in_a_row_were_lost() -> (
+    None
+):
+    # 10 to 13 are lost and predicted, unreadable or read as the one before; so are 20 to 23 of 20 to
+    # 25, and 24 and 25 are held. 31 is lost and nothing stands for it.
+    real = [number for number in range(40) if not 10 <= number < 14 and not 20 <= number < 26]
+    real.remove(31)
+    read = {n: n for n in real} | {10: 9, 11: -1, 12: -1, 13: 9, 20: 19, 21: -1, 22: -1, 23: -1}
+    shown = [
+        Shown(3000 * n, n * S // 30, n * S // 30, number, 0, 5.0)
+        for n, number in sorted(read.items())
+    ]
+    lost = [*range(10, 14), *range(20, 26), 31]
+    waits = waits_in_reach_ms(shown, (0, 2 * S), lost=lost)
+    # The five distances between 19 and 26 are left out.
+    assert len(waits) == len(shown) - 1 - 5
+    assert max(waits) == pytest.approx(2 * 1000 / 30, abs=0.01)
+    everything = waits_in_reach_ms(shown, (0, 2 * S), lost=[])
+    assert max(everything) == pytest.approx(3 * 1000 / 30, abs=0.01)
+    assert waits_in_reach_ms(shown, (0, S // 3), lost=lost) == waits[:9]
 
 
 def test_quality_of_nothing_is_nothing() -> None:

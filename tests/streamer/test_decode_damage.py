@@ -11,7 +11,16 @@ from streamer.clock import ManualClock
 from streamer.decode import Decoder
 from streamer.frame import Packet
 from streamer.metrics import Metrics
-from tests.streamer.losses import SPEED, decoded, in_bursts, of_picture, psnr, received
+from tests.streamer.losses import (
+    FRAMES,
+    SPEED,
+    TICKS,
+    decoded,
+    in_bursts,
+    of_picture,
+    psnr,
+    received,
+)
 from tests.streamer.test_decode_restart import coded as drawn_as
 from tests.streamer.test_decode_restart import described
 
@@ -49,6 +58,29 @@ def test_what_follows_a_loss_is_damaged_up_to_the_next_keyframe() -> None:
     frames = decoded(again)
     assert frames[19].damage is not None
     assert frames[20].damage is None
+
+
+@pytest.mark.parametrize("lost", [(16,), (14, 15, 16, 17), (15, 31, 32)])
+def test_where_frame_numbers_begin_anew_all_that_came_is_shown(lost: tuple[int, ...]) -> None:
+    """Every 16th picture; see Note [Missing frame numbers] in rtp/h264_missing.py."""
+    metrics = Metrics()
+    packets = received(1, {index for number in lost for index in of_picture(number, 1)})
+    frames = decoded(packets, metrics=metrics)
+    assert list(frames) == [number for number in range(FRAMES) if number not in lost]
+    assert [frame.pts for frame in frames.values()] == [packet.pts for packet in packets]
+    damaged = {number: frame.damage for number, frame in frames.items() if frame.damage}
+    assert list(damaged) == [number for number in frames if number > lost[0]]
+    after = {number + 1 for number in lost} - set(lost)
+    assert {number for number, damage in damaged.items() if damage.follows_loss} == after
+    assert metrics.counted("dropped.decode.refused") == 0
+
+
+@pytest.mark.parametrize("slices", [1, 4])
+def test_whatever_was_lost_all_that_came_is_shown_once_and_in_order(slices: int) -> None:
+    for seed in range(6):
+        lost = in_bursts(slices, seed=seed, share=0.3, mean=20.0)
+        packets = received(slices, lost)
+        assert list(decoded(packets)) == [packet.pts // TICKS for packet in packets]
 
 
 def test_a_damaged_picture_tells_where_each_block_came_from() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamer.frame import Origin
+from tests.streamer.losses import FRAMES, decoded, of_picture, received
 from tests.streamer.viewer_model import Arrival, Line, Seen, Stream
 
 INTERVAL_MS = 1000 / 30
@@ -29,6 +30,19 @@ def test_no_picture_stands_longer_than_two_intervals_where_up_to_four_frames_are
     assert seen.count(Origin.PREDICTED) == len(lost)
     assert longest(seen) <= 2.0
     assert longest(Stream(conceals=False).watch(steady(120, lost=lost))) >= 0.9 + in_a_row
+
+
+@pytest.mark.parametrize("lost", [{16}, {14, 15, 16, 17}, {15, 16, 31, 32, 33}])
+def test_what_a_decoder_makes_of_lost_h264_pictures_stands_no_longer_either(lost: set[int]) -> None:
+    """At the 16th and 32nd frame numbers begin anew."""
+    pieces = {index for number in lost for index in of_picture(number, 1)}
+    arrivals = [
+        Arrival(number, number * INTERVAL_MS, is_damaged=frame.damage is not None)
+        for number, frame in decoded(received(1, pieces)).items()
+    ]
+    seen = Stream().watch(arrivals)
+    assert longest(seen) <= 2.0
+    assert len(seen.shown) == FRAMES
 
 
 def test_more_than_four_in_a_row_are_held_after_the_fourth() -> None:

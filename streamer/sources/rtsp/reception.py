@@ -14,8 +14,11 @@ from streamer.rtp.rtcp import Bye, SenderReport, parse_compound
 from streamer.rtp.timeline import Timeline
 from streamer.sources.rtsp.tracks import Track
 
-REORDER_NS = 50_000_000
-"""Over UDP a gap is waited for this long; over TCP a gap is the server's own loss."""
+REORDER_NS = 20_000_000
+"""Over UDP a gap is waited for this long; over TCP a gap is the server's own loss. At 50 ms each loss
+held up the next picture as well, and half as many again had to be predicted."""
+LONGEST_REORDER_NS = 50_000_000
+"""The same on a line that has brought a packet later than that."""
 
 _RATE_SAMPLES = 16
 """Picture times that are kept to measure the frame rate."""
@@ -50,8 +53,11 @@ class Reception:
         self._tracks = tracks
         self._clock = clock
         self._on_packet = on_packet
-        reorder_ns = REORDER_NS if is_udp else 0
-        self._receivers = [TrackReceiver(t.format, reorder_ns=reorder_ns) for t in tracks]
+        waits = (REORDER_NS, LONGEST_REORDER_NS) if is_udp else (0, 0)
+        self._receivers = [
+            TrackReceiver(track.format, reorder_ns=waits[0], longest_reorder_ns=waits[1])
+            for track in tracks
+        ]
         self._timeline = Timeline({t.kind: t.format.clock_rate for t in tracks})
         self._timers: list[asyncio.TimerHandle | None] = [None] * len(tracks)
         self._latest_pts: int | None = None

@@ -50,6 +50,20 @@ def test_a_gap_is_given_up_when_its_time_is_over() -> None:
     assert (reorder.discarded, reorder.duplicated) == (1, 1)
 
 
+def test_after_a_packet_that_came_too_late_gaps_are_waited_for_longer() -> None:
+    reorder = Reorder(max_wait_ns=20 * MS, longest_wait_ns=50 * MS)
+    reorder.push(packet(10), 0)
+    reorder.push(packet(12), 5 * MS)
+    # A second copy says nothing of the line's order.
+    reorder.push(packet(10), 6 * MS)
+    assert reorder.next_due_ns == 25 * MS
+    assert numbers(reorder.due(25 * MS)) == [(12, 1)]
+    reorder.push(packet(11), 30 * MS)
+    reorder.push(packet(14), 40 * MS)
+    assert reorder.next_due_ns == 90 * MS
+    assert numbers(reorder.push(packet(13), 85 * MS)) == [(13, 0), (14, 0)]
+
+
 def test_over_tcp_nothing_waits() -> None:
     reorder = Reorder(max_wait_ns=0)
     reorder.push(packet(10), 0)
