@@ -1,6 +1,8 @@
-"""Claim: the whole program runs on this machine: a drawn scene to a file, and one live for a minute.
+"""Claim: the whole program runs on this machine: a file to a file, and a scene live for a minute.
 
-``file`` enhances every frame and counts what the file holds; ``live`` enlarges 1080p at 30 frames a
+``file`` enhances every frame of a drawn scene that was coded as H.264, counts what the file holds,
+and how often a picture was copied between host and device: never on a card that decodes and encodes
+H.264, once a frame where it does not encode. ``live`` enlarges 1080p at 30 frames a
 second to 4K at 60, encoded and thrown away, and gives the latency from arrived to sent. Either is a
 program of its own, as a user starts it, on the first backend of a GPU that is installed; where there
 is none, on what ``auto`` takes, which then says nothing about a GPU and is told as missing.
@@ -22,6 +24,7 @@ from benchmarks.gpu_check_engines import GPU_BACKENDS
 from benchmarks.result import write
 from streamer import report
 from streamer.errors import ConfigError, SinkError
+from streamer.gpu.encoding import encoder_on_device
 from streamer.infer.backends import BACKENDS
 from streamer.infer.prebuild import parse_picture
 
@@ -41,13 +44,19 @@ def main(arguments: list[str]) -> None:
     seconds = options.duration or DURATIONS_S[options.kind]
     backend, missing = chosen_backend(options.backend)
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "made.mkv"
+        clip, made = Path(folder) / "clip.mp4", Path(folder) / "made.mkv"
         source = f"synthetic:{width}x{height}@{FPS}?seed=7"
         if options.kind == "file":
-            told = _run(f"{source}&pace=fast", "--to", str(made), backend=backend, seconds=seconds)
+            plain = ("--to", str(clip), "--scale", "1")
+            _run(f"{source}&pace=fast", *plain, backend="reference", seconds=seconds)
+            larger = ("--to", str(made), "--scale", "2")
+            told = _run(str(clip), *larger, backend=backend, seconds=seconds)
             goals = [*_file_goals(made, width, height, told), _lost(told)]
+            if told["engines"][0]["device"] == "cuda":
+                missing |= _cpus_part(told)
+                goals += [_copies(told, at_most=0 if encoder_on_device() else 1)]
         else:
-            more = ("--to", "null:", "--fps", "x2")
+            more = ("--to", "null:", "--fps", "x2", "--scale", "2")
             told = _run(source, *more, backend=backend, seconds=seconds)
             goals = [*_live_goals(told), _lost(told)]
     result = {
@@ -94,7 +103,7 @@ def _run(source: str, *options: str, backend: str, seconds: float) -> dict[str, 
     """The report of a run; raises ``ConfigError`` with what the program refused with."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "streamer", "run", source, *options, "--scale", "2"]
+        command = [sys.executable, "-m", "streamer", "run", source, *options]
         command += ["--backend", backend, "--duration", str(seconds)]
         done = subprocess.run(
             [*command, "--report", str(out), "--port", "0"],
@@ -128,6 +137,20 @@ def _live_goals(told: dict[str, Any]) -> list[dict[str, Any]]:
     latency = {"what": "live, arrived to sent, p95 ms", "at_most": most, "measured": p95}
     rate = told["fps"]["out"] or 0.0
     return [{**latency, "is_met": p95 <= most}, _goal("live, frames a second", rate, 2 * FPS - 1)]
+
+
+def _copies(told: dict[str, Any], *, at_most: int) -> dict[str, Any]:
+    """Of whole pictures, for each frame; warming up counts for nothing."""
+    copied = sum(number for name, number in told["copied"].items() if name != "warming")
+    each = copied / max(1, told["frames"]["decoded"])
+    what = "copies between host and device, of each frame of the file"
+    return {"what": what, "at_most": at_most, "measured": each, "is_met": each <= at_most}
+
+
+def _cpus_part(told: dict[str, Any]) -> dict[str, str]:
+    """What the card did not do of decoding and encoding, and why."""
+    parts = {} if encoder_on_device() else {"encoder of the card": "it has none for H.264"}
+    return parts | ({"decoder of the card": told["notice"]} if told["notice"] else {})
 
 
 def _lost(told: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Beside each other in one run: every entry of every kernel at 1080p and 4K, a copy within the device
 of a large block, which is the card's bandwidth, and one of as many bytes as the kernel moves, which
-has its size in common with it. Bytes are those that a call must move (``kernels/traffic.py``), so
+has its size in common with it. Bytes are those that a call must move (``Case.bytes_moved``), so
 that a byte that is read twice does not count as work.
 
 How: launches are captured into a graph, as in a pipeline, so that no host is waited for; each works
@@ -27,7 +27,6 @@ from kernels.compile import architecture_for, compile_unit, find_toolchain
 from kernels.driver import Device, Module
 from kernels.errors import KernelError
 from kernels.stream import Event, Stream
-from kernels.traffic import bytes_moved
 from kernels.units import UNITS, Unit
 from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
@@ -182,7 +181,7 @@ class Bench:
                 module.launch(calls[turn % len(calls)], stream=self._stream.handle)
 
             taken = self._replayed(queue, launches=self._launches(sets.number))
-            return taken, bytes_moved(calls[0]), sets.number
+            return taken, case.bytes_moved, sets.number
 
     def close(self) -> None:
         for event in self._events:

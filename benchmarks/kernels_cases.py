@@ -69,6 +69,16 @@ class Case:
     """Of one address for each array of ``memory``, in its order."""
 
     @property
+    def bytes_moved(self) -> int:
+        """The least that the call can read and write: each array once.
+
+        Neighbours that are read again come from the cache, atomics meet there, and edges that repeat
+        are in a register: none of these counts. With a time it gives a share of the device's copy
+        bandwidth, which is at most 1.
+        """
+        return sum(array.nbytes for array in self.memory)
+
+    @property
     def is_memory_bound(self) -> bool:
         """Whether memory is what it should wait for: 16 samples a pixel are mostly arithmetic."""
         return not self.entry.endswith("cubic")
@@ -114,6 +124,13 @@ def _planar(words: list[str], _: Unit, size: Size) -> Made:
     number = len(planes)
     return (*planes, *made), lambda at: launch.planar(
         _picture(layout, size, at), _picture(Layout.YUV420P, size, at[number:])
+    )
+
+
+def _interleave(_: list[str], unit: Unit, size: Size) -> Made:
+    planes, made = _planes(Layout.YUV420P, size), _planes(Layout.NV12, size)
+    return (*planes, *made), lambda at: launch.interleave(
+        _picture(Layout.YUV420P, size, at), _picture(Layout.NV12, size, at[3:])
     )
 
 
@@ -191,6 +208,7 @@ _MADE: Mapping[str, Callable[[list[str], Unit, Size], Made]] = {
     "pack": _pack,
     "add_residual": _add_residual,
     "planar": _planar,
+    "interleave": _interleave,
     "half": _half,
     "warp": _warp,
     "cover": _cover,

@@ -141,6 +141,13 @@ class PlanarFields(ctypes.Structure):
     )
 
 
+class InterleaveFields(ctypes.Structure):
+    _fields_ = (
+        ("in_", SurfaceFields),
+        ("out", SurfaceFields),
+    )
+
+
 class HalfFields(ctypes.Structure):
     _fields_ = (
         ("in_", ctypes.c_void_p),

@@ -52,12 +52,13 @@ class Device:
 
     def __init__(self, library: str | None = None) -> None:
         """``library`` is the driver's file where that is not the system's."""
-        name = library or ctypes.util.find_library("cuda") or "libcuda.so.1"
+        self._file = library or ctypes.util.find_library("cuda") or "libcuda.so.1"
         try:
-            self._library = ctypes.CDLL(name)
+            self._library = ctypes.CDLL(self._file)
         except OSError as error:
             raise KernelError(
-                f"{name} cannot be loaded, kernels run on an NVIDIA device only; install its driver"
+                f"{self._file} cannot be loaded, kernels run on an NVIDIA device only; install its "
+                "driver"
             ) from error
         self._device = ctypes.c_int()
         self._context = ctypes.c_void_p()
@@ -65,6 +66,10 @@ class Device:
         self.call("cuDeviceGet", ctypes.byref(self._device), ctypes.c_int(0))
         self.call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), self._device)
         self.enter()
+
+    def again(self) -> Device:
+        """The same device and context, to be closed on its own."""
+        return Device(self._file)
 
     @property
     def capability(self) -> tuple[int, int]:

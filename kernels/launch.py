@@ -83,6 +83,19 @@ def planar(picture: Picture, out: Picture) -> Call:
     return Call(units.PLANAR, f"planar_{picture.layout}", fields, _blocks(_over(columns, 4), rows))
 
 
+def interleave(picture: Picture, out: Picture) -> Call:
+    """Three planes of 8 bits as luma and pairs, which encoders of a device take."""
+    seen = (picture.layout, out.width, out.height, out.layout)
+    if seen != (c.Layout.YUV420P, picture.width, picture.height, c.Layout.NV12):
+        raise KernelError(
+            f"{picture.width}x{picture.height} {picture.layout} cannot become {out.width}x"
+            f"{out.height} {out.layout}; give yuv420p and lease nv12 of the same size"
+        )
+    fields = c.InterleaveFields(c.surface(picture), c.surface(out))
+    rows, columns = _cells(picture)
+    return Call(units.INTERLEAVE, "interleave_nv12", fields, _blocks(_over(columns, 8), rows))
+
+
 def half(plane: Plane, out: Plane) -> Call:
     """Luma at half its size, rounded down, in 8 bits."""
     wanted = Plane(

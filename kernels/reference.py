@@ -108,6 +108,12 @@ def planar(planes: Sequence[Samples]) -> tuple[NDArray[np.uint8], ...]:
     return tuple(np.minimum((plane + unit // 2) // unit, 255).astype(np.uint8) for plane in whole)
 
 
+def interleave(planes: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], ...]:
+    """Y, U and V of 8 bits as luma and (h, w, 2) pairs."""
+    luma, u, v = planes
+    return luma.copy(), np.stack((u, v), axis=-1)
+
+
 def half(luma: Samples) -> NDArray[np.uint8]:
     """Luma at half its size in 8 bits, by averaging 2x2, halves up; an odd edge is left out."""
     height, width = (side // 2 for side in luma.shape)

@@ -45,6 +45,7 @@ ADD_RESIDUAL = {
     for scale in SCALES
 }
 PLANAR = Unit("planar", "planar", _entries("planar", (Layout.NV12, Layout.P010)))
+INTERLEAVE = Unit("interleave", "interleave", _entries("interleave", (Layout.NV12,)))
 HALF = Unit("half", "half", _entries("half", _BITS))
 WARP = Unit(
     "warp",
@@ -56,4 +57,7 @@ FINISH = Unit("finish", "finish", _entries("finish", _BITS))
 DIFFERENCE = Unit("difference", "difference", _entries("difference", _BITS))
 WATCH = Unit("watch", "watch", _entries("watch", _PRECISIONS))
 
-UNITS = (PACK, PLANAR, *ADD_RESIDUAL.values(), HALF, WARP, COVER, FINISH, DIFFERENCE, WATCH)
+UNITS = (
+    *(PACK, PLANAR, INTERLEAVE, *ADD_RESIDUAL.values()),
+    *(HALF, WARP, COVER, FINISH, DIFFERENCE, WATCH),
+)

@@ -60,6 +60,7 @@ async def open_stream(
             outlets=Outlets(settings, source=source, clock=clock, metrics=metrics, mounts=mounts),
             clock=clock,
             metrics=metrics,
+            gpu=engines.device.gpu,
         )
         opened.pop_all()
         return stream

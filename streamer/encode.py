@@ -1,8 +1,10 @@
-"""Frames to packets, once per rendition, with libx264."""
+"""Frames to packets, once per rendition, with libx264, or where the pictures are with NVENC."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -12,10 +14,15 @@ import av.error
 from streamer.clock import Clock
 from streamer.color import FULL, LIMITED, MATRIX_CODES, PRIMARIES_CODES, TRANSFER_CODES, UNSPECIFIED
 from streamer.config import EncodeSettings
-from streamer.errors import SinkError
+from streamer.errors import EngineError, SinkError
 from streamer.frame import RTP_TIME_BASE, Frame, Origin, Packet, Planes, rescale
+from streamer.gpu import encoding
+from streamer.gpu.encoding import Outlet, outlet_for
+from streamer.gpu.pictures import size_of
 from streamer.media import Color
 from streamer.metrics import Metrics
+
+_log = logging.getLogger(__name__)
 
 BITS_PER_PIXEL = 0.2
 """Live default: 5.5 Mbit/s for 1280x720 at 30 fps."""
@@ -55,6 +62,9 @@ class Encoder:
         self._clock = clock
         self._metrics = metrics
         self._context: av.VideoCodecContext | None = None
+        self._outlet: Outlet | None = None
+        """Pictures of a device to its encoder, where that is the one that is open."""
+        self._may_be_on_device = True
         self._time_base = RTP_TIME_BASE
         self._shape: tuple[int, int, Color, Fraction] | None = None
         self._pending: dict[int, _Pending] = {}
@@ -84,7 +94,7 @@ class Encoder:
         """
         began_ns = self._clock.now_ns()
         packets = []
-        shape = (planes[0].shape[1], planes[0].shape[0], frame.color, frame.sample_aspect)
+        shape = (*size_of(planes), frame.color, frame.sample_aspect)
         if shape != self._shape or self._is_outdated:
             self._is_outdated = False
             packets += self.flush()
@@ -102,20 +112,49 @@ class Encoder:
             frame.origin,
             frame.stamps_ns,
         )
-        packets += self._take(self._as_picture(planes, pts))
+        packets += self._coded(frame, planes, pts)
         self._metrics.time(self._name, (self._clock.now_ns() - began_ns) / 1e6)
         return packets
 
     def flush(self) -> list[Packet]:
         """What the encoder still holds; it must be opened anew after this."""
         packets = self._take(None) if self._context is not None else []
-        self._context = None
-        self._shape = None
+        self._close()
         return packets
 
+    def _close(self) -> None:
+        self._context = None
+        self._shape = None
+        if self._outlet is not None:
+            self._outlet.close()
+        self._outlet = None
+
+    def _coded(self, frame: Frame, planes: Planes, pts: int) -> list[Packet]:
+        """Packets that are ready; an encoder on a device that fails gives way to libx264, which goes
+        on with a keyframe."""
+        try:
+            return self._take(self._as_picture(planes, pts))
+        except (SinkError, EngineError) as error:
+            if self._outlet is None:
+                raise
+            _log.warning("pictures are encoded on the CPU from here on: %s", error)
+        self._metrics.count("gpu.encoder_lost")
+        self._may_be_on_device = False
+        shape, packets, this = self._shape, [], self._pending.pop(pts)
+        with suppress(SinkError):
+            packets = self._take(None)
+        self._pending = {pts: this}
+        self._close()
+        self._open(frame, planes)
+        self._shape = shape
+        return packets + self._take(self._as_picture(planes, pts))
+
     def _as_picture(self, planes: Planes, pts: int) -> av.VideoFrame:
-        # libx264 copies the picture before encode returns, so lending it the planes is safe.
-        picture = av.VideoFrame.from_dlpack(planes, format="yuv420p")
+        picture = None if self._outlet is None else self._outlet.picture(planes)
+        if picture is None:
+            # libx264 copies the picture before encode returns, so lending it the planes is safe;
+            # one of the host that NVENC is to code is copied there by PyAV.
+            picture = av.VideoFrame.from_dlpack(planes, format="yuv420p")
         picture.pts = pts
         picture.time_base = self._time_base
         if self._wants_keyframe:
@@ -131,7 +170,7 @@ class Encoder:
             encoded = self._context.encode(picture)
         except av.error.FFmpegError as error:
             raise SinkError(
-                f"libx264 could not encode a frame ({error.strerror}); "
+                f"{self._context.name} could not encode a frame ({error.strerror}); "
                 "try another --preset or a smaller --scale"
             ) from error
         return [self._as_packet(native) for native in encoded]
@@ -159,9 +198,14 @@ class Encoder:
         )
 
     def _open(self, frame: Frame, planes: Planes) -> None:
-        context = av.VideoCodecContext.create("libx264", "w")
-        context.width, context.height = planes[0].shape[1], planes[0].shape[0]
-        context.pix_fmt = "yuv420p"
+        if self._may_be_on_device:
+            self._outlet = outlet_for(planes, self._settings)
+        outlet = self._outlet
+        name = "libx264" if outlet is None else outlet.encoder
+        context = av.CodecContext.create(name, "w")
+        assert isinstance(context, av.VideoCodecContext)
+        context.width, context.height = size_of(planes)
+        context.pix_fmt = "yuv420p" if outlet is None else outlet.pix_fmt
         self._time_base = _encoder_time_base(frame.time_base)
         context.time_base = self._time_base
         context.framerate = self._fps
@@ -179,6 +223,8 @@ class Encoder:
         assert self._context is not None
         bps = self._ceiling_bps()
         self._context.bit_rate = bps
+        if self._outlet is not None:
+            return encoding.live_options(bps)
         return {
             "preset": self._settings.preset or "ultrafast",
             "tune": "zerolatency",
@@ -190,6 +236,8 @@ class Encoder:
         }
 
     def _file_options(self) -> dict[str, str]:
+        if self._outlet is not None:
+            return encoding.file_options(self._settings)
         options = {
             "preset": self._settings.preset or "veryfast",
             "forced-idr": "1",

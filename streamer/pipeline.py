@@ -23,6 +23,7 @@ from streamer.decode import Decoder
 from streamer.enhance.chain import Chain
 from streamer.errors import SourceError
 from streamer.frame import Frame, Packet
+from streamer.gpu.door import Gpu
 from streamer.link import Link, Overflow
 from streamer.metrics import Metrics
 from streamer.outlets import Outlets
@@ -30,7 +31,6 @@ from streamer.pace import lead_ms
 from streamer.rendition import Rendition
 from streamer.rtc.session import Session
 from streamer.showing import Showing
-from streamer.sinks.audio_gate import AudioGate
 from streamer.sinks.leaving import Leaving
 from streamer.sources.base import FrameSource, PacketSource, Source
 from streamer.sources.lasting import Lasting
@@ -60,8 +60,11 @@ class Stream:
         outlets: Outlets,
         clock: Clock,
         metrics: Metrics,
+        gpu: Gpu | None = None,
     ) -> None:
+        """``gpu`` is where pictures are to be decoded; ``None``: on the processor."""
         self.settings = settings
+        self._gpu = gpu
         self.source = source
         self.chain = chain
         self.metrics = metrics
@@ -74,15 +77,8 @@ class Stream:
         self._encode_costs = Costs(clock)
         self._outlets = outlets
         self.budget_ms = settings.budget_ms
-        self._gate = AudioGate(budget_ms=settings.budget_ms, clock=clock)
-        self._leaving = Leaving(
-            [rendition.fanout for rendition in outlets.renditions],
-            gate=self._gate,
-            tally=self._tally,
-            clock=clock,
-            metrics=metrics,
-            waits=settings.is_offline,
-        )
+        fanouts = [rendition.fanout for rendition in outlets.renditions]
+        self._leaving = Leaving(fanouts, settings, self._tally, clock=clock, metrics=metrics)
         self._clock = clock
         self._failure: SourceError | None = None
         self._decoder: Decoder | None = None
@@ -195,7 +191,7 @@ class Stream:
             "name": self.name,
             "state": self.state,
             "reason": self.reason,
-            "notice": self.chain.notice,
+            "notice": self.notice,
             "reconnects": self.metrics.counted("source.reconnects"),
             "audio": None if audio is None else report.describe_audio(audio),
             "output": {**numbers["output"], "bitrate_kbps": self._tally.bitrate_kbps},
@@ -209,7 +205,7 @@ class Stream:
 
     def report(self) -> dict[str, Any]:
         """What ``--report`` writes: the whole run."""
-        return {"notice": self.chain.notice} | report.final(
+        return {"notice": self.notice} | report.final(
             self.metrics,
             dropped=self.dropped,
             source=self.source.video,
@@ -218,12 +214,18 @@ class Stream:
         )
 
     @property
+    def notice(self) -> str:
+        """What the user must see of where things are done; empty where that is as asked for."""
+        told = [self.chain.notice, self._decoder.notice if self._decoder is not None else ""]
+        return "; ".join(filter(None, told))
+
+    @property
     def dropped(self) -> dict[str, int]:
         """Frames and packets lost so far, by place and reason; only what is not zero."""
         links = {f"{link.name}.full": link.stats.dropped for link in (self._packets, self._decoded)}
         if isinstance(self.source, FrameSource):
             links["source.skipped"] = self.source.skipped
-        links["audio_gate.full"] = self._gate.dropped
+        links["audio_gate.full"] = self._leaving.sound_dropped
         lost = Counter(links | self.metrics.counts("dropped."))
         for rendition in self._outlets.renditions:
             lost.update(rendition.fanout.dropped)
@@ -279,7 +281,11 @@ class Stream:
     async def _decode(self) -> None:
         low_delay = self.source.video.is_live
         decoder = Decoder(
-            self.source.video, low_delay=low_delay, clock=self._clock, metrics=self.metrics
+            self.source.video,
+            low_delay=low_delay,
+            clock=self._clock,
+            metrics=self.metrics,
+            gpu=self._gpu,
         )
         self._decoder = decoder
         async with Worker("decode") as worker:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from streamer.frame import Frame, Origin
+from streamer.gpu.choosing import DOORS
 from streamer.infer.engine import Engine
 from streamer.infer.ort import usable_cores
 from streamer.media import AudioInfo, VideoInfo
@@ -18,9 +19,6 @@ from streamer.metrics import Metrics
 
 RECENT = 150
 """Samples behind the numbers of now: five seconds at 30 fps."""
-
-ON_DEVICE = ("ort-cuda", "tensorrt")
-"""Backends that run on an NVIDIA GPU."""
 
 PACKAGES = (
     "streamer",
@@ -63,7 +61,10 @@ def final(
     engines: Sequence[Engine],
     media_s: tuple[Fraction, Fraction],
 ) -> dict[str, Any]:
-    """The whole run; ``media_s`` are the times of the first and the last frame sent."""
+    """The whole run; ``media_s`` are the times of the first and the last frame sent.
+
+    ``copied`` counts pictures that went to or from a device, by what for; empty without one.
+    """
     sent = metrics.counted("sent")
     span_s = media_s[1] - media_s[0]
     out_fps = round(float((sent - 1) / span_s), 3) if span_s else None
@@ -74,6 +75,7 @@ def final(
         "latency_ms": timings,
         "tiers": metrics.counts("tier."),
         "stepped": metrics.counts("step."),
+        "copied": metrics.counts("copied."),
         "engines": [_engine(engine) for engine in engines],
         "source": {**describe_source(source), "loss_ratio": _loss_ratio(metrics)},
         "machine": machine(),
@@ -141,7 +143,7 @@ def _engine(engine: Engine) -> dict[str, str]:
         "model": engine.manifest.name,
         "backend": engine.backend,
         "precision": engine.manifest.precision,
-        "device": "cuda" if engine.backend in ON_DEVICE else "cpu",
+        "device": "cuda" if engine.backend in DOORS else "cpu",
     }
 
 

@@ -18,6 +18,7 @@ from streamer.enhance.steady import Steady
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import EngineError
 from streamer.gpu.choosing import NOT_CHOSEN, DeviceChoice, choose_on_device
+from streamer.gpu.encoding import encodes
 from streamer.gpu.fallback import FallingBack, Upscaler
 from streamer.gpu.made_frames import DeviceWarper
 from streamer.infer.backends import Choice, Use, choose_motion, choose_super_resolution
@@ -83,6 +84,7 @@ def choose(
             backend=settings.backend,
             variant=settings.variant,
             metrics=metrics,
+            lands_at_once=lambda: _is_shown_by_host(settings),
         )
     use = _use(settings, clock, deadline)
     if device.stage is not None:
@@ -106,6 +108,12 @@ def choose_engines(settings: StreamSettings, clock: Clock, metrics: Metrics) -> 
     _say(choices.upscale, settings)
     upscale = _guarded(choices.upscale, clock, metrics)
     return Engines(upscale, _maker(settings, choices, clock, metrics), deadline, choices.device)
+
+
+def _is_shown_by_host(settings: StreamSettings) -> bool:
+    """Whether each picture is needed there: to be encoded, or as it is."""
+    takes_pictures = any(spec.kind == "y4m" for spec in settings.sinks)
+    return takes_pictures or not encodes(settings.encode)
 
 
 def _use(settings: StreamSettings, clock: Clock, deadline: Deadline | None) -> Use:
@@ -174,8 +182,9 @@ def _stage(
     device, deadline = engines.device, engines.deadline
     if device.stage is None or device.gpu is None:
         steady = Steady(follows_motion=True) if settings.steady else None
-        on_host = SuperResolution(engines.upscale, steady=steady, deadline=deadline)
-        on_host.notice = device.reason
+        on_host = SuperResolution(
+            engines.upscale, steady=steady, deadline=deadline, notice=device.reason
+        )
         return on_host, None
 
     def host() -> SuperResolution:

@@ -72,13 +72,18 @@ class Concealer:
 
     def mend(self, frame: Frame) -> Frame:
         """The frame, or one with better planes where it is damaged."""
-        if self._last is not None and self._last.planes[0].shape != frame.planes[0].shape:
+        size = (frame.width, frame.height)
+        # Planes that are on a device are not to be fetched for this.
+        if self._last is not None and (self._last.width, self._last.height) != size:
             self.reset()
         mended = frame
-        if frame.damage is None or self._last is None or frame.time_s <= self._last.time_s:
+        damage = frame.damage
+        # Only H.264 decoded on the processor tells how it moves; without that nothing is mended.
+        is_told = damage is not None and (damage.motion is not None or bool(damage.lost_rows))
+        if damage is None or not is_told or self._last is None or frame.time_s <= self._last.time_s:
             self._error = None
         else:
-            mended = self._mended(frame, frame.damage)
+            mended = self._mended(frame, damage)
         if self._last is not None and frame.time_s > self._last.time_s:
             self._intervals.append(frame.time_s - self._last.time_s)
         self._earlier, self._last, self._decoded = self._last, mended, frame.planes

@@ -9,6 +9,7 @@ from fractions import Fraction
 from streamer.enhance.frame_maker import SHORTEST_SIDE, FrameMaker
 from streamer.enhance.scene_change import Change, SceneWatch
 from streamer.frame import Frame, Origin, Planes
+from streamer.gpu.pictures import is_same
 from streamer.ops import host
 from streamer.ops.motion_ahead import damped, gain_db
 
@@ -58,8 +59,11 @@ class MadeFrames:
     def see(self, decoded: Frame, share: float | None = None) -> None:
         """The next real frame, before it is enhanced: its scene and, where a frame at ``share`` of
         the way is wanted, its motion. Another thread may call this while that frame is enhanced."""
-        change = self._watch.see(decoded.planes[0])
         last = self._last.decoded if self._last is not None else None
+        if last is not None and is_same(last.planes, decoded.planes):
+            change = self._watch.see_again()
+        else:
+            change = self._watch.see(decoded.planes[0])
         looks = change is Change.MOVED and last is not None and _follows(last, decoded)
         if share is not None and last is not None and looks:
             self.maker.look(last.planes[0], decoded.planes[0])

@@ -38,16 +38,17 @@ class SuperResolution:
         *,
         steady: Steady | None = None,
         deadline: Deadline | None = None,
+        notice: str = "",
     ) -> None:
-        """``engines`` run from best to cheapest; each is a tier named after its network.
+        """``engines`` run from best to cheapest; each is a tier named after its network. ``notice`` is
+        what the user must see of where this is done.
 
         ``steady`` calms what they make. Engines that wait for other streams read ``deadline``,
         which is set here before each run.
         """
         self.engines = {engine.manifest.variant: engine for engine in engines}
         self.scale = engines[0].manifest.scale
-        self.notice = ""
-        """What the user must see of where this is done, as whoever builds it says."""
+        self.notice = notice
         self._steady = steady
         self._deadline = deadline or Deadline()
         self._size = (0, 0)

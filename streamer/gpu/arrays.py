@@ -1,4 +1,4 @@
-"""Arrays of other libraries in device memory: libav, PyTorch, CuPy, pycuda; without a copy.
+"""Arrays in device memory from and to other libraries, as libav, PyTorch and CuPy; without a copy.
 
 By ``__cuda_array_interface__`` (version 3) where there is one, else by DLPack's capsule.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from kernels.arguments import Layout, Picture
 from streamer.errors import EngineError
@@ -34,6 +34,24 @@ class _Tensor(ctypes.Structure):
         ("byte_offset", ctypes.c_uint64),
     )
 
+
+class _Managed(ctypes.Structure):
+    """DLManagedTensor."""
+
+
+_DELETER = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Managed))
+_Managed._fields_ = (
+    ("tensor", _Tensor),
+    ("context", ctypes.c_void_p),
+    ("deleter", _DELETER),
+)
+
+_UNSIGNED = 1
+"""DLDataTypeCode."""
+
+_capsule_of = ctypes.pythonapi.PyCapsule_New
+_capsule_of.restype = ctypes.py_object
+_capsule_of.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 
 _pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer_of.restype = ctypes.c_void_p
@@ -84,6 +102,15 @@ def device_array(source: Any, *, kind: int = CUDA) -> DeviceArray:
     return DeviceArray(address, shape, strides, sample_bytes, (source, capsule))
 
 
+def even(arrays: Sequence[DeviceArray], *, width: int, height: int) -> list[DeviceArray]:
+    """Planes of luma and pairs without what is beyond so many columns and rows, both even."""
+    luma, pairs = arrays
+    return [
+        replace(luma, shape=(height, width)),
+        replace(pairs, shape=(height // 2, width // 2, *pairs.shape[2:])),
+    ]
+
+
 def picture_of(arrays: Sequence[DeviceArray], layout: Layout) -> DevicePicture:
     """Planes as ``layout`` has them, (H, W) and (h, w, 2) or twice (h, w), as one picture.
 
@@ -122,3 +149,55 @@ def _contiguous(shape: tuple[int, ...], sample_bytes: int) -> tuple[int, ...]:
     for side in reversed(shape[1:]):
         strides.append(strides[-1] * side)
     return tuple(reversed(strides))
+
+
+class Exported:
+    """Bytes in device memory as other libraries take them by DLPack, once; ``owner`` is kept until
+    they let go of it, in whatever thread that is.
+
+    Who takes it must be in the order of the stream that fills it: none is asked for here.
+    """
+
+    _held: ClassVar[dict[int, tuple[Any, ...]]] = {}
+    """What others still hold, by the address of what they were given."""
+
+    def __init__(
+        self, address: int, shape: tuple[int, ...], stride: int, owner: object, *, kind: int = CUDA
+    ) -> None:
+        """``stride`` is bytes from row to row; within a row nothing lies between."""
+        self._kind = kind
+        inner = _contiguous(shape, 1)[1:]
+        sides = ctypes.c_int64 * len(shape)
+        self._shape, self._strides = sides(*shape), sides(stride, *inner)
+        self._address, self._owner = address, owner
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._kind, 0
+
+    def __dlpack__(self, *, stream: object = None) -> object:
+        managed = _Managed(
+            _Tensor(
+                data=self._address,
+                device_type=self._kind,
+                device_id=0,
+                ndim=len(self._shape),
+                code=_UNSIGNED,
+                bits=8,
+                lanes=1,
+                shape=self._shape,
+                strides=self._strides,
+                byte_offset=0,
+            ),
+            None,
+            _let_go,
+        )
+        address = ctypes.addressof(managed)
+        self._held[address] = (managed, self._shape, self._strides, self._owner)
+        return _capsule_of(address, b"dltensor", None)
+
+
+def _forget(managed: Any) -> None:
+    Exported._held.pop(ctypes.addressof(managed.contents), None)
+
+
+_let_go = _DELETER(_forget)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from streamer.errors import EngineError
 from streamer.gpu.door import Gpu, ours
+from streamer.gpu.health import PRECISIONS
+from streamer.gpu.self_check import check_kernels
 from streamer.gpu.super_resolution import DeviceSuperResolution
 from streamer.infer import ort_cuda, tensorrt
 from streamer.infer.device import DriverStream, ResidentEngine
@@ -60,24 +62,34 @@ def open_engine(backend: str, manifest: ModelManifest, gpu: Gpu) -> ResidentEngi
     return engine
 
 
+def _always() -> bool:
+    return True
+
+
 def choose_on_device(
     *,
     scale: int,
     backend: str,
     variant: str | None,
     metrics: Metrics,
+    lands_at_once: Callable[[], bool] = _always,
     door: OpenDoor = Gpu,
     engine: OpenEngine = open_engine,
 ) -> DeviceChoice:
-    """The way through device memory, where there is one.
+    """The way through device memory, where there is one; its kernels were tried.
 
     With ``backend`` ``auto`` a device that cannot be used is told in one sentence with the next step,
     and the CPU does it. ``auto`` takes ``ort-cuda`` first, for TensorRT builds for minutes. A backend
-    that is named raises ``EngineError`` instead.
+    that is named raises ``EngineError`` instead. ``lands_at_once`` is asked once there is a device;
+    see ``DeviceSuperResolution``.
     """
+
+    def opened(name: str, models: Sequence[ModelManifest]) -> DeviceChoice:
+        return _opened(name, models, door(metrics), engine, lands_at_once)
+
     if backend in DOORS:
         models = _models(scale, variant, DOORS[backend][1])
-        return _opened(backend, models, metrics, door, engine) if models else NOT_CHOSEN
+        return opened(backend, models) if models else NOT_CHOSEN
     failures: list[str] = []
     for name in ("ort-cuda", "tensorrt") if backend == "auto" else ():
         is_installed, precisions = DOORS[name]
@@ -85,7 +97,7 @@ def choose_on_device(
         if not models or not is_installed():
             continue
         try:
-            return _opened(name, models, metrics, door, engine)
+            return opened(name, models)
         except EngineError as error:
             failures.append(f"{name}: {error}")
     if not failures:
@@ -101,13 +113,18 @@ NOT_CHOSEN = DeviceChoice(None, None, "")
 def _opened(
     backend: str,
     models: Sequence[ModelManifest],
-    metrics: Metrics,
-    door: OpenDoor,
+    gpu: Gpu,
     engine: OpenEngine,
+    lands_at_once: Callable[[], bool],
 ) -> DeviceChoice:
-    gpu = door(metrics)
     opened: list[ResidentEngine] = []
     try:
+        check_kernels(
+            gpu,
+            scale=models[0].scale,
+            inputs={PRECISIONS[model.inputs[0].dtype] for model in models},
+            residuals={PRECISIONS[model.residual_dtype] for model in models},
+        )
         opened.extend(engine(backend, model, gpu) for model in models)
         with ours():
             device = f"{gpu.device.name}, {gpu.device.memory.free >> 20} MiB free"
@@ -119,7 +136,8 @@ def _opened(
         raise
     names = ", ".join(model.name for model in models)
     reason = f"{names} on {backend}; pictures stay on the device ({device})"
-    return DeviceChoice(DeviceSuperResolution(gpu, opened), gpu, reason)
+    stage = DeviceSuperResolution(gpu, opened, lands_at_once=lands_at_once())
+    return DeviceChoice(stage, gpu, reason)
 
 
 def _models(scale: int, variant: str | None, precisions: Sequence[str]) -> list[ModelManifest]:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from threading import Lock
+from weakref import finalize
 
 from kernels.compile import architecture_for, compile_unit, find_toolchain
 from kernels.driver import Device, Module
@@ -32,6 +35,14 @@ def ours() -> Iterator[None]:
         raise EngineError(str(error)) from error
 
 
+class _Held:
+    """Somebody has something to do later."""
+
+
+def _called(held: _Held, call: Callable[[], None]) -> None:
+    call()
+
+
 class Gpu:
     """What one video stream has of a device.
 
@@ -45,6 +56,11 @@ class Gpu:
         """Raises ``EngineError``. ``device`` stays its caller's to close, when nothing that was
         leased is held any more; ``images`` are compiled here where they are not given."""
         self.metrics = metrics
+        self._held: set[int] = set()
+        """What is to be done later, by identity."""
+        self._is_closing = False
+        self._once = Lock()
+        """Taken by whoever closes."""
         self._modules: dict[str, Module] = {}
         with ours(), ExitStack() as opened:
             self.device = device or opened.enter_context(Device())
@@ -53,6 +69,17 @@ class Gpu:
             self.pinned = self._pool("pinned", self.device.lock, self.device.unlock)
             self.uploads, self.compute, self.downloads = (Stream(self.device) for _ in range(3))
             self._opened = opened.pop_all()
+        self.copying = Lock()
+        """Held while copies to the host are queued by whatever thread looks at a picture."""
+
+    def another(self) -> Gpu:
+        """A door to the same device for another thread, with streams and memory of its own; made in
+        that thread. Raises ``EngineError``."""
+        with ours(), ExitStack() as opened:
+            device = opened.enter_context(self.device.again())
+            made = Gpu(self.metrics, device=device, images=self._images)
+            made._opened.push(opened.pop_all())
+            return made
 
     def enter(self) -> None:
         """Makes the device current in the calling thread. Raises ``EngineError`` once it is lost."""
@@ -66,11 +93,30 @@ class Gpu:
             self._modules[name] = Module(self.device, self._images(call.unit))
         self._modules[name].launch(call, stream=(stream or self.compute).handle)
 
+    def later(self, call: Callable[[], None]) -> Callable[[], None]:
+        """The same call, for which the door stays open until whoever holds it is gone."""
+        held = _Held()
+        self._held.add(id(held))
+        finalize(held, self._let_go, id(held))
+        return partial(_called, held, call)
+
     def close(self) -> None:
-        """Waits for what is queued and gives back all that nobody holds; the rest follows by itself.
+        """Waits for what is queued and gives back all that nobody holds; the rest follows by itself,
+        and the streams when nobody has anything to do ``later``.
 
         A device that was lost has nothing to give back.
         """
+        self._is_closing = True
+        if not self._held and self._once.acquire(blocking=False):
+            self._close()
+
+    def _let_go(self, held: int) -> None:
+        """In whatever thread that is."""
+        self._held.discard(held)
+        if self._is_closing:
+            self.close()
+
+    def _close(self) -> None:
         with suppress(KernelError):
             self.device.enter()
             for stream in (self.uploads, self.compute, self.downloads):

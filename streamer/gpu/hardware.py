@@ -1,33 +1,45 @@
-"""Decoding on the device by libav (NVDEC), whose pictures stay there; and whether it can encode.
+"""Decoding on the device by libav (NVDEC): pictures stay there, and the processor stands in.
 
 A decoder's picture is taken over as three planes of 8 bits in memory of ours, so that its own few
 surfaces are free for the next ones. It has a door of its own: a door belongs to one thread.
+
+Note [libav's context]
+~~~~~~~~~~~~~~~~~~~~~~
+libav works in the context that is current in the calling thread (``current_ctx``): ours, so that
+pictures pass without a copy. Asked for the primary context by its own way, which PyAV does by
+itself, it refuses one that somebody else has opened before with other flags ("Primary context
+already active with incompatible flags"), as CUDA's runtime, PyTorch and we do.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
-from contextlib import suppress
-from fractions import Fraction
-from functools import cache
-from threading import Lock
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from functools import partial
+from itertools import count
 from typing import Any
+from weakref import finalize
 
 import av
 import av.error
 from av.codec.hwaccel import HWAccel
 
 from kernels import launch
-from kernels.arguments import Layout
+from kernels.arguments import Difference, Layout
 from kernels.errors import KernelError
 from kernels.stream import Event
 from streamer.errors import EngineError
-from streamer.gpu.arrays import device_array, picture_of
+from streamer.gpu.arrays import CUDA, device_array, even, picture_of
 from streamer.gpu.door import Gpu, ours
+from streamer.gpu.memory import Lease
 from streamer.gpu.pictures import (
     Canvas,
     DevicePicture,
     DevicePlanes,
+    Failure,
     Landing,
     host_planes,
     lent,
@@ -40,21 +52,40 @@ _log = logging.getLogger(__name__)
 LAYOUTS = {"nv12": Layout.NV12, "p010le": Layout.P010}
 """What decoders of a device give, by libav's names."""
 
-_NVENC = {"h264": "h264_nvenc", "hevc": "hevc_nvenc"}
+KEPT_PACKETS = 900
+"""To go on with on the processor: two runs between keyframes of 15 seconds at 30 fps. A stream with
+longer ones goes on with its next keyframe."""
 
-_said: set[str] = set()
+COUNTS_BYTES = ctypes.sizeof(Difference)
+
+_contents = count()
+"""Numbers for pictures that show something new."""
 
 
-def open_decoder(video: VideoInfo) -> Any | None:
-    """libav's decoder on the device, its frames staying there; ``None``, and once a line in the log,
-    where there is none for this codec. A stream that the device cannot decode comes as pictures of
-    the host."""
-    accelerated = HWAccel("cuda", is_hw_owned=True, allow_software_fallback=True)
+def open_decoder(video: VideoInfo, gpu: Gpu, *, max_pixels: int) -> Any:
+    """libav's decoder on the device, not opened yet, its frames staying there.
+
+    Of a stream that the device cannot decode (its profile, its size, also from some picture on) it
+    gives pictures of the host. Raises ``EngineError`` where the device has no decoder for this codec.
+    """
+    gpu.enter()
+    # See Note [libav's context].
+    accelerated = HWAccel(
+        "cuda",
+        is_hw_owned=True,
+        allow_software_fallback=True,
+        options={"primary_ctx": "0", "current_ctx": "1"},
+    )
     try:
         context = av.CodecContext.create(video.codec, "r", hwaccel=accelerated)
     except (av.error.FFmpegError, NotImplementedError, RuntimeError, ValueError) as error:
-        _say_once(f"{video.codec} is decoded on the CPU: the device does not do it ({error})")
-        return None
+        raise EngineError(
+            f"libav opens no {video.codec} decoder on the device ({error}); see that its driver has "
+            "libnvcuvid"
+        ) from error
+    if not context.is_hwaccel:
+        raise EngineError(f"no device decodes {video.codec}")
+    context.options = {"max_pixels": str(max_pixels)}
     told = video.codec_parameters
     extradata = video.extradata or (told.codec_context.extradata if told is not None else None)
     if extradata:
@@ -62,47 +93,151 @@ def open_decoder(video: VideoInfo) -> Any | None:
     return context
 
 
-@cache
-def encoder_on_device(codec: str) -> str | None:
-    """libav's name of the device's encoder; ``None``, and once a line in the log, for a card without
-    one, such as A100, H100 and H200: then each picture is copied to the host once."""
-    name = _NVENC.get(codec)
-    if name is None:
-        return None
-    try:
-        context = av.CodecContext.create(name, "w")
-        assert isinstance(context, av.VideoCodecContext)
-        context.width, context.height, context.pix_fmt = 256, 256, "yuv420p"
-        context.time_base = Fraction(1, 30)
-        context.open()
-    except (av.error.FFmpegError, NotImplementedError, ValueError) as error:
-        _say_once(f"{codec} is encoded on the CPU: the device does not do it ({error})")
-        return None
-    return name
+class HardwareDecoder:
+    """A decoder on the device, and one on the processor once that fails; takes packets as libav's
+    own do. Belongs to one thread.
+
+    What came since the last keyframe but one is decoded again on the processor then, and only what
+    has not left yet leaves: a stream loses nothing with its device.
+    """
+
+    def __init__(
+        self, open_on_device: Callable[[], tuple[Any, Intake]], *, open_on_host: Callable[[], Any]
+    ) -> None:
+        """Both open libav's decoder; the one on the device raises ``EngineError`` where there is none,
+        and its pictures are taken over by the intake."""
+        self.notice = ""
+        """Why pictures are decoded on the processor after all; empty while they are not."""
+        self._on_host = open_on_host
+        self._context: Any
+        self._intake: Intake | None = None
+        try:
+            self._context, self._intake = open_on_device()
+        except EngineError as error:
+            self._say(str(error))
+            self._context = open_on_host()
+        self._runs: deque[list[Any]] = deque(maxlen=2)
+        """Packets, from each of the last two keyframes on."""
+        self._last_pts: int | None = None
+        """Of what has left, until something after it comes from the processor."""
+        self._taken: dict[int, DevicePlanes] = {}
+        """By picture, until they are asked for."""
+        self._works_on_rows = False
+
+    @property
+    def has_b_frames(self) -> bool:
+        return bool(self._context.has_b_frames)
+
+    def decode(self, packet: Any) -> list[av.VideoFrame]:
+        """As libav's ``decode``; what stays on the device is fetched by ``planes``.
+
+        Raises libav's errors where the packet is to blame.
+        """
+        if self._intake is None:
+            return self._new(self._context.decode(packet))
+        if packet is not None:
+            self._keep(packet)
+        try:
+            decoded = list(self._context.decode(packet))
+            pictures = [self._entered(picture) for picture in decoded]
+        except (av.error.InvalidDataError, av.error.EOFError):
+            raise
+        except (av.error.FFmpegError, EngineError) as error:
+            return self._leave(error, is_last=packet is None)
+        for picture in pictures:
+            self._last_pts = self._last_pts if picture.pts is None else picture.pts
+        return pictures
+
+    def planes(self, picture: av.VideoFrame) -> DevicePlanes | None:
+        """The planes of a picture that ``decode`` gave last; ``None`` for one that is on the host."""
+        return self._taken.pop(id(picture), None)
+
+    def _keep(self, packet: Any) -> None:
+        self._taken.clear()
+        if packet.is_keyframe:
+            self._runs.append([])
+        if self._runs:
+            self._runs[-1].append(packet)
+        if sum(map(len, self._runs)) > KEPT_PACKETS:
+            self._runs.clear()
+
+    def _entered(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """The picture with its planes taken over, or on the host where that is worked on."""
+        assert self._intake is not None
+        if not self._intake.knows(picture):
+            raise EngineError("the device does not do this kind of stream")
+        # Deinterlacing and turning work on rows in memory of the host.
+        self._works_on_rows |= picture.interlaced_frame or bool(picture.rotation)
+        if self._works_on_rows:
+            return self._intake.downloaded(picture)
+        self._taken[id(picture)] = self._intake.planes(picture)
+        return picture
+
+    def _leave(self, error: Exception, *, is_last: bool) -> list[av.VideoFrame]:
+        """On the processor from here on: the pictures that have not left yet."""
+        self._say(str(error))
+        self._context, self._intake = self._on_host(), None
+        self._taken.clear()
+        pictures: list[av.VideoFrame] = []
+        for packet in (*(kept for run in self._runs for kept in run), *([None] if is_last else [])):
+            try:
+                pictures += self._context.decode(packet)
+            except av.error.FFmpegError:
+                continue
+        self._runs.clear()
+        return self._new(pictures)
+
+    def _new(self, pictures: Iterable[av.VideoFrame]) -> list[av.VideoFrame]:
+        """Those that have not left before, of what the processor decodes; it may hold some back."""
+        new: list[av.VideoFrame] = []
+        for picture in pictures:
+            last = self._last_pts
+            if last is None or (picture.pts is not None and picture.pts > last):
+                self._last_pts = None
+                new.append(picture)
+        return new
+
+    def _say(self, why: str) -> None:
+        if not self.notice:
+            self.notice = f"pictures are decoded on the CPU: {why}"
+            _log.warning("%s", self.notice)
 
 
 class Intake:
     """Takes over a decoder's pictures; belongs to the thread that decodes."""
 
-    def __init__(self, gpu: Gpu) -> None:
-        """``gpu`` is for this alone, and closed with it."""
+    def __init__(self, gpu: Gpu, *, kind: int = CUDA) -> None:
+        """``gpu`` is for this alone, and closed with it; ``kind`` is DLPack's of its memory."""
         self._gpu = gpu
-        self._decoded = Event(gpu.device)
+        self._kind = kind
+        with ours():
+            self._decoded = Event(gpu.device)
+        self._last: DevicePicture | None = None
+        self._content = next(_contents)
+        self.close = finalize(self, _close, gpu, self._decoded)
+        """Pictures that left keep what they need. Done by itself once nobody holds this."""
+
+    def knows(self, picture: av.VideoFrame) -> bool:
+        """Whether the picture is on the device."""
+        return picture.format.name == "cuda" if self._kind == CUDA else _layout(picture) in LAYOUTS
 
     def planes(self, picture: av.VideoFrame) -> DevicePlanes:
-        """The picture on the device, one of libav's with the format ``cuda``.
+        """A picture of libav that is on the device; an odd last line or column is cut.
 
         Its planes are copied to the host when somebody looks at them, and not before. Raises
         ``EngineError``.
         """
-        seen = picture.sw_format.name if picture.sw_format is not None else picture.format.name
+        seen = _layout(picture)
         if seen not in LAYOUTS:
-            raise EngineError(
-                f"the decoder gives {seen}, pictures of a device are {' or '.join(LAYOUTS)}; decode "
-                "on the CPU with --backend ort-cpu"
-            )
-        arrays = [device_array(plane) for plane in picture.planes]
-        return self.taken_over(picture_of(arrays, LAYOUTS[seen]))
+            raise EngineError(f"the device's decoder gives {seen}, not {' or '.join(LAYOUTS)}")
+        arrays = [device_array(plane, kind=self._kind) for plane in picture.planes]
+        size = {"width": picture.width & ~1, "height": picture.height & ~1}
+        return self.taken_over(picture_of(even(arrays, **size), LAYOUTS[seen]))
+
+    def downloaded(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """The picture on the host, by libav."""
+        self._gpu.metrics.count("copied.rows")
+        return picture.reformat(format=_layout(picture))
 
     def taken_over(self, there: DevicePicture) -> DevicePlanes:
         """A picture of pairs as one of ours; what it is taken from may go when this is done."""
@@ -115,45 +250,54 @@ class Intake:
             out = lent(gpu, Layout.YUV420P, width, height, stream=gpu.compute)
             with out.memory.writing(gpu.compute):
                 gpu.launch(launch.planar(there.at, out.at))
+            compared = self._compared(out)
             # From here on the decoder may use its surface again.
             gpu.compute.wait()
             landed = gpu.pinned.lease(size_bytes(Layout.YUV420P, width, height), gpu.downloads)
-        canvas = Canvas(out, None, landed)
-        landing = _OnDemand(gpu, canvas)
-        return DevicePlanes(host_planes(landed, width, height), landing, out)
+        if compared is None or Difference.from_address(compared.address).sum:
+            self._content = next(_contents)
+        self._last = out
+        canvas = Canvas(out, None, landed, lands_at_once=False, name="decoded")
+        planes = host_planes(landed, width, height)
 
-    def close(self) -> None:
-        with suppress(KernelError):
-            self._gpu.device.enter()
-            self._decoded.close()
-        self._gpu.close()
+        def settle(failure: Failure | None) -> None:
+            if failure is not None:
+                # It went with the device: grey is all that is left of it.
+                gpu.metrics.count("gpu.lost")
+                for plane in planes:
+                    plane[:] = 128
+
+        landing = Landing(
+            gpu.device, [landed.ready], settle, begin=gpu.later(partial(canvas.send, gpu))
+        )
+        return DevicePlanes(planes, landing, out, gpu=gpu, content=self._content)
+
+    def _compared(self, picture: DevicePicture) -> Lease | None:
+        """Where it lands how far the luma is from the last one's; ``None`` without such a one."""
+        gpu, last = self._gpu, self._last
+        if last is None or last.size != picture.size:
+            return None
+        there = gpu.memory.lease(COUNTS_BYTES, gpu.compute)
+        landed = gpu.pinned.lease_for_host(COUNTS_BYTES)
+        with ExitStack() as used:
+            for one in (last, picture):
+                used.enter_context(one.memory.reading(gpu.compute))
+            counts = used.enter_context(there.writing(gpu.compute))
+            target = used.enter_context(landed.writing(gpu.compute))
+            gpu.compute.fill(counts, 0, COUNTS_BYTES)
+            lumas = last.planes()[0], picture.planes()[0]
+            gpu.launch(launch.difference(*lumas, out=counts))
+            gpu.compute.download(target, counts, COUNTS_BYTES)
+        return landed
 
 
-class _OnDemand(Landing):
-    """Copies a picture to the host when its pixels are looked at for the first time."""
-
-    _one_copy_at_a_time = Lock()
-
-    def __init__(self, gpu: Gpu, canvas: Canvas) -> None:
-        super().__init__(gpu.device, [canvas.landed.ready], _blame)
-        self._gpu: Gpu | None = gpu
-        self._canvas = canvas
-
-    def wait(self) -> None:
-        with self._one_copy_at_a_time:
-            gpu, self._gpu = self._gpu, None
-            if gpu is not None:
-                gpu.enter()
-                self._canvas.send(gpu)
-        super().wait()
+def _layout(picture: av.VideoFrame) -> str:
+    """How it lies in memory, by libav's name."""
+    return picture.sw_format.name if picture.sw_format is not None else picture.format.name
 
 
-def _blame(failure: KernelError | None) -> None:
-    if failure is not None:
-        raise EngineError(str(failure)) from failure
-
-
-def _say_once(text: str) -> None:
-    if text not in _said:
-        _said.add(text)
-        _log.info("%s", text)
+def _close(gpu: Gpu, event: Event) -> None:
+    with suppress(KernelError):
+        gpu.device.enter()
+        event.close()
+    gpu.close()

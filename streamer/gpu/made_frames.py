@@ -58,7 +58,7 @@ class DeviceWarper:
         pictures = on_device(first), on_device(second)
         canvas = out.canvas if isinstance(out, DevicePlanes) else None
         if self._is_lost or canvas is None or pictures[0] is None or pictures[1] is None:
-            return False
+            return self._left_to_host(out)
         try:
             self._gpu.device.enter()
             self._queue(
@@ -68,12 +68,18 @@ class DeviceWarper:
                 is_sharp=canvas.picture.at.height <= looked_rows,
                 still=still,
             )
-            canvas.send(self._gpu)
+            if canvas.lands_at_once:
+                canvas.send(self._gpu)
         except (KernelError, EngineError) as error:
             self._is_lost = True
             _log.warning("frames are made on the CPU from here on: %s", error)
-            return False
+            return self._left_to_host(out)
         return True
+
+    def _left_to_host(self, out: Planes) -> bool:
+        if isinstance(out, DevicePlanes):
+            out.made_on_host()
+        return False
 
     def _queue(
         self,

@@ -126,7 +126,11 @@ def uploaded(gpu: Gpu, planes: Planes) -> DevicePicture:
 
 def entered(gpu: Gpu, planes: Planes) -> DevicePicture:
     """The picture of a decoded frame, which is there already or is uploaded."""
-    return on_device(planes) or uploaded(gpu, planes)
+    there = on_device(planes)
+    if there is None:
+        gpu.metrics.count("copied.to_device")
+        there = uploaded(gpu, planes)
+    return there
 
 
 def part(planes: Planes, number: int, *, of: int) -> Planes:
@@ -148,6 +152,9 @@ def host_planes(lease: Lease, width: int, height: int) -> Planes:
     )
 
 
+Failure = KernelError | EngineError
+
+
 class Landing:
     """What is waited for before the host may read planes that are copied from a device."""
 
@@ -155,16 +162,18 @@ class Landing:
         self,
         device: Device,
         events: Sequence[Event],
-        settle: Callable[[KernelError | None], None],
+        settle: Callable[[Failure | None], None],
         *,
+        begin: Callable[[], None] | None = None,
         keeps: object = None,
     ) -> None:
-        """``settle`` is called once, by whoever looks first, when the copies are done or have
-        failed: it puts something else into the planes where they are not to be shown. ``keeps``
-        is let go of then."""
+        """``begin`` queues the copies where that was not done yet, in the thread that looks first.
+        ``settle`` is called once, there too, when they are done or have failed: it puts something
+        else into the planes where they are not to be shown. ``keeps`` is let go of then."""
         self._device = device
         self._events = events
         self._settle = settle
+        self._begin = begin
         self._keeps = keeps
         self._is_over = False
         self._one_at_a_time = Lock()
@@ -174,21 +183,27 @@ class Landing:
         with self._one_at_a_time:
             if self._is_over:
                 return
-            failure = None
+            failure: Failure | None = None
             try:
                 # The encoder's thread, say, has nothing else to do with the device.
                 self._device.enter()
+                if self._begin is not None:
+                    self._begin()
                 for event in self._events:
                     event.wait()
-            except KernelError as error:
+            except (KernelError, EngineError) as error:
                 failure = error
             self._is_over = True
-            settle, self._settle, self._keeps = self._settle, _settled, None
+            settle, self._settle, self._begin, self._keeps = self._settle, _settled, None, None
             settle(failure)
 
 
-def _settled(_: KernelError | None) -> None:
+def _settled(_: Failure | None) -> None:
     """Whatever was to be done is done, and what it needed is let go of."""
+
+
+def _always() -> bool:
+    return True
 
 
 class DevicePlanes(tuple[Plane, Plane, Plane]):
@@ -200,9 +215,14 @@ class DevicePlanes(tuple[Plane, Plane, Plane]):
     """The same on the device; nothing for a picture that is only shown."""
     canvas: Canvas | None
     """Where it is still to be made."""
+    gpu: Gpu | None
+    """Whose picture it is."""
+    content: int | None
+    """Equal for pictures whose lumas were found to be the very same; nothing where nobody looked."""
     size: tuple[int, int]
     """Width and height."""
     _landing: Landing
+    _is_sound: Callable[[], bool]
 
     def __new__(
         cls,
@@ -210,13 +230,30 @@ class DevicePlanes(tuple[Plane, Plane, Plane]):
         landing: Landing,
         picture: DevicePicture | None = None,
         canvas: Canvas | None = None,
+        *,
+        gpu: Gpu | None = None,
+        is_sound: Callable[[], bool] = _always,
+        content: int | None = None,
     ) -> Self:
+        """``is_sound`` waits until it is known whether what lands is ``picture`` as it is."""
         made = super().__new__(cls, planes)
         made._landing = landing
+        made._is_sound = is_sound
         made.picture = picture
         made.canvas = canvas
+        made.gpu = gpu
+        made.content = content
         made.size = (planes[0].shape[1], planes[0].shape[0])
         return made
+
+    def to_show(self) -> DevicePicture | None:
+        """The picture once it is known that it can be shown; nothing where something else lands."""
+        return self.picture if self.picture is not None and self._is_sound() else None
+
+    def made_on_host(self) -> None:
+        """Somebody fills the planes here: what is on the device is nothing."""
+        self._landing.wait()
+        self.picture = self.canvas = None
 
     def __iter__(self) -> Iterator[Plane]:
         self._landing.wait()
@@ -247,6 +284,20 @@ class DeviceFrame(Frame):
         return planes.size[1] if isinstance(planes, DevicePlanes) else int(planes[0].shape[0])
 
 
+def size_of(planes: Planes) -> tuple[int, int]:
+    """Width and height; nobody waits for planes that are on their way."""
+    if isinstance(planes, DevicePlanes):
+        return planes.size
+    height, width = planes[0].shape
+    return width, height
+
+
+def is_same(first: Planes, second: Planes) -> bool:
+    """Whether both are known to have the same luma; nobody looks at pixels for that."""
+    contents = [p.content for p in (first, second) if isinstance(p, DevicePlanes)]
+    return len(contents) == 2 and contents[0] is not None and contents[0] == contents[1]
+
+
 def on_device(planes: Planes) -> DevicePicture | None:
     """The picture that planes are of, where it is on a device."""
     return planes.picture if isinstance(planes, DevicePlanes) else None
@@ -262,6 +313,10 @@ class Canvas:
     landed: Lease
     rows: int = 1
     """How many pictures stand one below the other in what lands."""
+    lands_at_once: bool = True
+    """Else it is copied when somebody on the host looks at it, and not before."""
+    name: str = "shown"
+    """What copies are counted as."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -269,10 +324,23 @@ class Canvas:
         width, height = self.picture.size
         return width, self.rows * height
 
+    @property
+    def made(self) -> list[Event]:
+        """After the last writing of what is on the device."""
+        memories = (part.memory for part in (self.picture, self.below) if part is not None)
+        return [memory.ready for memory in memories if isinstance(memory, Lease)]
+
     def send(self, gpu: Gpu) -> None:
-        """Queues the copies to the host, behind what was queued to make the picture."""
+        """Queues the copies to the host, behind what was queued to make the picture; from any
+        thread."""
+        gpu.metrics.count(f"copied.{self.name}")
         parts = [self.picture] if self.below is None else [self.picture, self.below]
-        with ours(), self.landed.writing(gpu.downloads) as host, ExitStack() as reading:
+        with (
+            ours(),
+            gpu.copying,
+            self.landed.writing(gpu.downloads) as host,
+            ExitStack() as reading,
+        ):
             for number, picture in enumerate(parts):
                 reading.enter_context(picture.memory.reading(gpu.downloads))
                 for start, address, size in _runs(picture.at, number, of=self.rows):

@@ -6,15 +6,15 @@ The twin of ``enhance/super_resolution.py``, with the same interface and the sam
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 
 from kernels import launch
 from kernels.arguments import Layout, Tensor
-from kernels.errors import KernelError
 from streamer.errors import EngineError
 from streamer.frame import Frame, Planes
 from streamer.gpu.door import Gpu, ours
@@ -25,6 +25,7 @@ from streamer.gpu.pictures import (
     DeviceFrame,
     DevicePicture,
     DevicePlanes,
+    Failure,
     Landing,
     entered,
     host_planes,
@@ -57,12 +58,22 @@ class DeviceSuperResolution:
     not sound, or the device was lost on the way, what lands is the plain upscale by the host.
     """
 
-    def __init__(self, gpu: Gpu, engines: Sequence[ResidentEngine]) -> None:
-        """``engines`` run from best to cheapest, on ``gpu.compute``; closed with this, as ``gpu``."""
+    notice = ""
+    """Nothing is to be said: it does what was asked for."""
+
+    def __init__(
+        self, gpu: Gpu, engines: Sequence[ResidentEngine], *, lands_at_once: bool = True
+    ) -> None:
+        """``engines`` run from best to cheapest, on ``gpu.compute``; closed with this, as ``gpu``.
+
+        With ``lands_at_once`` each picture is copied to the host as soon as it is made, while the
+        next is computed; else only when somebody there looks at it, which is for whoever has an
+        encoder on the device.
+        """
         self.engines = {engine.manifest.variant: engine for engine in engines}
         self.scale = engines[0].manifest.scale
-        self.notice = ""
         self._gpu = gpu
+        self._lands_at_once = lands_at_once
         self._watchdog = DeviceWatchdog(gpu)
         self._size = (0, 0)
         self._output = (0, 0)
@@ -70,7 +81,7 @@ class DeviceSuperResolution:
         self._nothing: Lease | None = None
         self._fitting: PicturePool | None = None
         self._under_way: deque[Landing] = deque()
-        self._failure: KernelError | None = None
+        self._failure: Failure | None = None
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -109,7 +120,10 @@ class DeviceSuperResolution:
         with ours():
             picture = lent(self._gpu, Layout.YUV420P, *self._output, stream=self._gpu.compute)
             canvas = self._canvas(picture, rows=2 if with_comparison else 1)
-            return _shown(canvas, Landing(self._gpu.device, [canvas.landed.ready], self._note))
+            landing = Landing(
+                self._gpu.device, [canvas.landed.ready], self._note, begin=self._begin(canvas)
+            )
+            return _shown(self._gpu, canvas, landing, is_sound=self._is_whole)
 
     def warm_up(self, width: int, height: int) -> None:
         """Makes everything ready for this size: engines, kernels, and all memory of the way."""
@@ -120,7 +134,7 @@ class DeviceSuperResolution:
             self._resize(width, height)
             for tier in (*self.tiers, *self.tiers):
                 made, _ = self._made(uploaded(self._gpu, (y, u, v)), tier)
-                canvas = self._canvas(made)
+                canvas = replace(self._canvas(made), name="warming")
                 canvas.send(self._gpu)
                 canvas.landed.ready.wait()
             large = size_bytes(Layout.YUV420P, width * self.scale, height * self.scale)
@@ -149,10 +163,14 @@ class DeviceSuperResolution:
         if with_comparison and not is_fitted:
             below = made if tier == PLAIN else self._made(small, PLAIN)[0]
         canvas = self._canvas(made, below, rows=1 if below is None else 2)
-        canvas.send(self._gpu)
-        landing = self._landing(frame, small, canvas, count)
-        self._under_way.append(landing)
-        planes, comparison = _shown(canvas, landing)
+        if self._lands_at_once:
+            canvas.send(self._gpu)
+        work = _Work(self, frame, small, canvas, count)
+        landing = Landing(
+            self._gpu.device, [canvas.landed.ready], work.show, begin=self._begin(canvas)
+        )
+        self._under_way.append(landing if self._lands_at_once else work)
+        planes, comparison = _shown(self._gpu, canvas, landing, is_sound=work.is_sound)
         if is_fitted:
             return self._fitted(frame, planes, tier, with_comparison=with_comparison)
         return _framed(DeviceFrame, frame, planes, comparison, tier)
@@ -194,33 +212,23 @@ class DeviceSuperResolution:
         """Where a picture lands; ``rows`` is how many of its height stand one below the other."""
         size = rows * size_bytes(Layout.YUV420P, *made.size)
         landed = self._gpu.pinned.lease(size, self._gpu.downloads)
-        return Canvas(made, below, landed, rows)
+        return Canvas(made, below, landed, rows, lands_at_once=self._lands_at_once)
 
-    def _landing(
-        self, frame: Frame, small: DevicePicture, canvas: Canvas, count: Count | None
-    ) -> Landing:
-        events = (
-            [canvas.landed.ready] if count is None else [canvas.landed.ready, count.landed.ready]
-        )
+    def _begin(self, canvas: Canvas) -> Callable[[], None] | None:
+        """What copies a picture when somebody looks at it; nothing where that is done before."""
+        gpu = self._gpu
+        return None if self._lands_at_once else gpu.later(partial(canvas.send, gpu))
 
-        def settle(failure: KernelError | None) -> None:
-            self._note(failure)
-            if failure is None and (count is None or self._watchdog.saw(count)):
-                return
-            planes = host_planes(canvas.landed, *canvas.size)
-            try:
-                for number in range(canvas.rows):
-                    host.upscale(frame.planes, part(planes, number, of=canvas.rows))
-            except EngineError:
-                # It was decoded on the device as well, and went with it.
-                for plane in planes:
-                    plane[:] = 128
+    def _is_whole(self) -> bool:
+        return self._failure is None
 
-        # Memory of others knows no events: what is under way keeps it.
-        return Landing(self._gpu.device, events, settle, keeps=small)
-
-    def _note(self, failure: KernelError | None) -> None:
+    def _note(self, failure: Failure | None) -> None:
         self._failure = failure or self._failure
+
+    def _saw(self, failure: Failure | None, count: Count | None) -> bool:
+        """Whether work that is over gave what can be shown; from any thread."""
+        self._note(failure)
+        return failure is None and (count is None or self._watchdog.saw(count))
 
     def _let_land(self, left: int) -> None:
         """Until only so many frames are under way."""
@@ -252,6 +260,47 @@ class DeviceSuperResolution:
         }
 
 
+class _Work(Landing):
+    """All that is queued for one frame, until it is done and what it gave is judged."""
+
+    def __init__(
+        self,
+        stage: DeviceSuperResolution,
+        frame: Frame,
+        small: DevicePicture,
+        canvas: Canvas,
+        count: Count | None,
+    ) -> None:
+        self._canvas = canvas
+        self._decoded = frame.planes
+        self._note = stage._note
+        self._can_be_shown = False
+
+        def judge(failure: Failure | None) -> None:
+            self._can_be_shown = stage._saw(failure, count)
+
+        counted = [] if count is None else [count.landed.ready]
+        # Memory of others knows no events: what is under way keeps it.
+        super().__init__(
+            stage._gpu.device, [*canvas.made, *counted], judge, keeps=(small, canvas.picture)
+        )
+
+    def is_sound(self) -> bool:
+        """Whether the picture can be shown as it is; waits until that is known."""
+        self.wait()
+        return self._can_be_shown
+
+    def show(self, failure: Failure | None) -> None:
+        """Puts the plain upscale by the host where the picture landed, if that is not to be shown."""
+        self._note(failure)
+        if self.is_sound() and failure is None:
+            return
+        canvas = self._canvas
+        planes = host_planes(canvas.landed, *canvas.size)
+        for number in range(canvas.rows):
+            host.upscale(self._decoded, part(planes, number, of=canvas.rows))
+
+
 def tensor(there: DeviceTensor) -> Tensor:
     """As kernels are told of it."""
     rows, columns = there.shape[-2:]
@@ -260,13 +309,15 @@ def tensor(there: DeviceTensor) -> Tensor:
     )
 
 
-def _shown(canvas: Canvas, landing: Landing) -> tuple[DevicePlanes, DevicePlanes | None]:
+def _shown(
+    gpu: Gpu, canvas: Canvas, landing: Landing, *, is_sound: Callable[[], bool]
+) -> tuple[DevicePlanes, DevicePlanes | None]:
     """The planes of a picture that lands, and the comparison whose upper half they are."""
     whole = host_planes(canvas.landed, *canvas.size)
-    if canvas.rows == 1:
-        return DevicePlanes(whole, landing, canvas.picture, canvas), None
-    upper = DevicePlanes(part(whole, 0, of=2), landing, canvas.picture, canvas)
-    return upper, DevicePlanes(whole, landing)
+    is_tall = canvas.rows == 2
+    upper = part(whole, 0, of=2) if is_tall else whole
+    planes = DevicePlanes(upper, landing, canvas.picture, canvas, gpu=gpu, is_sound=is_sound)
+    return planes, DevicePlanes(whole, landing) if is_tall else None
 
 
 def _framed(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from streamer.clock import Clock
+from streamer.config import StreamSettings
 from streamer.frame import Frame, Packet
 from streamer.link import Link, Overflow
 from streamer.metrics import Metrics
@@ -40,26 +41,30 @@ class Leaving:
     def __init__(
         self,
         fanouts: Sequence[FanOut],
-        *,
-        gate: AudioGate,
+        settings: StreamSettings,
         tally: Tally,
+        *,
         clock: Clock,
         metrics: Metrics,
-        waits: bool,
     ) -> None:
-        """``waits``: nobody watches, so that sound need not wait for its picture."""
         self._fanouts = fanouts
-        self._gate = gate
+        self._gate = AudioGate(budget_ms=settings.budget_ms, clock=clock)
         self._tally = tally
         self._clock = clock
         self._metrics = metrics
-        self._waits = waits
+        self._waits = settings.is_offline
+        """Nobody watches, so that sound need not wait for its picture."""
         self._coded: Link[_Coded] = Link(
             "coded_link", capacity=MOST_WAITING, overflow=Overflow.WAIT
         )
         self._sounding = asyncio.Lock()
         self._last: tuple[Fraction, int] | None = None
         """Media time of what left last, and when that was."""
+
+    @property
+    def sound_dropped(self) -> int:
+        """Packets of sound that had to wait for too long."""
+        return self._gate.dropped
 
     async def put(self, packet: Packet, fanout: FanOut, *, counts: bool) -> None:
         """A coded picture. One of its renditions ``counts``, for the frame."""

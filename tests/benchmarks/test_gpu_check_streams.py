@@ -87,6 +87,23 @@ def test_every_frame_of_a_drawn_scene_is_in_the_file(tmp_path: Path) -> None:
     assert result["missing"] == {}
 
 
+@pytest.mark.parametrize(
+    ("copied", "at_most", "each", "is_met"),
+    [
+        ({"warming": 4}, 0, 0.0, True),
+        ({"warming": 4, "shown": 300}, 1, 1.0, True),
+        ({"warming": 4, "shown": 300}, 0, 1.0, False),
+        ({"to_device": 300, "shown": 300}, 1, 2.0, False),
+    ],
+)
+def test_copies_are_counted_for_each_frame(
+    *, copied: dict[str, int], at_most: int, each: float, is_met: bool
+) -> None:
+    told = {"copied": copied, "frames": {"decoded": 300}}
+    goal = gpu_check_streams._copies(told, at_most=at_most)
+    assert (goal["measured"], goal["is_met"]) == (each, is_met)
+
+
 def test_a_live_run_gives_rate_and_latency() -> None:
     result = run("streams", "live", "--size", "160x96", "--duration", "2", "--backend", "reference")
     names = [goal["what"] for goal in result["scenarios"]["live"]["goals"]]

@@ -112,6 +112,8 @@ def _picture_calls(
         yield launch.pack(picture, tensor)
     if layout.has_pairs:
         yield launch.planar(picture, fenced.picture(Layout.YUV420P, width=width, height=height))
+    else:
+        yield launch.interleave(picture, fenced.picture(Layout.NV12, width=width, height=height))
 
 
 def _plane_calls(

@@ -37,6 +37,7 @@ STRUCTURES: dict[str, dict[str, type[ctypes.Structure]]] = {
         "Difference": arguments.Difference,
         "DifferenceArguments": arguments.DifferenceFields,
     },
+    "interleave": {"InterleaveArguments": arguments.InterleaveFields},
     "watch": {"Health": arguments.Health, "WatchArguments": arguments.WatchFields},
 }
 

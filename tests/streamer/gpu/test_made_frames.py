@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamer.enhance.frame_maker import FrameMaker
-from streamer.frame import Frame, Plane, Planes
+from streamer.frame import Frame, Planes
 from streamer.gpu.made_frames import DeviceWarper
 from streamer.gpu.super_resolution import PLAIN, DeviceSuperResolution
 from streamer.infer.reference_motion import ReferenceMotionEngine
@@ -31,10 +31,7 @@ class DeviceFrameMaker(FrameMaker):
         self.made_there = 0
 
     def make(self, first: Planes, second: Planes, guide: object, out: Planes) -> None:
-        def still(shape: tuple[int, int]) -> Plane | None:
-            known = self._still._luma.shape in self._still._masks
-            return self._still._sized(shape) if known else None
-
+        still = self._still.mask
         if self.warper.make(first, second, guide, out, looked_rows=HEIGHT, still=still):  # type: ignore[arg-type]
             self.made_there += 1
             return

@@ -52,10 +52,10 @@ def numbered(number: int, *, width: int = WIDTH, height: int = HEIGHT) -> Frame:
 class Way:
     """A stage on a device and what it stands on."""
 
-    def __init__(self, gpu: Gpu, manifest: ModelManifest) -> None:
+    def __init__(self, gpu: Gpu, manifest: ModelManifest, *, lands_at_once: bool = True) -> None:
         self.gpu = gpu
         self.engine = QueuedEngine(gpu, manifest)
-        self.stage = DeviceSuperResolution(gpu, [self.engine])
+        self.stage = DeviceSuperResolution(gpu, [self.engine], lands_at_once=lands_at_once)
         self.tier = manifest.variant
 
     def send(self, frame: Frame, *, tier: str = "", with_comparison: bool = False) -> Frame:
@@ -180,6 +180,7 @@ def test_high_water_marks_are_counted(emulated: Emulated) -> None:
     way.stage.warm_up(WIDTH, HEIGHT)
     marks = metrics.counts("gpu.")
     assert set(marks) == {"device.bytes", "pinned.bytes"}
+    assert metrics.counts("copied.") == {"warming": 4}
     assert marks["device.bytes"] >= 8 * WIDTH * 2 * HEIGHT * 2 * 3 // 2
     way.send(numbered(1)).planes[0].any()
     assert metrics.counts("gpu.") == marks

@@ -8,10 +8,10 @@ from fractions import Fraction
 import pytest
 
 from streamer.clock import ManualClock
+from streamer.config import SinkSpec, StreamSettings
 from streamer.frame import Packet
 from streamer.metrics import Metrics
 from streamer.playout import DUE
-from streamer.sinks.audio_gate import AudioGate
 from streamer.sinks.fanout import FanOut
 from streamer.sinks.leaving import Leaving
 from streamer.tally import Tally
@@ -45,13 +45,16 @@ class Exit:
             FanOut([("seen", sink)], may_drop=not waits, request_keyframe=lambda: None)
             for sink in self.sinks
         ]
+        # From file to file nobody watches.
+        settings = StreamSettings(
+            source="in.mp4" if waits else "rtsp://camera/", sinks=(SinkSpec(kind="null"),)
+        )
         self.leaving = Leaving(
             self.fanouts,
-            gate=AudioGate(budget_ms=80, clock=self.clock),
-            tally=Tally(self.metrics, self.clock),
+            settings,
+            Tally(self.metrics, self.clock),
             clock=self.clock,
             metrics=self.metrics,
-            waits=waits,
         )
 
     async def picture(

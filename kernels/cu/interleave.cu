@@ -1,0 +1,42 @@
+// Three planes of 8 bits as luma and pairs: what encoders of a device take.
+//
+// One thread:  RUN neighbouring cells of one row: 2 * RUN samples of luma in two rows, RUN of U and V.
+// in:          Surface of three planes of 8 bits; any stride and alignment.
+// out:         Surface of pairs of 8 bits of the same size; any stride and alignment.
+// Per pixel:   reads 1.5 bytes, writes 1.5 bytes.
+// Odd edges:   chroma has (width + 1) / 2 columns and (height + 1) / 2 rows on both sides.
+
+#include "picture.cuh"
+
+constexpr int RUN = 8;
+
+struct InterleaveArguments {
+    Surface in;
+    Surface out;
+};
+
+BOTH void join(const InterleaveArguments& it, int x, int y) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+        const int row = 2 * y + i;
+        if (row >= it.in.height) break;
+        uint8_t luma[2 * RUN];
+        fetch<2 * RUN, 1, 2 * RUN>(row_of<uint8_t>(it.in.luma, it.in.luma_stride, row), 2 * x,
+                                   it.in.width, luma);
+        store(row_of<uint8_t>(it.out.luma, it.out.luma_stride, row) + 2 * x, luma,
+              it.in.width - 2 * x);
+    }
+    const int width = (it.in.width + 1) / 2;
+    uint8_t u[RUN], v[RUN], pairs[2 * RUN];
+    fetch<RUN, 1, RUN>(row_of<uint8_t>(it.in.chroma, it.in.chroma_stride, y), x, width, u);
+    fetch<RUN, 1, RUN>(row_of<uint8_t>(it.in.second, it.in.chroma_stride, y), x, width, v);
+#pragma unroll
+    for (int n = 0; n < RUN; ++n) pairs[2 * n] = u[n], pairs[2 * n + 1] = v[n];
+    store(row_of<uint8_t>(it.out.chroma, it.out.chroma_stride, y) + 2 * x, pairs, 2 * (width - x));
+}
+
+extern "C" __global__ void interleave_nv12(InterleaveArguments it) {
+    FOR_EACH_Y(y, (it.in.height + 1) / 2)
+    FOR_EACH_X(x, RUN, (it.in.width + 1) / 2)
+    join(it, x, y);
+}
