@@ -42,9 +42,8 @@ LONGEST_WAIT = Fraction(1, 2)
 """Of an interval: how long frames wait for slower ones at most while none are made. It is what they
 wait for those at twice the rate; on a machine too slow for them latency would grow for nothing else."""
 
-EARLY = 2
-"""Times the lead: how far ahead of its time a frame that is ready goes to the encoder. After the lead
-alone one in twenty would leave late; most frames are ready earlier, and waiting coded costs nothing."""
+READY = "ready"
+"""The stamp that says when a frame was ready to be shown."""
 
 LONGEST_LEAD_NS = 20_000_000
 """What takes longer to be coded is not waited for: so long it takes on an overloaded machine only."""
@@ -125,12 +124,12 @@ class Pacer:
             self._metrics.count("dropped.pace.late")
             self._see_late(frame)
             return
-        # Predicted ones are made because they are due, and what waited for lost packets came later
-        # than frames do: neither says when frames are ready.
-        is_late = frame.damage is not None and not frame.damage.pictures_since
-        if frame.origin is not Origin.PREDICTED and not (is_late and self._last_real):
+        self._lead_ns = min(LONGEST_LEAD_NS, round(self.pacing.lead_ms() * 1e6))
+        if not self.pacing.is_even:
             self._learn(frame, now_ns)
-        self._waiting.append(frame)
+        elif self.playout.due_ns(frame.time_s) is None:
+            self._learn(frame, now_ns, lead_ns=self._lead_ns)
+        self._waiting.append(frame.stamped(READY, now_ns))
 
     @property
     def is_full(self) -> bool:
@@ -181,21 +180,29 @@ class Pacer:
             if frame.time_s > real_s:
                 self._last_real = (frame.time_s, shown_ns + nanoseconds(frame.time_s - real_s))
 
-    def _learn(self, frame: Frame, now_ns: int) -> None:
-        released_ns = frame.stamps_ns.get("released", frame.arrived_ns)
-        if not self.pacing.is_even:
-            self.playout.ready(frame.time_s, now_ns, arrived_ns=released_ns)
+    def coded(self, frame: Frame, took_ns: int) -> None:
+        """A frame that was shown has been coded, which took so long.
+
+        What the slowest frames take until they are coded is less than what the slowest take until they
+        are ready and the slowest to code take together.
+        """
+        ready_ns = frame.stamps_ns.get(READY)
+        if self.pacing.is_even and ready_ns is not None:
+            self._learn(frame, ready_ns, lead_ns=min(LONGEST_LEAD_NS, took_ns))
+
+    def _learn(self, frame: Frame, ready_ns: int, *, lead_ns: int = 0) -> None:
+        """When a frame was ready, and how long after that it could leave."""
+        # Predicted ones are made because they are due, and what waited for lost packets came later
+        # than frames do: neither says when frames are ready.
+        is_late = frame.damage is not None and not frame.damage.pictures_since
+        if frame.origin is Origin.PREDICTED or (is_late and self._last_real is not None):
             return
-        self._lead_ns = min(LONGEST_LEAD_NS, round(self.pacing.lead_ms() * 1e6))
         rhythm, most_ns = self._rhythm, None
-        if rhythm.interval_s is not None and not rhythm.makes_frames:
+        if self.pacing.is_even and rhythm.interval_s is not None and not rhythm.makes_frames:
             most_ns = nanoseconds(LONGEST_WAIT * rhythm.interval_s)
+        released_ns = frame.stamps_ns.get("released", frame.arrived_ns)
         self.playout.ready(
-            frame.time_s,
-            now_ns,
-            arrived_ns=released_ns,
-            lead_ns=self._lead_ns,
-            most_ns=most_ns,
+            frame.time_s, ready_ns, arrived_ns=released_ns, lead_ns=lead_ns, most_ns=most_ns
         )
 
     def _shown(self, frame: Frame, now_ns: int) -> Frame:
@@ -226,8 +233,9 @@ class Pacer:
         return shown_ns + nanoseconds(frame.time_s - real_s)
 
     def _ahead_ns(self, frame: Frame) -> int:
-        """When it may be shown, where nothing before it waits."""
-        return self._due_ns(frame) - (EARLY - 1) * self._lead_ns
+        """When it may be shown, where nothing before it waits. What leaves evenly waits coded: while
+        the next picture is not there yet, the encoder takes the cores from nobody."""
+        return 0 if self.pacing.is_even else self._due_ns(frame)
 
     def _missing(self) -> tuple[Fraction, int] | None:
         """What is expected next, and when it counts as missing.

@@ -365,7 +365,9 @@ class Stream:
                     self.last_frame = frame
                     began_ns = self._clock.now_ns()
                     await self._encode_frame(worker, frame)
-                    self._encode_costs.add((self._clock.now_ns() - began_ns) / 1e6)
+                    took_ns = self._clock.now_ns() - began_ns
+                    self._encode_costs.add(took_ns / 1e6)
+                    self._showing.coded(frame, took_ns)
             finally:
                 for sink in self._outlets.raw:
                     await worker.call(sink.close)

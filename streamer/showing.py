@@ -76,6 +76,10 @@ class Showing:
         """Media time of the latest frame that was shown."""
         return self._pacer.last_time_s
 
+    def coded(self, frame: Frame, took_ns: int) -> None:
+        """Coding a frame that was shown took so long; others will leave when such as it can."""
+        self._pacer.coded(frame, took_ns)
+
     def stir(self) -> None:
         """What ``until_idle`` waits for may be so."""
         self._stirred.set()

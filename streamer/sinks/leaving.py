@@ -1,9 +1,9 @@
 """Coded pictures leave at their times, and sound with the picture of its moment.
 
 Note [Behind the encoder]: How long a picture takes to be coded differs by as much as half an interval
-at 60 fps. Were pictures to wait before the encoder alone, they would leave as unevenly. So one that
-has a time goes to the encoder ahead of it, by what the encoder takes at most, and what comes out waits
-here for the rest. The time travels as the stamp ``DUE``; what has none leaves as soon as it is coded.
+at 60 fps. Were pictures to wait before the encoder, they would leave as unevenly. So one that has a
+time goes to the encoder as soon as it is ready, and what comes out waits here. The time travels as the
+stamp ``DUE``; what has none leaves as soon as it is coded.
 """
 
 from __future__ import annotations
