@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.data.degrade import Treatment, damage
-from export.data.planes import Planes, crop
+from export.data.planes import Plane, Planes, crop
 from export.model_file import replace_file
+from export.motion_pictures import made_comparison
 from export.page import PICTURE_SHOTS, picture_name
 from export.pictures import bgr, detailed_place
 from export.runner import model_residual
@@ -48,6 +49,14 @@ def write_demo_pictures(models: Path, folder: Path, *, report: Callable[[str], N
         for shot in PICTURE_SHOTS:
             path = folder / picture_name(group[0], shot)
             replace_file(path, _jpeg(comparison(group, shot)))
+            report(f"wrote {path}: {path.stat().st_size} bytes")
+            written.append(path)
+    for manifest in manifests:
+        if manifest.task == "super_resolution" or manifest.origin is not None:
+            continue
+        for shot in PICTURE_SHOTS:
+            path = folder / picture_name(manifest, shot)
+            replace_file(path, _jpeg(made_comparison(manifest, shot, _luma_tile)))
             report(f"wrote {path}: {path.stat().st_size} bytes")
             written.append(path)
     return written
@@ -93,7 +102,15 @@ def _arriving(shot: str, *, scale: int, is_coded: bool) -> tuple[Planes, Planes]
 
 
 def _tile(planes: Planes, name: str, *, top: int, left: int) -> Bgr:
-    crop = bgr(planes)[top : top + EDGE, left : left + EDGE]
+    return _named(bgr(planes)[top : top + EDGE, left : left + EDGE], name)
+
+
+def _luma_tile(luma: Plane, name: str, top: int, left: int) -> Bgr:
+    grey = luma[top : top + EDGE, left : left + EDGE]
+    return _named(np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8), name)
+
+
+def _named(crop: Bgr, name: str) -> Bgr:
     large = crop.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
     bar = np.zeros((BAR, large.shape[1], 3), np.uint8)
     font, white = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255)

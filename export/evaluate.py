@@ -12,6 +12,7 @@ from export.cost import measure_cost
 from export.data.clips import IMAGE_ENDINGS, find_data, read_image
 from export.data.degrade import Treatment, damage
 from export.model_file import held_out_names, with_quality, write_manifest
+from export.motion_evaluate import evaluate_motion
 from export.runner import model_residual
 from export.upscalers import lanczos, residual_upscaler
 from export.validation import (
@@ -26,6 +27,7 @@ from export.validation import (
 from streamer.clock import Clock
 from streamer.errors import ConfigError
 from streamer.infer.backends import BACKENDS
+from streamer.infer.trial import PICTURE, sizes_of
 from streamer.model import ModelManifest
 
 FRAMES = (0, 4, 8, 11)
@@ -35,9 +37,6 @@ STILL_KERNELS = ("area", "bicubic")
 """How the classic sets are shrunk; bicubic is the antialiased one of MATLAB and Pillow."""
 
 STILL_SETS = ("set5", "set14", "bsd100")
-
-COST_PICTURE, COST_SIZES = "640x360", {"h": 180, "w": 320}
-"""The packed input of a 640x360 picture."""
 
 KEPT = ("training", "lost_against_fp32_db", "cost")
 """What other commands noted in the manifest and an evaluation leaves alone."""
@@ -56,6 +55,10 @@ Table = dict[str, dict[str, float]]
 
 def evaluate(manifest: ModelManifest, data: Path, *, report: Callable[[str], None]) -> Path:
     """Writes the measured quality into the manifest and gives its path."""
+    kept: dict[str, Any] = {k: manifest.quality[k] for k in KEPT if k in manifest.quality}
+    if manifest.task != "super_resolution":
+        quality = kept | evaluate_motion(manifest, data, report=report)
+        return write_manifest(with_quality(manifest, quality))
     scale = manifest.scale
     split = find_data(data, validation=held_out_names(manifest))
     upscalers: dict[str, Upscaler] = {
@@ -70,8 +73,7 @@ def evaluate(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
         frames=FRAMES,
         kernel=SHRINKING.get(manifest.training, "area"),
     )
-    kept = {key: manifest.quality[key] for key in KEPT if key in manifest.quality}
-    quality: dict[str, Any] = {**kept, "method": METHOD}
+    quality = {**kept, "method": METHOD}
     quality["held_out_clips"] = _table(held_out, upscalers, scale=scale, report=report)
     quality["held_out_clips_gain_db"] = _gain_per_clip(held_out, upscalers, scale=scale)
     for name in STILL_SETS:
@@ -94,8 +96,8 @@ def evaluate_cost(
             f"{manifest.name} is {manifest.precision}, which a processor does not run at a gain; "
             "leave out --cost"
         )
-    cost = measure_cost(manifest, clock, sizes=COST_SIZES, picture=COST_PICTURE)
-    report(f"{COST_PICTURE}: p50 {cost['p50_ms']} ms, p95 {cost['p95_ms']} ms")
+    cost = measure_cost(manifest, clock, sizes=sizes_of(manifest), picture=PICTURE)
+    report(f"{PICTURE}: p50 {cost['p50_ms']} ms, p95 {cost['p95_ms']} ms")
     timed = with_quality(manifest, {**manifest.quality, "cost": cost})
     write_manifest(timed)
     return timed

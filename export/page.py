@@ -37,7 +37,8 @@ LABELS = {
     "bicubic_clean": "bicubic kernel",
     "bicubic_x264_crf28": "bicubic kernel, H.264 crf 28",
     "lanczos": "Lanczos",
-    "dis": "DIS flow",
+    "motion": "without a network",
+    "vid4": "Vid4",
 }
 
 
@@ -83,14 +84,23 @@ SECTIONS = (
     Section(
         task="interpolation",
         title="Frame interpolation",
-        text="The frame at any time between two that are there.",
-        baselines=("repetition", "averaging", "dis", "minterpolate"),
+        text=(
+            "The frame at any time between two that are there. Motion is found and pictures are "
+            "warped without a network, which corrects in between: whose motion holds in a place, "
+            "how much of either picture, how soft. So frames made without it are what it must beat."
+        ),
+        baselines=("repetition", "motion"),
+        has_pictures=True,
     ),
     Section(
         task="prediction",
         title="Next-frame prediction",
-        text="The frame after the last one that is there.",
-        baselines=("repetition", "averaging", "dis", "minterpolate"),
+        text=(
+            "The frame after the last one that is there. The same network and host code as for "
+            "interpolation, with the wanted time beyond the second picture."
+        ),
+        baselines=("repetition", "motion"),
+        has_pictures=True,
     ),
 )
 
@@ -121,7 +131,7 @@ def _section(section: Section, manifests: Sequence[ModelManifest]) -> str:
     keys = sorted({(m.scale, m.training) for m in manifests}, key=lambda key: (key[0], key[1]))
     for scale, training in keys:
         group = [m for m in manifests if (m.scale, m.training) == (scale, training)]
-        enlarging = f"x{scale}, " if section.has_pictures else ""
+        enlarging = f"x{scale}, " if section.task == "super_resolution" else ""
         parts.append(f"### {enlarging}{training}: {TRAININGS.get(training, 'see its recipe')}\n")
         parts.append(_group(section, group))
     return "\n".join(parts)
@@ -261,17 +271,30 @@ def _gain(value: float | None, plain: float | None) -> str:
 
 def picture_name(manifest: ModelManifest, shot: str) -> str:
     """The file of a group's comparison picture: one for all networks of a scale and training."""
+    if manifest.task != "super_resolution":
+        return f"{manifest.name}-{shot}.jpg"
     return f"sr-x{manifest.scale}-{manifest.training}-{shot}.jpg"
 
 
 def _pictures(base: ModelManifest) -> str:
+    if base.task != "super_resolution":
+        return _shown(
+            base,
+            "Crops of the project's own drawn scene where the network changes most, made of frames that "
+            "are two apart; the numbers are luma PSNR of the whole frame. No network was trained on it.",
+            "without a network, with it, original",
+        )
     arrives = "coded with H.264 crf 28, " if base.training == "live" else ""
     head = (
         f"Crops of the project's own drawn scene, shrunk, {arrives}and enlarged again; the numbers "
         "are luma PSNR of the whole frame. No network was trained on it."
     )
+    return _shown(base, head, "upscales, networks, original")
+
+
+def _shown(base: ModelManifest, head: str, tiles: str) -> str:
     places = {shot: f"{PICTURES}/{picture_name(base, shot)}" for shot in PICTURE_SHOTS}
-    shown = [f"![{shot}: upscales, networks, original]({place})" for shot, place in places.items()]
+    shown = [f"![{shot}: {tiles}]({place})" for shot, place in places.items()]
     return "\n\n".join([head, *shown]) + "\n"
 
 
@@ -291,7 +314,8 @@ def _iterations(base: ModelManifest) -> str:
     runs = [*(run["iterations"] for run in history.get("earlier", [])), history.get("iterations")]
     known = [run for run in runs if run is not None]
     recipe = base.recipe
-    batch, patch = recipe.get("train", {}).get("batch"), recipe.get("data", {}).get("patch")
+    settings = recipe.get("train", {})
+    batch, patch = settings.get("batch"), settings.get("crop", recipe.get("data", {}).get("patch"))
     text = f"{sum(known):,} iterations" if known else "iterations not recorded"
     if batch and patch:
         text += f" of {batch} patches of {patch}x{patch}"

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -27,8 +26,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from export.data.clips import find_data
 from export.data.planes import Planes, crop
 from export.model_file import held_out_names, move_to, variant_of, with_quality
+from export.motion_quantise import calibration_feeds, motion_losses_db
 from export.operators import check_operators
-from export.runner import model_residual
+from export.runner import Feed, model_residual
 from export.upscalers import pack_planes, residual_upscaler
 from export.validation import SEEN, SHRINKING, Sample, held_out_samples, mean_psnr
 from streamer.errors import ConfigError
@@ -56,27 +56,38 @@ def quantise(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
     if manifest.precision != "fp32":
         raise ConfigError(f"{manifest.name} is {manifest.precision}; quantise its fp32 model")
     split = find_data(data, validation=held_out_names(manifest))
-    frames = _samples(manifest, split.training[::EVERY_CLIP], frames=(CALIBRATION_FRAME,))
-    pictures = _alike([sample.small for samples in frames.values() for sample in samples])
-    if not pictures:
+    is_motion = manifest.task != "super_resolution"
+    prepare = calibration_feeds if is_motion else _feeds
+    feeds = prepare(manifest, split.training[::EVERY_CLIP])
+    if not feeds:
         raise ConfigError(f"no training clip in {data} has {CALIBRATION_FRAME + 1} frames")
-    report(f"calibrating on {len(pictures)} frames")
+    report(f"calibrating on {len(feeds)} frames")
     with tempfile.TemporaryDirectory() as folder:
-        blob = _quantised(manifest, pictures, Path(folder))
+        blob = _quantised(manifest, feeds, Path(folder))
+        outputs = tuple(
+            spec if is_motion else replace(spec, dtype="uint8") for spec in manifest.outputs
+        )
         variant = variant_of(
             manifest,
             blob,
             precision="int8",
             inputs=manifest.inputs,
-            outputs=(replace(manifest.outputs[0], dtype="uint8"),),
+            outputs=outputs,
             folder=Path(folder),
         )
-        losses = _losses_db(manifest, variant, split.validation)
+        judge = motion_losses_db if is_motion else _losses_db
+        losses = judge(manifest, variant, split.validation)
         for condition, loss_db in losses.items():
             report(f"{condition}: {loss_db:+.3f} dB lost against fp32")
         _refuse_large(losses, file=variant.file)
         quality = {"lost_against_fp32_db": {name: round(loss, 3) for name, loss in losses.items()}}
         return move_to(with_quality(variant, quality), manifest.folder)
+
+
+def _feeds(manifest: ModelManifest, clips: Sequence[Path]) -> list[Feed]:
+    frames = _samples(manifest, clips, frames=(CALIBRATION_FRAME,))
+    pictures = _alike([sample.small for samples in frames.values() for sample in samples])
+    return [{"packed": pack_planes(picture)} for picture in pictures]
 
 
 def _samples(
@@ -108,29 +119,33 @@ def _refuse_large(losses: Mapping[str, float], *, file: str) -> None:
 
 
 class _Frames(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, pictures: Iterable[Planes]) -> None:
-        self._pictures = iter(pictures)
+    def __init__(self, feeds: Iterable[Feed]) -> None:
+        self._feeds = iter(feeds)
 
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        picture = next(self._pictures, None)
-        return None if picture is None else {"packed": pack_planes(picture)}
+    def get_next(self) -> Feed | None:
+        return next(self._feeds, None)
 
 
-def _quantised(manifest: ModelManifest, pictures: list[Planes], folder: Path) -> bytes:
+def _quantised(manifest: ModelManifest, feeds: list[Feed], folder: Path) -> bytes:
     prepared, quantised = folder / "prepared.onnx", folder / "quantised.onnx"
+    is_motion = manifest.task != "super_resolution"
+    method = CalibrationMethod.MinMax if is_motion else CalibrationMethod.Percentile
     # It advises what is done here already, and prints what it counts.
     logging.disable(logging.WARNING)
     try:
         with redirect_stdout(StringIO()):
-            quant_pre_process(str(manifest.path), str(prepared))
+            # Free sizes that are multiples of four are more than it can follow.
+            quant_pre_process(str(manifest.path), str(prepared), skip_symbolic_shape=is_motion)
             quantize_static(
                 str(prepared),
                 str(quantised),
-                _Frames(pictures),
+                _Frames(feeds),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
-                calibrate_method=CalibrationMethod.Percentile,
+                calibrate_method=method,
                 extra_options={"CalibPercentile": PERCENTILE},
+                # Of a network for motion nothing but convolutions: the rest are pictures and places.
+                op_types_to_quantize=["Conv"] if is_motion else None,
                 nodes_to_exclude=_first_convolutions(prepared),
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
@@ -142,7 +157,7 @@ def _quantised(manifest: ModelManifest, pictures: list[Planes], folder: Path) ->
     used = [entry for entry in model.opset_import if entry.domain in {"", "ai.onnx"}]
     del model.opset_import[:]
     model.opset_import.extend(used)
-    blob = _with_whole_code_values(model)
+    blob = model.SerializeToString() if is_motion else _with_whole_code_values(model)
     check_operators(onnx.load_from_string(blob), file=f"{manifest.name}-int8.onnx", is_for_cpu=True)
     return blob
 

@@ -37,16 +37,14 @@ class NetworkRecipe:
 class MotionNetworkRecipe:
     """Size of an interpolation or prediction network."""
 
-    channels: tuple[int, ...] = (32, 64, 96)
-    """At an eighth of the picture, at a sixteenth, and at an eighth again."""
-    depth: int = 2
-    """Convolutions in a row at each of the two coarser sizes, going down and coming back."""
+    channels: tuple[int, ...] = (32, 48)
+    """At an eighth and at a sixteenth of the picture."""
+    depth: int = 1
+    """Convolutions in a row at the finer size, going down and coming back; one more at the coarser."""
 
     def __post_init__(self) -> None:
-        if len(self.channels) != 3:
-            raise ConfigError(
-                f"network.channels is {list(self.channels)}, it must be three numbers"
-            )
+        if len(self.channels) != 2:
+            raise ConfigError(f"network.channels is {list(self.channels)}, it must be two numbers")
         for channels in self.channels:
             check_range("network.channels", channels, 1, 512)
         check_range("network.depth", self.depth, 1, 16)
@@ -122,25 +120,15 @@ class PairTrainRecipe(TrainRecipe):
 class MotionTrainRecipe(TrainRecipe):
     """Training of interpolation and prediction."""
 
-    crop: int = 160
+    crop: int = 256
     """Edge of a training picture in luma pixels, a multiple of 16."""
-    confidence_weight: float = 0.02
-    """Of the predicted confidence's distance to what the error makes it."""
-    overlay_share: float = 0.1
-    """Real runs that get standing text, lines or logos."""
-    scene_share: float = 0.0
-    """Made-up scenes instead of real runs."""
-    rollout_share: float = 0.0
-    """Of prediction: batches whose last picture is itself predicted, whole or in lost slices."""
 
     def __post_init__(self) -> None:
         # Named, because slots and super() without arguments do not go together.
         TrainRecipe.__post_init__(self)
-        check_range("train.crop", self.crop, 64, 512)
+        check_range("train.crop", self.crop, 32, 512)
         if self.crop % 16:
             raise ConfigError(f"train.crop is {self.crop}, it must be a multiple of 16")
-        for share in ("overlay_share", "scene_share", "rollout_share"):
-            check_range(f"train.{share}", getattr(self, share), 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,22 +176,21 @@ class PairRecipe(Recipe):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionRecipe(Recipe):
-    """Interpolation and prediction: from runs of neighbouring frames."""
+    """Interpolation and prediction: from two pictures and one between or after them."""
 
     network: MotionNetworkRecipe
     data: MotionDataRecipe = field(default_factory=MotionDataRecipe)
     train: MotionTrainRecipe
 
     def __post_init__(self) -> None:
-        if self.task == "interpolation" and self.train.rollout_share:
+        if self.train.crop > self.data.patch:
             raise ConfigError(
-                f"train.rollout_share is {self.train.rollout_share}, it must be 0 of interpolation: "
-                "only predictions are made of predictions"
+                f"train.crop is {self.train.crop}, it must be at most data.patch, {self.data.patch}"
             )
 
     @property
     def uses_images(self) -> bool:
-        return self.train.scene_share > 0
+        return self.data.scenes > 0
 
 
 RECIPES: Mapping[str, type[Recipe]] = {

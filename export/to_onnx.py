@@ -32,7 +32,7 @@ from export.provenance import code_commit
 from export.recipe import Recipe, recipe_from
 from streamer.errors import ConfigError
 from streamer.model import ModelManifest, TensorSpec
-from streamer.ops.motion import MOTIONS, MULTIPLE, PICTURES
+from streamer.ops.motion import GUIDE, MOTIONS, MULTIPLE, PICTURES
 
 EXAMPLE_SIDE = 32
 """The first free dimension's size while tracing; each further one is 16 larger."""
@@ -66,15 +66,17 @@ def _super_resolution_ports(recipe: Recipe) -> tuple[Specs, Specs]:
 
 
 def _motion_ports(recipe: Recipe) -> tuple[Specs, Specs]:
-    given = [("flow", 4), ("mask", 1), ("residual", 1), ("softness", 1)]
-    if recipe.task == "prediction":
-        given.append(("confidence", 1))
+    del recipe  # interpolation and prediction are alike
     return (
         (
             TensorSpec(name="pictures", shape=(1, PICTURES, "2*h", "2*w")),
             TensorSpec(name="motion", shape=(1, MOTIONS, "h", "w")),
+            TensorSpec(name="guide", shape=(1, GUIDE, "h", "w")),
         ),
-        tuple(TensorSpec(name=name, shape=(1, channels, "h", "w")) for name, channels in given),
+        tuple(
+            TensorSpec(name=name, shape=(1, channels, "h", "w"))
+            for name, channels in (("flow", 4), ("mask", 1), ("softness", 1))
+        ),
     )
 
 

@@ -19,9 +19,5 @@ def build_network(recipe: Recipe) -> Network:
             expansion=size.expansion,
             long_skip=size.long_skip,
         )
-    fine, middle, coarse = size.channels
-    return MotionNetwork(
-        channels=(fine, middle, coarse),
-        depth=size.depth,
-        has_confidence=recipe.task == "prediction",
-    )
+    fine, coarse = size.channels
+    return MotionNetwork(channels=(fine, coarse), depth=size.depth)

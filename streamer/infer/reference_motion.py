@@ -75,7 +75,8 @@ class ReferenceMotionEngine:
         )
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
-        """Fills ``flow``, ``mask``, ``residual`` and ``softness``; raises nothing."""
+        """Fills ``flow``, ``mask``, ``softness`` and, where it is asked for, ``residual``; raises
+        nothing."""
         pictures, motion = inputs["pictures"][0], inputs["motion"][0]
         time = float(motion[4, 0, 0])
         forward, backward, standing = (_mismatch(pictures[n], pictures[n + 1]) for n in (0, 2, 4))
@@ -86,7 +87,8 @@ class ReferenceMotionEngine:
         np.multiply(common, np.float32(-time), out=flow[0:2])
         np.multiply(common, np.float32(1.0 - time), out=flow[2:4])
         outputs["mask"][0, 0] = _share_of_first(flow, time)
-        outputs["residual"][...] = 0.0
+        if "residual" in outputs:
+            outputs["residual"][...] = 0.0
         moved = backward + ahead * (forward - backward)
         differs = standing + moves * (moved - standing)
         start = SOFT_START + SOFT_LATER * max(0.0, time - 1.0)

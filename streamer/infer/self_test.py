@@ -137,4 +137,14 @@ def _motion(height: int, width: int) -> Floats:
     return np.asarray([[across, down, across + 0.2, down - 0.1, time]], dtype=np.float32)
 
 
-_DRAWN = {"packed": _packed, "pictures": _pictures, "motion": _motion}
+def _guide(height: int, width: int) -> Floats:
+    """(1, 6, height, width): half of a motion into either picture, shares of the first and of blur."""
+    told = _motion(height, width)[0]
+    across, down = 0.5 * (told[0] + told[2]), 0.5 * (told[1] + told[3])
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    mask, softness = 0.5 + 0.2 * np.sin(x / 9), 0.2 + 0.2 * np.cos(y / 11)
+    flow = -0.5 * across, -0.5 * down, 0.5 * across, 0.5 * down
+    return np.asarray([[*flow, mask, softness]], dtype=np.float32)
+
+
+_DRAWN = {"packed": _packed, "pictures": _pictures, "motion": _motion, "guide": _guide}

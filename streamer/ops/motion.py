@@ -25,8 +25,8 @@ from streamer.ops.both import both
 
 Floats = NDArray[np.float32]
 
-PICTURES, MOTIONS = 6, 5
-"""Channels of the two inputs of a motion network."""
+PICTURES, MOTIONS, GUIDE = 6, 5, 6
+"""Channels of the inputs of a motion network: what it sees, what it is told, what it changes."""
 
 MULTIPLE = 8
 """Sides of the pictures among those inputs are multiples of this."""
@@ -226,8 +226,8 @@ def pack_motion(
                 for part in parts
             )
             _look_up(layers[4 + end], x, layers[2 * n + end], y)
-    _repeat_edges(pictures, height, width)
-    _repeat_edges(motion[:4], rows, columns)
+    repeat_edges(pictures, height, width)
+    repeat_edges(motion[:4], rows, columns)
     motion[4] = time
 
 
@@ -244,7 +244,7 @@ def coarser(flow: Floats) -> Floats:
     return np.asarray(0.5 * halved, dtype=np.float32)
 
 
-def _repeat_edges(layers: Floats, height: int, width: int) -> None:
+def repeat_edges(layers: Floats, height: int, width: int) -> None:
     """Fills what lies right of and below the first (height, width) of each layer."""
     layers[:, height:, :width] = layers[:, height - 1 : height, :width]
     layers[:, :, width:] = layers[:, :, width - 1 : width]

@@ -1,8 +1,7 @@
-"""Motion data: exact truth of made-up scenes, runs of real clips in a cache, lost macroblocks."""
+"""Motion data: exact truth of made-up scenes, cameras that move over clips, triples in a cache."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.data.clips import Split, find_data
-from export.data.lost_slices import Losses, Slicing, draw_lost_masks
+from export.data.clips import find_data
 from export.data.motion import SceneSource, open_scenes
-from export.data.motion_clips import measure_motion
+from export.data.motion_camera import Camera
+from export.data.motion_clips import without_repeats
 from export.data.motion_layers import Layer
-from export.data.motion_patches import MotionCache, MotionDataRecipe, open_motion_cache
 from export.data.motion_paths import Path as LayerPath
 from export.data.motion_paths import Wobble, placed
 from export.data.motion_recipe import SceneRecipe
@@ -24,20 +22,10 @@ from export.data.motion_scene import Scene
 from export.data.motion_shapes import Overlay, draw_overlay
 from export.data.planes import Planes
 from streamer.errors import ConfigError
-from tests.export.tiny import write_clip
+from streamer.ops.motion import FlowEstimator
+from tests.export.tiny import moving_texture, write_clip
 
 Bytes = NDArray[np.uint8]
-
-SMALL = MotionDataRecipe(
-    validation=("beta",),
-    patch=48,
-    segments_per_clip=3,
-    segment_frames=7,
-    items_per_segment=6,
-    max_skip=1,
-    coded_share=0.5,
-    noise_share=0.5,
-)
 
 PURE = SceneRecipe(blur_share=0, flicker_share=0, overlay_share=0, noise_share=0, coded_share=0)
 
@@ -63,7 +51,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "train_video").mkdir()
     for seed, name in enumerate(("alpha_1", "alpha_2", "beta_1")):
         path = folder / "train_video" / f"{name}.mp4"
-        write_clip(path, width=96, height=80, frames=12, seed=seed)
+        write_clip(path, width=160, height=128, frames=12, seed=seed, picture=moving_texture)
     return folder
 
 
@@ -223,99 +211,30 @@ def test_pictures_too_small_for_scenes_say_so(clips: Path) -> None:
         open_scenes(split, PURE, report=lambda line: None)
 
 
-def open_small(folder: Path, clips: Path, recipe: MotionDataRecipe = SMALL) -> MotionCache:
-    split = find_data(clips, validation=recipe.validation)
-    return open_motion_cache(split, recipe, folder=folder, report=lambda line: None)
+def test_a_camera_moves_evenly_over_a_still_picture(pictures: list[Bytes]) -> None:
+    grey = np.full((128, 128), 128, np.uint8)
+    frames = [Planes(pictures[0], grey, grey)] * 5
+    moved = 0
+    for seed in range(12):
+        camera = Camera.draw(frames[0], 5, patch=96, rng=np.random.default_rng(seed))
+        assert camera is not None
+        seen = camera.see(frames)
+        assert {(planes.height, planes.width) for planes in seen} == {camera.size}
+        assert min(camera.size) > 96
+        if camera.zoom or camera.turn:
+            continue
+        moved += 1
+        for before, after in ((0, 1), (3, 4)):
+            flow = FlowEstimator().to(seen[before].y, seen[after].y)
+            found = np.median(flow[16:-16, 16:-16], axis=(0, 1))
+            # What the camera shows goes the other way.
+            assert np.allclose(found, [-camera.step[1], -camera.step[0]], atol=0.1)
+    assert moved > 2
 
 
-def test_a_motion_cache_is_made_once_and_gives_moving_runs(clips: Path, tmp_path: Path) -> None:
-    spoken: list[str] = []
-    split = find_data(clips, validation=SMALL.validation)
-    for _ in range(2):
-        cache = open_motion_cache(split, SMALL, folder=tmp_path, report=spoken.append)
-    assert len(spoken) == len(split.training)
-    contents = json.loads((cache.folder / "contents.json").read_text())
-    assert [name for name, _ in contents["files"]] == ["alpha_1.mp4", "alpha_2.mp4"]
-    assert set(cache.items["clip"]) == {0, 1}
-    assert (cache.frames, cache.patch) == (5, 48)
-
-    runs = cache.sample(np.random.default_rng(0), 16, 32)
-    assert runs.seen.shape == runs.clean.shape == (16, 5, 32, 32)
-    assert runs.seen.dtype == np.uint8
-    steps = np.abs(np.diff(runs.clean.astype(int), axis=1)).mean(axis=(0, 2, 3))
-    assert (steps > 3).all()
-
-
-def test_only_damaged_items_differ_from_the_clean_frames(clips: Path, tmp_path: Path) -> None:
-    cache = open_small(tmp_path, clips)
-    damaged = cache.items["is_noisy"] | cache.items["is_coded"]
-    assert 0 < damaged.sum() < len(cache)
-    assert np.array_equal(damaged, cache.items["seen_row"] >= 0)
-    runs = cache.sample(np.random.default_rng(1), 64, 40)
-    difference = np.abs(runs.seen.astype(int) - runs.clean).mean(axis=(1, 2, 3))
-    assert (difference == 0).any()
-    assert (difference > 0.2).any()
-    assert difference.max() < 25
-
-
-def test_samples_follow_from_the_seed_and_other_settings_go_elsewhere(
-    clips: Path, tmp_path: Path
-) -> None:
-    cache = open_small(tmp_path, clips)
-    one, same = (cache.sample(np.random.default_rng(4), 8, 32) for _ in range(2))
-    assert np.array_equal(one.seen, same.seen)
-    again = open_small(tmp_path / "again", clips)
-    assert np.array_equal(again.sample(np.random.default_rng(4), 8, 32).seen, one.seen)
-    other = open_small(tmp_path, clips, replace(SMALL, seed=2))
-    assert other.folder != cache.folder
-
-
-def test_the_largest_crop_is_the_whole_patch(clips: Path, tmp_path: Path) -> None:
-    cache = open_small(tmp_path, clips)
-    assert cache.sample(np.random.default_rng(0), 2, 48).clean.shape == (2, 5, 48, 48)
-    with pytest.raises(ConfigError, match="crop is 49"):
-        cache.sample(np.random.default_rng(0), 2, 49)
-
-
-def test_a_cache_without_damage_can_be_read(clips: Path, tmp_path: Path) -> None:
-    cache = open_small(tmp_path, clips, replace(SMALL, coded_share=0.0, noise_share=0.0))
-    runs = cache.sample(np.random.default_rng(0), 4, 32)
-    assert np.array_equal(runs.seen, runs.clean)
-
-
-def test_an_interrupted_cache_is_made_again(clips: Path, tmp_path: Path) -> None:
-    cache = open_small(tmp_path, clips)
-    (cache.folder / "contents.json").unlink()
-    (cache.folder / "clean.npy").write_bytes(b"half")
-    assert len(open_small(tmp_path, clips)) == len(cache)
-
-
-def test_a_corrupt_clip_is_named(clips: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "gamma_1.mp4"
-    broken.write_bytes(b"not a clip")
-    split = find_data(clips, validation=["beta"])
-    split = Split(training=(*split.training, broken), validation=(), images=())
-    with pytest.raises(ConfigError, match=r"gamma_1\.mp4"):
-        open_motion_cache(split, SMALL, folder=tmp_path, report=lambda line: None)
-
-
-def test_a_folder_without_clips_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no training clips"):
-        open_small(tmp_path / "cache", tmp_path)
-
-
-def test_clips_too_small_for_a_patch_say_so(clips: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"lower data\.patch"):
-        open_small(tmp_path, clips, replace(SMALL, patch=96))
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("frames", 2), ("patch", 33), ("segment_frames", 4), ("still_share", 1.5), ("max_skip", 0)],
-)
-def test_impossible_settings_are_named(key: str, value: float) -> None:
-    with pytest.raises(ConfigError, match=rf"data\.{key}"):
-        MotionDataRecipe(**{key: value})  # type: ignore[arg-type]
+def test_a_picture_without_room_has_no_camera(pictures: list[Bytes]) -> None:
+    small = Planes(pictures[0][:100, :100], *[np.full((50, 50), 128, np.uint8)] * 2)
+    assert Camera.draw(small, 5, patch=96, rng=np.random.default_rng(0)) is None
 
 
 def window(picture: Bytes, step: int) -> Planes:
@@ -325,62 +244,19 @@ def window(picture: Bytes, step: int) -> Planes:
 
 def test_inserted_repeats_are_left_out(pictures: list[Bytes]) -> None:
     frames = [window(pictures[0], step) for step in (0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7)]
-    kept, motion = measure_motion(frames)
+    kept, is_uneven = without_repeats(frames)
     assert [id(planes) for planes in kept] == [id(frames[i]) for i in (0, 1, 3, 4, 6, 7, 9, 10)]
-    assert not motion.is_uneven.any()
-    assert np.median(motion.speed) == pytest.approx(3.0, abs=0.3)
+    assert not is_uneven.any()
 
 
 def test_a_step_across_a_missing_frame_is_marked(pictures: list[Bytes]) -> None:
     frames = [window(pictures[0], step) for step in (0, 1, 2, 3, 3, 6, 7, 8, 9)]
-    kept, motion = measure_motion(frames)
+    kept, is_uneven = without_repeats(frames)
     assert len(kept) == 8
-    assert np.flatnonzero(motion.is_uneven).tolist() == [3]
+    assert np.flatnonzero(is_uneven).tolist() == [3]
 
 
 def test_frames_that_all_stand_are_all_kept(pictures: list[Bytes]) -> None:
-    kept, motion = measure_motion([window(pictures[0], 0)] * 6)
+    kept, is_uneven = without_repeats([window(pictures[0], 0)] * 6)
     assert len(kept) == 6
-    assert not motion.speed.any()
-
-
-def test_bursts_have_the_rate_and_the_length_asked_for() -> None:
-    lost = Losses(rate=0.1, burst=2.5).draw(200_000, np.random.default_rng(0))
-    assert lost.mean() == pytest.approx(0.1, rel=0.05)
-    starts = int((lost[1:] & ~lost[:-1]).sum())
-    assert lost.sum() / starts == pytest.approx(2.5, rel=0.05)
-
-
-def test_a_burst_too_short_for_its_rate_is_refused() -> None:
-    with pytest.raises(ConfigError, match="at least 4"):
-        Losses(rate=0.8, burst=1.5)
-
-
-def test_lost_masks_are_whole_macroblocks_and_follow_from_the_seed() -> None:
-    settings = {"losses": Losses(rate=0.3, burst=2.0), "slicing": Slicing(blocks=20)}
-    one, same = (
-        draw_lost_masks(6, 90, 150, rng=np.random.default_rng(2), **settings)  # type: ignore[arg-type]
-        for _ in range(2)
-    )
-    assert np.array_equal(one, same)
-    assert one.shape == (6, 90, 150)
-    assert set(np.unique(one)) == {0, 1}
-    for top in range(0, 90, 16):
-        for left in range(0, 150, 16):
-            block = one[:, top : top + 16, left : left + 16]
-            assert (block == block[:, :1, :1]).all()
-
-
-def test_slices_of_rows_lose_whole_rows() -> None:
-    masks = draw_lost_masks(
-        8,
-        96,
-        64,
-        losses=Losses(rate=0.4, burst=1.5),
-        slicing=Slicing(rows=2),
-        rng=np.random.default_rng(0),
-    )
-    assert (masks == masks[:, :, :1]).all()
-    pairs = masks[:, :, 0].reshape(8, 3, 32)
-    assert (pairs == pairs[:, :, :1]).all()
-    assert 0.1 < masks.mean() < 0.8
+    assert not is_uneven.any()

@@ -26,8 +26,8 @@ COSTS = {
     "sr_medium_x2_clean": (179_304, 44_712),
     "sr_full_x2_live": (386_648, 96_480),
     "sr_full_x2_clean": (386_648, 96_480),
-    "interpolation_lite": (54_625, 526),
-    "prediction_lite": (54_914, 531),
+    "interpolation_lite": (105_983, 842),
+    "prediction_lite": (105_983, 842),
 }
 """Parameters, and multiply-accumulates per pixel of the input picture."""
 
@@ -37,8 +37,8 @@ ALLOWED_MACS = {
     "sr_medium_x2_clean": 45_000,
     "sr_full_x2_live": 108_000,
     "sr_full_x2_clean": 108_000,
-    "interpolation_lite": 600,
-    "prediction_lite": 600,
+    "interpolation_lite": 1_000,
+    "prediction_lite": 1_000,
 }
 """What the networks are sold with, or published ones of their class cost."""
 
@@ -66,8 +66,8 @@ def test_a_live_network_of_the_same_name_costs_less_than_a_clean_one() -> None:
 @pytest.mark.parametrize("name", ["interpolation_lite", "prediction_lite"])
 def test_the_cost_of_a_made_frame_is_counted_per_pixel_of_the_full_picture(name: str) -> None:
     fused = build_network(read_recipe(RECIPES / f"{name}.toml")).fused()
-    # Pictures at a half, motions at a quarter of 256x192.
-    given = [torch.zeros(1, 6, 96, 128), torch.zeros(1, 5, 48, 64)]
+    # Pictures at a half, motions and guide at a quarter of 256x192.
+    given = [torch.zeros(1, 6, 96, 128), torch.zeros(1, 5, 48, 64), torch.zeros(1, 6, 48, 64)]
     assert round(count_macs(fused, given) / (192 * 256)) == COSTS[name][1]
 
 

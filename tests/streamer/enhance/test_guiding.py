@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from kernels.native import native
-from streamer.enhance.guiding import CompiledGuiding, EngineGuiding, Guiding, guiding_by
+from streamer.enhance.guiding import NetworkGuiding, guiding_by
 from streamer.frame import Plane
+from streamer.infer.engine import Tensors
 from streamer.infer.reference_motion import ReferenceMotionEngine
-from streamer.ops.motion import Floats, FlowEstimator, Guide
+from streamer.model import ModelManifest, TensorSpec
+from streamer.ops.motion import Floats, FlowEstimator, Guide, pack_motion
+from streamer.ops.motion_guides import CompiledGuiding, EngineGuiding, Guiding, NetworkInputs
 from tests.streamer.pictures import texture
 
 SIZES = [(160, 96), (213, 121), (16, 16), (17, 40)]
@@ -22,6 +26,45 @@ Pairs = Callable[[int, int], tuple[Plane, Plane]]
 
 class Other(ReferenceMotionEngine):
     """Another engine, whatever it says."""
+
+
+class Shifting:
+    """Takes what a trained network does, and says that all is a cell further right, and softer."""
+
+    backend = "test"
+
+    def __init__(self) -> None:
+        grid = (("pictures", 6, 2), ("motion", 5, 1), ("guide", 6, 1))
+        self.seen: dict[str, Floats] = {}
+        self.manifest = ModelManifest(
+            name="shifting",
+            task="interpolation",
+            variant="test",
+            training="none",
+            scale=1,
+            file="",
+            sha256="",
+            opset=18,
+            precision="fp32",
+            inputs=tuple(
+                TensorSpec(name=name, shape=(1, channels, f"{part}*h", f"{part}*w"))
+                for name, channels, part in grid
+            ),
+            outputs=tuple(
+                TensorSpec(name=name, shape=(1, channels, "h", "w"))
+                for name, channels in (("flow", 4), ("mask", 1), ("softness", 1))
+            ),
+            multiple_of=16,
+        )
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        self.seen = {name: array.copy() for name, array in inputs.items()}
+        guide = inputs["guide"]
+        outputs["flow"][...] = guide[:, :4] + np.reshape([1, 0, 1, 0], (1, 4, 1, 1))
+        outputs["mask"][...] = guide[:, 4:5]
+        outputs["softness"][...] = 0.5 * (1 + guide[:, 5:6])
+
+    def close(self) -> None: ...
 
 
 @pytest.fixture
@@ -99,3 +142,58 @@ def test_only_the_reference_itself_is_replaced() -> None:
     is_compiled = native() is not None
     assert isinstance(guiding_by(ReferenceMotionEngine()), CompiledGuiding) == is_compiled
     assert isinstance(guiding_by(Other()), EngineGuiding)
+    assert isinstance(guiding_by(Shifting()), NetworkGuiding)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_a_network_changes_the_guide_that_arithmetic_makes(width: int, height: int) -> None:
+    small = occluding(width, height)
+    flows = FlowEstimator().between(*small)
+    plain = guiding_by(ReferenceMotionEngine()).guide(small, flows, 0.3, with_pictures=True)
+    expected = parts(plain).copy()
+    expected[[0, 2]] += 1
+    expected[6] = 0.5 * (1 + expected[6])
+    engine = Shifting()
+    for _ in range(2):
+        found = parts(guiding_by(engine).guide(small, flows, 0.3, with_pictures=True))
+        assert np.allclose(found, expected, atol=1e-6)
+    assert all(side % 4 == 0 for side in engine.seen["guide"].shape[2:])
+
+
+@pytest.mark.parametrize("time", [0.5, 1.0, 2.0, 3.5])
+def test_a_network_is_asked_for_what_it_was_trained_on(time: float) -> None:
+    small = moving(160, 96)
+    flows = FlowEstimator().between(*small)
+    plain = guiding_by(ReferenceMotionEngine()).guide(small, flows, time, with_pictures=True)
+    expected = parts(plain).copy()
+    for task, is_asked in (("interpolation", time < 1), ("prediction", 1 <= time < 3)):
+        engine = Shifting()
+        engine.manifest = replace(engine.manifest, task=task)
+        found = parts(guiding_by(engine).guide(small, flows, time, with_pictures=True))
+        assert bool(engine.seen) == is_asked
+        assert np.allclose(found, expected, atol=1e-6) == (not is_asked)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_a_network_sees_what_it_was_trained_on(width: int, height: int) -> None:
+    small = occluding(width, height)
+    flows = FlowEstimator().between(*small)
+    packed = NetworkInputs(guiding_by(ReferenceMotionEngine()), 8)
+    packed.fill(small, flows, 0.3)
+    seen = packed.arrays
+    rows, columns = -(-height // 8) * 4, -(-width // 8) * 4
+    assert {name: array.shape for name, array in seen.items()} == {
+        "pictures": (1, 6, 2 * rows, 2 * columns),
+        "motion": (1, 5, rows, columns),
+        "guide": (1, 6, rows, columns),
+    }
+    pictures = np.empty((6, 2 * rows, 2 * columns), np.float32)
+    motion = np.empty((5, rows, columns), np.float32)
+    pack_motion(*small, flows, 0.3, pictures=pictures, motion=motion)
+    assert np.allclose(seen["motion"][0], motion)
+    assert np.mean(np.abs(seen["pictures"][0] - pictures)) < 1 / 255
+    # Twice the size after half of it, and the other way round: no storage is left over.
+    other = moving(64, 48)
+    packed.fill(other, FlowEstimator().between(*other), 0.5)
+    packed.fill(small, flows, 0.3)
+    assert np.allclose(packed.arrays["motion"][0], motion)
