@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from streamer.enhance.guiding import guiding_by
+from streamer.enhance.guiding import NetworkGuiding, guiding_by
 from streamer.frame import Plane, Planes
 from streamer.gpu.made_frames import DeviceWarper
 from streamer.infer.engine import Engine
@@ -49,8 +49,8 @@ class FrameMaker:
         self._pair: _Pair | None = None
         self._still = StillAreas()
         self._is_weighed = False
-        self._guided: tuple[float, Guide] | None = None
-        """The last guide of this pair, and its time."""
+        self._guided: tuple[tuple[float, bool], Guide] | None = None
+        """The last guide of this pair, its time, and whether it is a plain one."""
         self._foreseen: Plane = np.empty((0, 0), np.uint8)
 
     def warm_up(self, width: int, height: int, *, scale: int) -> None:
@@ -68,7 +68,9 @@ class FrameMaker:
         ]
         first, second, out = ((y, u, v) for y, u, v in large)
         self.look(noise[0], noise[1])
-        self.make(first, second, self.guide(0.5), out)
+        # A network knows one of these times.
+        for time in (0.5, 1.5):
+            self.make(first, second, self.guide(time), out)
         self.foreseen()
         self.reset()
 
@@ -102,23 +104,28 @@ class FrameMaker:
         self._pair = self._guided = None
         self._still.reset()
 
-    def guide(self, time: float) -> Guide:
+    @property
+    def has_network(self) -> bool:
+        """Whether guides can be had in less time without one."""
+        return isinstance(self._guiding, NetworkGuiding)
+
+    def guide(self, time: float, *, is_plain: bool = False) -> Guide:
         """What makes the frame at ``time`` of the last pair looked at; see ``ops.motion``.
 
         Between the two it is 0..1; ``step`` intervals after them ``1 + damped(step)``. Its arrays
-        are views, valid until the next guide is asked for.
+        are views, valid until the next guide is asked for. ``is_plain`` makes it without a network.
         """
-        if self._guided is not None and self._guided[0] == time:
+        if self._guided is not None and self._guided[0] == (time, is_plain):
             return self._guided[1]
-        pair = self._looked()
-        guide = self._guiding.guide(
-            pair.small, pair.flows, time, with_pictures=not self._is_weighed
-        )
+        pair, way = self._looked(), self._guiding.guide
+        if is_plain and isinstance(self._guiding, NetworkGuiding):
+            way = self._guiding.plain
+        guide = way(pair.small, pair.flows, time, with_pictures=not self._is_weighed)
         if not self._is_weighed:
             self._still.weigh(self._guiding.pictures)
             self._is_weighed = True
         guide = replace(guide, filled=(pair.second.shape[0] / 4, pair.second.shape[1] / 4))
-        self._guided = (time, guide)
+        self._guided = ((time, is_plain), guide)
         return guide
 
     def make(self, first: Planes, second: Planes, guide: Guide, out: Planes) -> None:

@@ -36,7 +36,7 @@ class NetworkGuiding:
     """What a trained network makes of the guide that arithmetic finds."""
 
     def __init__(self, engine: Engine, plain: Guiding) -> None:
-        self._engine = engine
+        self._engine, self._plain = engine, plain
         self._is_between = engine.manifest.task == "interpolation"
         # A manifest speaks of the whole picture, whose half this is.
         self._inputs = NetworkInputs(plain, engine.manifest.multiple_of // 2)
@@ -46,13 +46,18 @@ class NetworkGuiding:
     def pictures(self) -> Floats:
         return self._inputs.pictures
 
+    def plain(
+        self, small: tuple[Plane, Plane], flows: Flows, time: float, *, with_pictures: bool
+    ) -> Guide:
+        """As ``guide`` without the network, in a third of its time."""
+        return self._plain.guide(small, flows, time, with_pictures=with_pictures)
+
     def guide(
         self, small: tuple[Plane, Plane], flows: Flows, time: float, *, with_pictures: bool
     ) -> Guide:
-        del with_pictures  # they are what the network takes
-        plain = self._inputs.fill(small, flows, time)
         if not self._is_known(time):
-            return plain
+            return self.plain(small, flows, time, with_pictures=with_pictures)
+        plain = self._inputs.fill(small, flows, time)
         rows, columns = plain.mask.shape
         size = self._inputs.arrays["guide"].shape[-2:]
         if not self._results or self._results["mask"].shape[-2:] != size:

@@ -102,15 +102,17 @@ class MadeFrames:
             return self._make(pair, time, pts=pts, like=last, origin=Origin.PREDICTED)
         return replace(earlier.enhanced, pts=pts, origin=Origin.REPEATED, tier=last.enhanced.tier)
 
-    def ahead(self, time_s: Fraction, *, pts: int) -> Frame | None:
+    def ahead(self, time_s: Fraction, *, pts: int, is_plain: bool = False) -> Frame | None:
         """The frame at a time after the last real one; ``None`` where nothing moves or nothing is
-        known of how."""
+        known of how. ``is_plain`` makes it without a network."""
         pair = self._pair()
         if pair is None:
             return None
         self._look(*pair)
         time = 1.0 + damped(_steps(pair, time_s))
-        return self._make(pair, time, pts=pts, like=pair[1], origin=Origin.PREDICTED)
+        return self._make(
+            pair, time, pts=pts, like=pair[1], origin=Origin.PREDICTED, is_plain=is_plain
+        )
 
     @property
     def is_looked_at(self) -> bool:
@@ -145,12 +147,20 @@ class MadeFrames:
             self._looked = (earlier, last)
 
     def _make(
-        self, pair: tuple[Real, Real], time: float, *, pts: int, like: Real, origin: Origin
+        self,
+        pair: tuple[Real, Real],
+        time: float,
+        *,
+        pts: int,
+        like: Real,
+        origin: Origin,
+        is_plain: bool = False,
     ) -> Frame:
         first, second = (real.enhanced for real in pair)
         below = first.comparison
         planes, comparison = self._canvas(with_comparison=below is not None)
-        self.maker.make(first.planes, second.planes, self.maker.guide(time), planes)
+        guide = self.maker.guide(time, is_plain=is_plain)
+        self.maker.make(first.planes, second.planes, guide, planes)
         if comparison is not None and below is not None:
             # Below stands what the source showed at that time.
             host.copy(_lower(below), _lower(comparison))

@@ -57,8 +57,10 @@ class Making:
         self._time_base = time_base
         self._clock = clock
         self._metrics = metrics
-        self._look_costs, self._ahead_costs = Costs(clock), Costs(clock)
-        """Of the motion after a real frame, and of each frame predicted by it."""
+        self._look_costs = Costs(clock)
+        """Of the motion after a real frame."""
+        self._ahead_costs = [Costs(clock) for _ in range(1 + made.maker.has_network)]
+        """Of each frame predicted by it: as well as can be, and where there is a network without it."""
         self._look_ms = 0.0
         self._on_slot: Frame | None = None
         """The latest real frame that was given out on a slot."""
@@ -139,7 +141,7 @@ class Making:
         While the encoder still works on that frame this needs no more than a core.
         """
         self._look_ms = 0.0
-        if not _may_begin((self._look_costs, self._ahead_costs), fits):
+        if not _may_begin((self._look_costs, self._ahead_costs[-1]), fits):
             return
         began_ns = self._clock.now_ns()
         with yielding():
@@ -154,14 +156,26 @@ class Making:
         """Frames predicted after the last real one, until the next is due; no more of them once
         ``fits`` says that one of that cost in ms has no time. ``look`` comes first."""
         interval_s = self.cadence.interval_s
-        if not (self._made.is_looked_at and self._foresight.is_better) or interval_s is None:
+        slots = self._slots
+        if slots is None or interval_s is None:
+            return []
+        if not (self._made.is_looked_at and self._foresight.is_better):
             return []
         last = self._made.last
         assert last is not None
         began_ns = self._clock.now_ns()
         made: list[Frame] = []
-        for slot in self._slots_ahead(last.decoded.time_s, interval_s, fits):
-            frame = self._made.ahead(slot.time_s, pts=slot.pts)
+        for slot in self._slots_ahead(last.decoded.time_s, interval_s):
+            way = next(
+                (n for n, costs in enumerate(self._ahead_costs) if _may_begin([costs], fits)), None
+            )
+            if way is None:
+                break
+            if not slots.claim(slot):
+                continue
+            slot_ns = self._clock.now_ns()
+            frame = self._made.ahead(slot.time_s, pts=slot.pts, is_plain=way > 0)
+            self._ahead_costs[way].add((self._clock.now_ns() - slot_ns) / 1e6)
             made += [] if frame is None else [frame]
         if made:
             # Looking is what they cost as well.
@@ -190,21 +204,13 @@ class Making:
         """The engine is not used any more."""
         self.engine.close()
 
-    def _slots_ahead(
-        self, last_s: Fraction, interval_s: Fraction, fits: Callable[[float], bool]
-    ) -> Iterator[Slot]:
-        """Those that real frames, which leave as they come, do not crowd, as long as there is time to
-        make a frame; each is claimed when asked for, and the time until the next one is its cost."""
+    def _slots_ahead(self, last_s: Fraction, interval_s: Fraction) -> Iterator[Slot]:
+        """Those that real frames, which leave as they come, do not crowd."""
         assert self._slots is not None
         apart_s = LEAST_APART * (self._slots.step_s or interval_s)
         for slot in self._slots.ahead(last_s):
-            is_apart = last_s + apart_s <= slot.time_s <= last_s + interval_s - apart_s
-            if is_apart and not _may_begin((self._ahead_costs,), fits):
-                return
-            if is_apart and self._slots.claim(slot):
-                began_ns = self._clock.now_ns()
+            if last_s + apart_s <= slot.time_s <= last_s + interval_s - apart_s:
                 yield slot
-                self._ahead_costs.add((self._clock.now_ns() - began_ns) / 1e6)
 
     def _real_at(self, slot: Slot, real: Frame) -> list[Frame]:
         """A real frame on a slot, once."""

@@ -58,7 +58,7 @@ def copy(planes: Planes, out: Planes) -> None:
 def pack(planes: Planes, out: NDArray[np.float32]) -> None:
     """Planes of a picture, or whole rows of them, to the networks' input (1, 6, H/2, W/2), float32."""
     compiled = native()
-    if compiled is not None:
+    if compiled is not None and _are_rows(planes):
         native_pack.pack(compiled, planes, out[0])
     else:
         host_opencv.pack(planes, out)
@@ -91,8 +91,17 @@ def add_residual(base: Planes, residual: NDArray[Any], out: Planes) -> None:
     host_opencv.add_residual(base, residual, out)
 
 
+def _are_rows(planes: Planes) -> bool:
+    """Whether the pixels of a row lie side by side, which compiled code asks for."""
+    return all(plane.strides[1] == 1 for plane in planes)
+
+
 def _is_doubled(planes: Planes, out: Planes) -> bool:
-    return all(
-        target.shape == (2 * plane.shape[0], 2 * plane.shape[1])
-        for plane, target in zip(planes, out, strict=True)
+    return (
+        _are_rows(planes)
+        and _are_rows(out)
+        and all(
+            target.shape == (2 * plane.shape[0], 2 * plane.shape[1])
+            for plane, target in zip(planes, out, strict=True)
+        )
     )

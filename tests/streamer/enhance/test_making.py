@@ -18,12 +18,13 @@ from streamer.enhance.scene_change import SceneWatch
 from streamer.enhance.slots import output_time_base
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.frame import Frame, Origin, Planes
-from streamer.infer.engine import Tensors
+from streamer.infer.engine import Engine, Tensors
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.metrics import Metrics
 from streamer.rate import Rate
 from streamer.schedule import TierLadder
+from tests.streamer.enhance.shifting import Shifting
 from tests.streamer.pictures import frame_of, texture
 
 WIDTH, HEIGHT = 160, 96
@@ -66,6 +67,21 @@ class Slow(ReferenceMotionEngine):
         self._clock.advance_ms(self.takes_ms)
 
 
+class SlowNetwork(Shifting):
+    """Takes its time for each guide that it changes."""
+
+    def __init__(self, clock: ManualClock, takes_ms: float) -> None:
+        super().__init__("prediction")
+        self._clock = clock
+        self.takes_ms = takes_ms
+        self.runs = 0
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        super().run(inputs, outputs)
+        self._clock.advance_ms(self.takes_ms)
+        self.runs += 1
+
+
 class Bench:
     """A chain that leaves pictures as they are and makes more of them."""
 
@@ -76,10 +92,13 @@ class Bench:
         between: Between = "interpolate",
         scale: int = 1,
         takes_ms: float = 0.0,
+        network_takes_ms: float | None = None,
     ) -> None:
         self.clock, self.metrics = ManualClock(), Metrics()
         stage = SuperResolution((ReferenceEngine(scale),))
-        self.engine = engine = Slow(self.clock, takes_ms)
+        self.engine = Slow(self.clock, takes_ms)
+        self.network = SlowNetwork(self.clock, network_takes_ms or 0.0)
+        engine: Engine = self.engine if network_takes_ms is None else self.network
         self.base = BASE if rate is None else output_time_base(BASE, rate)
         self.ladder = TierLadder(stage.tiers, self.clock, makes_frames=rate is not None)
         making = Making(
@@ -310,6 +329,18 @@ def test_a_prediction_is_begun_only_where_it_is_done_before_the_next_real_frame_
     assert sum(frame.origin is Origin.PREDICTED for frame in frames) <= 3
     # And where that stays so they are given up, so that the ladder says it.
     assert not bench.ladder.rung.makes_frames
+
+
+def test_a_network_predicts_where_it_has_the_time_and_arithmetic_where_not() -> None:
+    bench = Bench(Rate(times=2), between="predict", network_takes_ms=5)
+    frames = live(bench, 30, until_ahead_ms=18)
+    predicted = sum(frame.origin is Origin.PREDICTED for frame in frames)
+    assert bench.network.runs == predicted >= 27
+    bench.network.takes_ms = 19
+    frames = live(bench, 60, until_ahead_ms=18, first=30)
+    assert sum(frame.origin is Origin.PREDICTED for frame in frames) >= 55
+    # Begun before it is known how long it takes now.
+    assert bench.network.runs - predicted <= 4
 
 
 def test_of_several_predictions_those_are_made_that_are_done_in_time() -> None:
