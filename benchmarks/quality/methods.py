@@ -14,6 +14,7 @@ from streamer.enhance.frame_maker import FrameMaker
 from streamer.frame import Plane, Planes
 from streamer.infer.engine import Engine
 from streamer.infer.ort import OrtCpuEngine
+from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.model import MODELS, ModelManifest, read_manifest
 
 THREADS = 2
@@ -101,6 +102,7 @@ def interpolation_baselines() -> dict[str, Interpolator]:
         "averaging": Blend(),
         "DIS fast, half size": DisWarp("fast", part=2),
         "DIS medium, full size": DisWarp("medium", part=1),
+        "without a network": FrameMaker(ReferenceMotionEngine()),
     }
 
 
@@ -110,6 +112,7 @@ def prediction_baselines() -> dict[str, Predictor]:
         "linear 2b-a": Blend(),
         "DIS fast, half size": DisWarp("fast", part=2),
         "DIS medium, full size": DisWarp("medium", part=1),
+        "without a network": FrameMaker(ReferenceMotionEngine()),
     }
 
 
@@ -118,6 +121,7 @@ def concealment_baselines() -> dict[str, Predictor]:
         "freeze": Repeat(),
         "DIS fast, half size": DisWarp("fast", part=2),
         "DIS medium, full size": DisWarp("medium", part=1),
+        "without a network": FrameMaker(ReferenceMotionEngine()),
     }
 
 
