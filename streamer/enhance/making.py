@@ -20,6 +20,10 @@ from streamer.metrics import Metrics
 from streamer.ops.both import yielding
 from streamer.rate import Rate
 
+NETWORK_TIMES = 3.0
+"""What a predicted frame costs with a network, of what it costs without one, until that was seen. The
+first one is slow, and comes between real frames that must not wait."""
+
 LEAST_APART = Fraction(3, 4)
 """Of the wanted distance: closer to a real frame, a predicted one shows nothing more."""
 
@@ -59,8 +63,8 @@ class Making:
         self._metrics = metrics
         self._look_costs = Costs(clock)
         """Of the motion after a real frame."""
-        self._ahead_costs = [Costs(clock) for _ in range(1 + made.maker.has_network)]
-        """Of each frame predicted by it: as well as can be, and where there is a network without it."""
+        self._plain_costs, self._network_costs = Costs(clock), Costs(clock)
+        """Of each frame predicted by it, without and with a network."""
         self._look_ms = 0.0
         self._on_slot: Frame | None = None
         """The latest real frame that was given out on a slot."""
@@ -141,7 +145,7 @@ class Making:
         While the encoder still works on that frame this needs no more than a core.
         """
         self._look_ms = 0.0
-        if not _may_begin((self._look_costs, self._ahead_costs[-1]), fits):
+        if not _may_begin((self._look_costs, self._plain_costs), fits):
             return
         began_ns = self._clock.now_ns()
         with yielding():
@@ -166,16 +170,15 @@ class Making:
         began_ns = self._clock.now_ns()
         made: list[Frame] = []
         for slot in self._slots_ahead(last.decoded.time_s, interval_s):
-            way = next(
-                (n for n, costs in enumerate(self._ahead_costs) if _may_begin([costs], fits)), None
-            )
-            if way is None:
+            is_plain = not self._may_ask_network(fits)
+            costs = self._plain_costs if is_plain else self._network_costs
+            if is_plain and not _may_begin([costs], fits):
                 break
             if not slots.claim(slot):
                 continue
             slot_ns = self._clock.now_ns()
-            frame = self._made.ahead(slot.time_s, pts=slot.pts, is_plain=way > 0)
-            self._ahead_costs[way].add((self._clock.now_ns() - slot_ns) / 1e6)
+            frame = self._made.ahead(slot.time_s, pts=slot.pts, is_plain=is_plain)
+            costs.add((self._clock.now_ns() - slot_ns) / 1e6)
             made += [] if frame is None else [frame]
         if made:
             # Looking is what they cost as well.
@@ -183,6 +186,14 @@ class Making:
             self._metrics.time("predict", spent_ms / len(made))
             self.made_cost(spent_ms / len(made))
         return made
+
+    def _may_ask_network(self, fits: Callable[[float], bool]) -> bool:
+        """Whether there is one, and time for a frame made with it."""
+        if not self._made.maker.has_network or self._plain_costs.are_old:
+            return False
+        if self._network_costs.are_old:
+            return fits(NETWORK_TIMES * self._plain_costs.p95_ms())
+        return fits(self._network_costs.p95_ms())
 
     def instead(self, time_s: Fraction) -> Frame | None:
         """A frame for a time at which none came, on its slot; ``None`` where the last picture is as

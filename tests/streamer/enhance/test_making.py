@@ -335,7 +335,8 @@ def test_a_network_predicts_where_it_has_the_time_and_arithmetic_where_not() -> 
     bench = Bench(Rate(times=2), between="predict", network_takes_ms=5)
     frames = live(bench, 30, until_ahead_ms=18)
     predicted = sum(frame.origin is Origin.PREDICTED for frame in frames)
-    assert bench.network.runs == predicted >= 27
+    # The first one is made without it, to know how much time that leaves.
+    assert bench.network.runs == predicted - 1 >= 26
     bench.network.takes_ms = 19
     frames = live(bench, 60, until_ahead_ms=18, first=30)
     assert sum(frame.origin is Origin.PREDICTED for frame in frames) >= 55
