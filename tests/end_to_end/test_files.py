@@ -153,8 +153,9 @@ def test_the_report_has_the_promised_keys(clips: Clips, streamer: RunHere, tmp_p
     numbers = json.loads(report.read_text())
     assert set(numbers) == {
         *("frames", "fps", "latency_ms", "tiers", "stepped", "engines", "source", "machine"),
-        "notice",
+        *("notice", "copied"),
     }
+    assert numbers["copied"] == {}
     assert numbers["frames"] == {
         "decoded": 30,
         "interpolated": 0,

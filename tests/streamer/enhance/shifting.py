@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamer.clock import ManualClock
 from streamer.infer.engine import Tensors
 from streamer.model import ModelManifest, TensorSpec
 from streamer.ops.motion import Floats
@@ -46,3 +47,18 @@ class Shifting:
         outputs["softness"][...] = 0.5 * (1 + guide[:, 5:6])
 
     def close(self) -> None: ...
+
+
+class SlowNetwork(Shifting):
+    """Takes its time for each guide that it changes."""
+
+    def __init__(self, clock: ManualClock, takes_ms: float) -> None:
+        super().__init__("prediction")
+        self._clock = clock
+        self.takes_ms = takes_ms
+        self.runs = 0
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        super().run(inputs, outputs)
+        self._clock.advance_ms(self.takes_ms)
+        self.runs += 1

@@ -24,7 +24,7 @@ from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.metrics import Metrics
 from streamer.rate import Rate
 from streamer.schedule import TierLadder
-from tests.streamer.enhance.shifting import Shifting
+from tests.streamer.enhance.shifting import SlowNetwork
 from tests.streamer.pictures import frame_of, texture
 
 WIDTH, HEIGHT = 160, 96
@@ -65,21 +65,6 @@ class Slow(ReferenceMotionEngine):
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         super().run(inputs, outputs)
         self._clock.advance_ms(self.takes_ms)
-
-
-class SlowNetwork(Shifting):
-    """Takes its time for each guide that it changes."""
-
-    def __init__(self, clock: ManualClock, takes_ms: float) -> None:
-        super().__init__("prediction")
-        self._clock = clock
-        self.takes_ms = takes_ms
-        self.runs = 0
-
-    def run(self, inputs: Tensors, outputs: Tensors) -> None:
-        super().run(inputs, outputs)
-        self._clock.advance_ms(self.takes_ms)
-        self.runs += 1
 
 
 class Bench:
