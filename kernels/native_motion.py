@@ -43,9 +43,8 @@ class _Guide(ctypes.Structure):
         ("end", ctypes.c_void_p),
         ("forward", ctypes.c_void_p),
         ("backward", ctypes.c_void_p),
-        ("flow", ctypes.c_void_p),
-        ("mask", ctypes.c_void_p),
-        ("softness", ctypes.c_void_p),
+        ("maps", ctypes.c_void_p),
+        ("motion", ctypes.c_void_p),
         ("pictures", ctypes.c_void_p),
         ("scratch", ctypes.c_void_p),
         ("start_stride", ctypes.c_int64),
@@ -53,6 +52,8 @@ class _Guide(ctypes.Structure):
         ("scratch_bytes", ctypes.c_int64),
         ("height", ctypes.c_int32),
         ("width", ctypes.c_int32),
+        ("out_rows", ctypes.c_int32),
+        ("out_columns", ctypes.c_int32),
         ("part", ctypes.c_int32),
         ("time", ctypes.c_float),
     )
@@ -107,22 +108,27 @@ class GuideCalls:
         *,
         maps: Floats,
         pictures: Floats | None = None,
+        motion: Floats | None = None,
     ) -> None:
         """What ``pack_motion`` and ``ReferenceMotionEngine`` make of two (h, w) uint8 pictures and
         their (h, w, 2) flows, forward and backward.
 
-        ``maps`` (6, rows, columns), of (h + 1) // 2 rows and (w + 1) // 2 columns, is filled with
-        flow (4), mask and softness. ``pictures`` (6, 2 * rows, 2 * columns) as ``pack_motion`` fills
-        them, for who wants them. Raises ``KernelError`` where the arrays are not what the kernel
-        can take.
+        ``maps`` (6, rows, columns), of (h + 1) // 2 rows and (w + 1) // 2 columns or more, is filled
+        with flow (4), mask and softness; what lies beyond repeats the edge. ``pictures`` (6, 2 * rows,
+        2 * columns) and ``motion`` (5, rows, columns) as ``pack_motion`` fills them, for who wants
+        them. Raises ``KernelError`` where the arrays are not what the kernel can take.
         """
         fields = _Guide(**_pair(*pair), time=time)
         fields.forward, fields.backward = (_flow(flow, pair[0].shape) for flow in flows)
         rows, columns = (fields.height + 1) // 2, (fields.width + 1) // 2
-        fields.flow = _planes(maps, (6, rows, columns))
-        fields.mask, fields.softness = (maps[n].ctypes.data for n in (4, 5))
+        if maps.ndim == 3:
+            rows, columns = max(rows, maps.shape[1]), max(columns, maps.shape[2])
+        fields.out_rows, fields.out_columns = rows, columns
+        fields.maps = _planes(maps, (6, rows, columns))
         if pictures is not None:
             fields.pictures = _planes(pictures, (6, 2 * rows, 2 * columns))
+        if motion is not None:
+            fields.motion = _planes(motion, (5, rows, columns))
         self._lent.lend("guide_carry", fields)
         halves = [type(fields).from_buffer_copy(fields) for _ in range(2)]
         for part, half in enumerate(halves):

@@ -2,7 +2,8 @@
 //
 // What `pack_motion` and `ReferenceMotionEngine` compute together, straight from two small pictures
 // of one byte per pixel and the flows between them. Reads both once, and looks each up at four
-// places per pixel by either flow; gives 6 floats per cell. All between is rows, and 12 planes of cells.
+// places per pixel by either flow; gives 6 floats per cell, and 29 more where a network takes them.
+// All between is rows, and 12 planes of cells.
 //
 // Three steps, each in two parts that may run at once; a step needs both parts of the one before.
 
@@ -12,6 +13,7 @@
 #include "exported.h"
 #include "guide_fields.h"
 #include "guide_choice.h"
+#include "guide_out.h"
 
 namespace {
 
@@ -69,7 +71,7 @@ void compare(const GuideFields& fields, const Work& work, const CellRow& cells, 
         take(work.ends[end], work.grid, row, cells.codes[4 + end]);
     repeat_last(work.ends[0], work.grid, row, cells);
     measure(cells, work.grid, work.measures, row * work.grid.stride);
-    if (fields.pictures) give_out(cells, work.grid, row, fields.pictures);
+    if (fields.pictures) give_pictures(cells, work.grid, row, fields);
 }
 
 }  // namespace
@@ -87,6 +89,7 @@ EXPORTED void guide_carry(GuideFields* fields) {
     make_coarser(n ? fields->backward : fields->forward, fields->height, fields->width, work.grid,
                  work.coarse[n]);
     carry(work.coarse[n], work.grid, n ? fields->time - 1 : -fields->time, work.carried[n]);
+    if (fields->motion) give_motion(work.carried[n], work.grid, *fields);
 }
 
 // Each part has half of the rows, here and in the last step.
@@ -95,6 +98,9 @@ EXPORTED void guide_compare(GuideFields* fields) {
     const int end = first_row(*fields, work.grid, 1);
     for (int row = first_row(*fields, work.grid, 0); row < end; ++row)
         compare(*fields, work, work.cells[fields->part], row);
+    if (fields->pictures && end == work.grid.rows)
+        repeat_below(fields->pictures, PICTURES, 2 * end, 2 * fields->out_rows,
+                     2 * fields->out_columns);
 }
 
 EXPORTED void guide_choose(GuideFields* fields) {
@@ -102,4 +108,6 @@ EXPORTED void guide_choose(GuideFields* fields) {
     const int end = first_row(*fields, work.grid, 1);
     for (int row = first_row(*fields, work.grid, 0); row < end; ++row)
         choose_row(*fields, work.grid, work.carried, work.measures, work.sums[fields->part], row);
+    if (end == work.grid.rows)
+        repeat_below(fields->maps, MAPS, end, fields->out_rows, fields->out_columns);
 }

@@ -105,19 +105,4 @@ void measure(const CellRow& cells, const Grid& grid, float* const* measures, int
     }
 }
 
-// As networks and `StillAreas` take them.
-void give_out(const CellRow& cells, const Grid& grid, int row, float* pictures) {
-    const int64_t width = 2 * grid.columns, size = width * 2 * grid.rows;
-    for (int picture = 0; picture < PICTURES; ++picture)
-        for (int line = 0; line < 2; ++line) {
-            float* out = pictures + picture * size + (2 * row + line) * width;
-            const float* even = cells.codes[picture][2 * line];
-            const float* odd = cells.codes[picture][2 * line + 1];
-            for (int n = 0; n < grid.columns; ++n) {
-                out[2 * n] = even[n] * (1.0f / 255.0f);
-                out[2 * n + 1] = odd[n] * (1.0f / 255.0f);
-            }
-        }
-}
-
 }  // namespace

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "guide_cells.h"
+#include "guide_out.h"
 
 namespace {
 
@@ -82,7 +83,6 @@ void choose_row(const GuideFields& fields, const Grid& grid, const Field* carrie
     const float start = SOFT_START + SOFT_LATER * later;
     const float share = time < 1.0f ? 1.0f - time : 0.0f;
     const float kept = share * share + (1.0f - share) * (1.0f - share);
-    const int64_t cells = int64_t(grid.rows) * grid.columns;
     for (int left = 0; left < grid.columns; left += LANES) {
         Lanes apart[MISMATCHES], detail[VARIANCES];
         for (int n = 0; n < MISMATCHES; ++n) {
@@ -117,12 +117,12 @@ void choose_row(const GuideFields& fields, const Grid& grid, const Field* carrie
         const Lanes most = NOISE * kept * error / (power > LEAST_POWER ? power : Lanes{} + LEAST_POWER);
         const Lanes soft = bounded(guess, Lanes{}, most);
         const int count = grid.columns - left < LANES ? grid.columns - left : LANES;
-        const int64_t to = int64_t(row) * grid.columns + left;
-        for (int part = 0; part < 4; ++part)
-            std::memcpy(fields.flow + part * cells + to, &flow[part], count * sizeof(float));
-        std::memcpy(fields.mask + to, &mask, count * sizeof(float));
-        std::memcpy(fields.softness + to, &soft, count * sizeof(float));
+        const Lanes maps[MAPS] = {flow[0], flow[1], flow[2], flow[3], mask, soft};
+        for (int part = 0; part < MAPS; ++part)
+            std::memcpy(map_row(fields, part, row) + left, &maps[part], count * sizeof(float));
     }
+    for (int part = 0; part < MAPS; ++part)
+        repeat_right(map_row(fields, part, row), grid.columns, fields.out_columns);
 }
 
 }  // namespace

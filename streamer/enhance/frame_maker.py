@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from streamer.enhance.guiding import NetworkGuiding, guiding_by
+from streamer.enhance.guiding import guiding_by
 from streamer.frame import Plane, Planes
 from streamer.gpu.made_frames import DeviceWarper
 from streamer.infer.engine import Engine
@@ -107,7 +107,7 @@ class FrameMaker:
     @property
     def has_network(self) -> bool:
         """Whether guides can be had in less time without one."""
-        return isinstance(self._guiding, NetworkGuiding)
+        return self._guiding.has_network
 
     def guide(self, time: float, *, is_plain: bool = False) -> Guide:
         """What makes the frame at ``time`` of the last pair looked at; see ``ops.motion``.
@@ -117,9 +117,7 @@ class FrameMaker:
         """
         if self._guided is not None and self._guided[0] == (time, is_plain):
             return self._guided[1]
-        pair, way = self._looked(), self._guiding.guide
-        if is_plain and isinstance(self._guiding, NetworkGuiding):
-            way = self._guiding.plain
+        pair, way = self._looked(), self._guiding.plain if is_plain else self._guiding.guide
         guide = way(pair.small, pair.flows, time, with_pictures=not self._is_weighed)
         if not self._is_weighed:
             self._still.weigh(self._guiding.pictures)

@@ -13,6 +13,7 @@ from streamer.ops.motion_guides import (
     GUIDING,
     CompiledGuiding,
     EngineGuiding,
+    Guides,
     Guiding,
     NetworkInputs,
 )
@@ -21,11 +22,15 @@ LATEST = 3.0
 """Of the times that prediction is trained on; what is further ahead is left to arithmetic."""
 
 
-def guiding_by(engine: Engine, compiled: Native | None = None) -> Guiding:
+def guiding_by(engine: Engine, compiled: Native | None = None) -> Guides:
     """The cheapest way to what the engine says; ``compiled``: if not for this processor's best."""
     compiled = compiled or native()
     if any(spec.name == "guide" for spec in engine.manifest.inputs):
-        return NetworkGuiding(engine, guiding_by(ReferenceMotionEngine(), compiled))
+        return NetworkGuiding(engine, _unchanged(ReferenceMotionEngine(), compiled))
+    return _unchanged(engine, compiled)
+
+
+def _unchanged(engine: Engine, compiled: Native | None) -> Guiding:
     # Another class may say something else.
     if compiled is not None and type(engine) is ReferenceMotionEngine:
         return CompiledGuiding(compiled)
@@ -35,21 +40,27 @@ def guiding_by(engine: Engine, compiled: Native | None = None) -> Guiding:
 class NetworkGuiding:
     """What a trained network makes of the guide that arithmetic finds."""
 
+    has_network = True
+
     def __init__(self, engine: Engine, plain: Guiding) -> None:
         self._engine, self._plain = engine, plain
         self._is_between = engine.manifest.task == "interpolation"
         # A manifest speaks of the whole picture, whose half this is.
         self._inputs = NetworkInputs(plain, engine.manifest.multiple_of // 2)
+        self._seen: Guides | NetworkInputs = plain
+        """Has the latest pictures."""
         self._results: dict[str, Floats] = {}
 
     @property
     def pictures(self) -> Floats:
-        return self._inputs.pictures
+        return self._seen.pictures
 
     def plain(
         self, small: tuple[Plane, Plane], flows: Flows, time: float, *, with_pictures: bool
     ) -> Guide:
-        """As ``guide`` without the network, in a third of its time."""
+        """As ``guide`` without the network, in a fifth of its time."""
+        if with_pictures:
+            self._seen = self._plain
         return self._plain.guide(small, flows, time, with_pictures=with_pictures)
 
     def guide(
@@ -58,6 +69,7 @@ class NetworkGuiding:
         if not self._is_known(time):
             return self.plain(small, flows, time, with_pictures=with_pictures)
         plain = self._inputs.fill(small, flows, time)
+        self._seen = self._inputs
         rows, columns = plain.mask.shape
         size = self._inputs.arrays["guide"].shape[-2:]
         if not self._results or self._results["mask"].shape[-2:] != size:

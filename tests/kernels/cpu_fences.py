@@ -16,11 +16,16 @@ from numpy.typing import NDArray
 
 from kernels import native_pack, native_residual
 from kernels.native import Native
+from kernels.native_motion import FlowCalls, GuideCalls
 from kernels.native_still import StillCalls, copy_still
 from kernels.native_warp import Maps
+from streamer.ops.both import both
 from streamer.ops.still_limits import LIMITS
 from tests.kernels import cpu_residuals, cpu_stills
 from tests.kernels.cpu_warps import SIZES, case, runnable, warped
+
+MOVING = [(8, 8), (17, 23), (64, 9), (213, 121)]
+"""Width and height of small pictures: the smallest, odd ones, whole vectors and a part."""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 KEPT: list[mmap.mmap] = []
@@ -92,12 +97,55 @@ def stand_still(native: Native, *, is_at_end: bool) -> int:
     return 14 * len(cpu_stills.SIZES)
 
 
+class FencedFlow(FlowCalls):
+    """Whose scratch ends, or begins, where nobody may touch memory."""
+
+    def fence(self, *, is_at_end: bool) -> None:
+        self._lent._bytes = fenced(self._lent._bytes, is_at_end=is_at_end)
+
+
+class FencedGuides(GuideCalls):
+    """As ``FencedFlow``."""
+
+    def fence(self, *, is_at_end: bool) -> None:
+        self._lent._bytes = fenced(self._lent._bytes, is_at_end=is_at_end)
+
+
+def move(native: Native, *, is_at_end: bool) -> int:
+    """Finds flow and makes guides; gives how often."""
+    for width, height in MOVING:
+        numbers = np.random.default_rng([width, height])
+        codes = numbers.integers(0, 256, (2, height, width), np.uint8)
+        first, second = (fenced(luma, is_at_end=is_at_end) for luma in codes)
+        flow_calls, guide_calls = FencedFlow(native), FencedGuides(native, both)
+        wild = numbers.normal(0, width, (2, height, width, 2)).astype(np.float32)
+        ahead, back = (fenced(flow, is_at_end=is_at_end) for flow in wild)
+        cells = (height + 1) // 2, (width + 1) // 2
+        for beyond in (0, 3):
+            maps, pictures, motion = (
+                fenced(
+                    np.zeros((layers, *(part * (side + beyond) for side in cells)), np.float32),
+                    is_at_end=is_at_end,
+                )
+                for layers, part in ((6, 1), (6, 2), (5, 1))
+            )
+            flow_calls.complete(flow_calls.search(first, second), first, second)
+            guide_calls.make(
+                (first, second), (ahead, back), 1.5, maps=maps, pictures=pictures, motion=motion
+            )
+            # What they asked for is known now.
+            flow_calls.fence(is_at_end=is_at_end)
+            guide_calls.fence(is_at_end=is_at_end)
+    return 6 * len(MOVING)
+
+
 def main() -> None:
     count = 0
     for native in runnable():
         for is_at_end in (False, True):
             count += add_residuals(native, is_at_end=is_at_end)
             count += stand_still(native, is_at_end=is_at_end)
+            count += move(native, is_at_end=is_at_end)
         for size in SIZES:
             for is_at_end in (False, True):
                 it = case(*size, is_wild=True)

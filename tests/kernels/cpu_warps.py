@@ -23,11 +23,14 @@ SIZES = [(1, 1, 8.0), (5, 3, 4.0), (46, 18, 4.0), (37, 21, 2.5), (300, 70, 8.0),
 FARTHEST = 16384
 """Pixels that flow reaches."""
 
+NOTHING_COMPILED = "nothing is compiled for processors; run: python -m kernels.native_build"
+
 
 def runnable() -> list[Native]:
-    """Every level that was made and that this processor runs."""
+    """Every level that was made of what is here now and that this processor runs."""
     made = [Native(level) for level in LEVELS if library_path(level).exists()]
-    return [each for each in made if each.level <= made[0].level_of_processor()]
+    current = [each for each in made if each.is_current]
+    return [each for each in current if each.level <= current[0].level_of_processor()]
 
 
 @dataclass(frozen=True)

@@ -137,9 +137,6 @@ def _plane_calls(
     yield launch.finish(luma, made, residual=mask, softness=softness, grid=grid)
     told = fenced.tight(1, ctypes.sizeof(Difference) // 8, dtype=np.uint64)
     yield launch.difference(luma, other, out=told)
-    if height > 1 and width > 1:
-        small = fenced.plane(np.zeros((height // 2, width // 2), np.uint8))
-        yield launch.half(luma, small)
 
 
 def _pages(size: int, *, is_at_end: bool) -> int:

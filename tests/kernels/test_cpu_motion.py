@@ -10,24 +10,20 @@ import numpy as np
 import pytest
 
 from kernels.errors import KernelError
-from kernels.native import Native, native
-from kernels.native_build import LEVELS
+from kernels.native import Native
 from kernels.native_motion import Floats, FlowCalls, GuideCalls, Plane
 from streamer.ops.both import both
+from tests.kernels.cpu_warps import runnable
 from tests.streamer.pictures import texture
 
 WIDTH, HEIGHT = 160, 96
 SIZES = [(WIDTH, HEIGHT), (16, 16), (17, 23), (8, 8), (213, 121), (64, 9)]
 
 
-def levels() -> list[int]:
-    best = native()
-    return [] if best is None else [level for level in LEVELS if level <= best.level]
-
-
-@pytest.fixture(params=levels())
+@pytest.fixture(params=runnable(), ids=lambda level: level.name)
 def compiled(request: pytest.FixtureRequest) -> Native:
-    return Native(int(request.param))
+    level: Native = request.param
+    return level
 
 
 def flat(width: int, height: int) -> tuple[Plane, Plane]:
@@ -112,16 +108,16 @@ def test_a_picture_that_only_becomes_brighter_does_not_move(compiled: Native) ->
     assert np.abs(flow).max() < 0.05
 
 
-def test_all_levels_of_processor_find_the_same() -> None:
+def test_all_levels_of_processor_find_the_same(levels: list[Native]) -> None:
     first, second = cut(213, 121)
     found: list[list[Floats]] = []
-    for level in levels():
-        calls = FlowCalls(Native(level))
+    for level in levels:
+        calls = FlowCalls(level)
         ahead, back = calls.search(first, second), calls.search(second, first)
         calls.complete(ahead, first, second)
-        maps = np.empty((6, 61, 107), np.float32)
-        GuideCalls(Native(level), both).make((first, second), (ahead, back), 0.5, maps=maps)
-        found.append([ahead, back, maps])
+        maps, motion = (np.empty((layers, 61, 107), np.float32) for layers in (6, 5))
+        GuideCalls(level, both).make((first, second), (ahead, back), 0.5, maps=maps, motion=motion)
+        found.append([ahead, back, maps, motion])
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
             assert np.array_equal(one, two)
@@ -166,10 +162,76 @@ def test_guides_are_finite_and_in_their_range(
     assert ((softness >= 0) & (softness <= 1 + 1e-6)).all()
 
 
-def test_pictures_the_search_cannot_take_are_refused() -> None:
-    best = native()
-    if best is None:
-        pytest.skip("nothing is compiled for this processor: no C++ compiler was there")
+def coarse(flow: Floats) -> Floats:
+    """On cells of two by two pixels, in cells."""
+    down, across = (side % 2 for side in flow.shape[:2])
+    even = np.pad(flow, ((0, down), (0, across), (0, 0)), mode="edge")
+    rows = even[:, ::2] + even[:, 1::2]
+    return np.float32(0.125) * (rows[::2] + rows[1::2])
+
+
+def carried(flow: Floats, share: float) -> Floats:
+    """A flow where its cells are after a share of it, looked up twice."""
+    height, width = flow.shape[:2]
+    found = flow
+    for _ in range(2):
+        x = np.arange(width, dtype=np.float32) + np.float32(share) * found[..., 0]
+        y = np.arange(height, dtype=np.float32)[:, None] + np.float32(share) * found[..., 1]
+        x, y = x.clip(0, width - 1), y.clip(0, height - 1)
+        left, top = x.astype(int), y.astype(int)
+        right, under = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+        across = (x - left.astype(np.float32))[..., None]
+        down = (y - top.astype(np.float32))[..., None]
+        upper = flow[top, left] + across * (flow[top, right] - flow[top, left])
+        lower = flow[under, left] + across * (flow[under, right] - flow[under, left])
+        found = upper + down * (lower - upper)
+    return found
+
+
+@pytest.mark.parametrize("time", [0.0, 0.25, 0.5, 1.5, 3.0])
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_motions_are_the_flows_where_their_pixels_are_at_the_time(
+    compiled: Native, width: int, height: int, time: float
+) -> None:
+    numbers = np.random.default_rng([width, height])
+    flows = numbers.normal(0, 4, (2, height, width, 2)).astype(np.float32)
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    maps = np.empty((6, rows, columns), np.float32)
+    motion = np.full((5, rows, columns), np.nan, np.float32)
+    GuideCalls(compiled, both).make(
+        cut(width, height), (flows[0], flows[1]), time, maps=maps, motion=motion
+    )
+    ahead, back = carried(coarse(flows[0]), -time), -carried(coarse(flows[1]), time - 1)
+    expected = np.concatenate([ahead, back, np.full((rows, columns, 1), time)], axis=2)
+    assert np.array_equal(motion, expected.transpose(2, 0, 1).astype(np.float32))
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_what_is_larger_than_the_picture_repeats_its_edge(
+    compiled: Native, width: int, height: int
+) -> None:
+    pair = cut(width, height)
+    flows = np.random.default_rng(4).normal(0, 4, (2, height, width, 2)).astype(np.float32)
+    rows, columns = (height + 1) // 2, (width + 1) // 2
+    made: list[list[Floats]] = []
+    for down, across in ((0, 0), (3, 0), (0, 1), (2, 9)):
+        sides = rows + down, columns + across
+        arrays = [
+            np.full((layers, *(part * side for side in sides)), np.nan, np.float32)
+            for layers, part in ((6, 1), (6, 2), (5, 1))
+        ]
+        maps, pictures, motion = arrays
+        GuideCalls(compiled, both).make(
+            pair, (flows[0], flows[1]), 0.5, maps=maps, pictures=pictures, motion=motion
+        )
+        made.append(arrays)
+        for small, large, part in zip(made[0], arrays, (1, 2, 1), strict=True):
+            beyond = ((0, 0), (0, part * down), (0, part * across))
+            assert np.array_equal(large, np.pad(small, beyond, mode="edge"))
+
+
+def test_pictures_the_search_cannot_take_are_refused(levels: list[Native]) -> None:
+    best = levels[-1]
     calls, good = FlowCalls(best), texture(width=32, height=24)
     pictures: list[Any] = [
         good[:7],
@@ -186,7 +248,15 @@ def test_pictures_the_search_cannot_take_are_refused() -> None:
     with pytest.raises(KernelError, match=r"a flow is .*; allowed is"):
         calls.complete(np.zeros((24, 31, 2), np.float32), good, good)
     flow = calls.search(good, good)
-    with pytest.raises(KernelError, match=r"planes are .*; allowed is"):
-        GuideCalls(best, both).make(
-            (good, good), (flow, flow), 0.5, maps=np.empty((6, 12, 15), np.float32)
-        )
+    shapes: list[tuple[tuple[int, ...], ...]] = [
+        ((6, 12, 15), (6, 24, 32), (5, 12, 16)),
+        ((6, 12), (6, 24, 32), (5, 12, 16)),
+        ((6, 12, 16), (6, 24, 34), (5, 12, 16)),
+        ((6, 12, 17), (6, 24, 34), (5, 12, 16)),
+    ]
+    for shape in shapes:
+        maps, seen, motion = (np.empty(sides, np.float32) for sides in shape)
+        with pytest.raises(KernelError, match=r"planes are .*; allowed is"):
+            GuideCalls(best, both).make(
+                (good, good), (flow, flow), 0.5, maps=maps, pictures=seen, motion=motion
+            )

@@ -16,22 +16,11 @@ from kernels.errors import KernelError
 from kernels.native import Native
 from kernels.native_build import SOURCES
 from tests.kernels.cpu_residuals import SIZES, Picture, blank, enhanced, picture
-from tests.kernels.cpu_warps import runnable
 from tests.kernels.host_build import compile_for_host
 from tests.kernels.pictures import Guarded
 
 sizes = pytest.mark.parametrize(("width", "height"), SIZES)
 kinds = pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-
-NONE = "nothing is compiled for processors; run: python -m kernels.native_build"
-
-
-@pytest.fixture(scope="module")
-def levels() -> list[Native]:
-    found = runnable()
-    if not found:
-        pytest.skip(NONE)
-    return found
 
 
 @kinds

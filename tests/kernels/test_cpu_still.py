@@ -17,19 +17,10 @@ from kernels.native_still import StillCalls, copy_still
 from streamer.ops.motion_still_opencv import OpenCvStill
 from streamer.ops.still_limits import LIMITS
 from tests.kernels.cpu_stills import SIZES, lumas, pictures
-from tests.kernels.cpu_warps import runnable
 from tests.kernels.host_build import compile_for_host
 from tests.kernels.pictures import Guarded
 
 sizes = pytest.mark.parametrize(("width", "height"), SIZES)
-
-
-@pytest.fixture(scope="module")
-def levels() -> list[Native]:
-    found = runnable()
-    if not found:
-        pytest.skip("nothing is compiled for processors; run: python -m kernels.native_build")
-    return found
 
 
 @sizes

@@ -15,7 +15,7 @@ from kernels.errors import KernelError
 from kernels.native import Native
 from kernels.native_build import SOURCES
 from kernels.native_warp import Maps, WarpCall, scratch_bytes
-from tests.kernels.cpu_warps import SIZES, Case, apart, case, made, runnable, twin, warped
+from tests.kernels.cpu_warps import SIZES, Case, apart, case, made, twin, warped
 from tests.kernels.host_build import compile_for_host
 from tests.kernels.pictures import Guarded
 
@@ -24,14 +24,6 @@ ROOT = Path(__file__).parent.parent.parent
 how = pytest.mark.parametrize("is_sharp", [False, True])
 sizes = pytest.mark.parametrize(("width", "height", "cell"), SIZES)
 wildness = pytest.mark.parametrize("is_wild", [False, True])
-
-
-@pytest.fixture(scope="module")
-def levels() -> list[Native]:
-    found = runnable()
-    if not found:
-        pytest.skip("nothing is compiled for processors; run: python -m kernels.native_build")
-    return found
 
 
 def still(it: Case) -> Case:
@@ -182,10 +174,9 @@ def test_rows_and_scratch_are_checked(levels: list[Native]) -> None:
             call.make(0, 18, scratch)
 
 
+@pytest.mark.usefixtures("levels")
 def test_nothing_outside_the_arrays_is_touched() -> None:
     """In a process of its own, which a signal ends at the first such access."""
-    if not runnable():
-        pytest.skip("nothing is compiled for processors; run: python -m kernels.native_build")
     done = subprocess.run(
         [sys.executable, "-m", "tests.kernels.cpu_fences"],
         cwd=ROOT,
@@ -206,9 +197,7 @@ class Sanitized(Native):
         self._library = ctypes.CDLL(str(path))
 
 
-def test_no_step_is_undefined(tmp_path: Path) -> None:
-    if not runnable():
-        pytest.skip("nothing is compiled for processors; run: python -m kernels.native_build")
+def test_no_step_is_undefined(levels: list[Native], tmp_path: Path) -> None:
     made_at = tmp_path / "warp.so"
     checks = "-fsanitize=signed-integer-overflow,shift-exponent,null,bounds-strict"
     compile_for_host(checks, "-shared", "-o", str(made_at), str(SOURCES / "warp.cpp"))
@@ -217,4 +206,4 @@ def test_no_step_is_undefined(tmp_path: Path) -> None:
         for is_sharp in (False, True):
             it = case(*size, is_wild=True)
             seen = made(sanitized, it, is_sharp=is_sharp)
-            np.testing.assert_array_equal(seen, made(runnable()[0], it, is_sharp=is_sharp))
+            np.testing.assert_array_equal(seen, made(levels[0], it, is_sharp=is_sharp))
