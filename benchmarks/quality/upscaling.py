@@ -27,14 +27,14 @@ class ShippedUpscaler:
         manifest = self._engine.manifest
         height, width = small[0].shape
         padded = _padded(small, manifest.multiple_of)
-        result = _enlarged(padded, manifest.scale)
+        result = _storage(padded, manifest.scale)
         self._keep_storage(padded)
         host.pack(padded, self._packed)
         packed = self._packed.astype(manifest.inputs[0].dtype, copy=False)
         self._engine.run({"packed": packed}, {"residual": self._residual})
         is_half = self._residual.dtype == np.float16
         residual = code_values(self._residual) if is_half else self._residual
-        host.add_residual(result, residual, result)
+        host.enhance(padded, residual, result)
         return cut(result, height=height * manifest.scale, width=width * manifest.scale)
 
     def _keep_storage(self, small: Planes) -> None:
@@ -78,7 +78,9 @@ class PlainUpscaler:
         self._scale = scale
 
     def upscale(self, small: Planes) -> Planes:
-        return _enlarged(small, self._scale)
+        result = _storage(small, self._scale)
+        host.upscale(small, result)
+        return result
 
 
 class LanczosUpscaler:
@@ -104,11 +106,11 @@ def cut(planes: Planes, *, height: int, width: int) -> Planes:
     return y[:height, :width], u[half], v[half]
 
 
-def _enlarged(small: Planes, scale: int) -> Planes:
+def _storage(small: Planes, scale: int) -> Planes:
+    """For a picture ``scale`` times the size."""
     y, u, v = (
         np.empty((plane.shape[0] * scale, plane.shape[1] * scale), np.uint8) for plane in small
     )
-    host.upscale(small, (y, u, v))
     return y, u, v
 
 

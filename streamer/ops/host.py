@@ -65,12 +65,13 @@ def pack(planes: Planes, out: NDArray[np.float32]) -> None:
 
 
 def enhance(planes: Planes, residual: NDArray[Any], out: Planes, *, first: int = 0) -> None:
-    """``upscale`` and ``add_residual`` in one, of as many rows of cells as ``residual`` has, from
-    ``first`` on.
+    """``upscale`` + ``residual`` (1, 6 * scale**2, h, W/2) in code values, clipped to 0..255: as many
+    rows of cells as there are, from ``first`` on.
 
-    ``planes`` and ``out`` are the whole small and the whole large picture; other rows of ``out`` are
-    not touched, so that several threads may fill one picture. Compiled, which is for x2, it takes a
-    third of the time; a float32 residual of exact halves is then rounded with the sum, not before.
+    ``residual`` is float32, or uint8 around ``RESIDUAL_ZERO``. ``planes`` and ``out`` are the whole
+    small and the whole large picture; other rows of ``out`` are not touched, so that several threads
+    may fill one picture. Compiled, which is for x2, it takes a third of the time; a float32 residual
+    of exact halves is then rounded with the sum, not before.
     """
     compiled = native()
     if (
@@ -81,14 +82,6 @@ def enhance(planes: Planes, residual: NDArray[Any], out: Planes, *, first: int =
         native_residual.add_residual(compiled, planes, residual[0], out, first=first)
     else:
         host_opencv.enhance(planes, residual, out, first=first)
-
-
-def add_residual(base: Planes, residual: NDArray[Any], out: Planes) -> None:
-    """``base`` + ``residual`` (1, 6 * scale**2, H/2, W/2) in code values, clipped to 0..255.
-
-    ``residual`` is float32, or uint8 around ``RESIDUAL_ZERO``; ``out`` may be ``base`` itself.
-    """
-    host_opencv.add_residual(base, residual, out)
 
 
 def _are_rows(planes: Planes) -> bool:

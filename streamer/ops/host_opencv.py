@@ -42,6 +42,9 @@ def pack(planes: Planes, out: NDArray[np.float32]) -> None:
 def enhance(planes: Planes, residual: NDArray[Any], out: Planes, *, first: int = 0) -> None:
     scale = out[0].shape[0] // planes[0].shape[0]
     last = first + residual.shape[2]
+    if scale == 1:
+        add_residual(_rows(planes, first, last), residual, _rows(out, first, last))
+        return
     parts: list[Plane] = []
     for plane, target, cell in zip(planes, out, (2, 1, 1), strict=True):
         begin, end = first * cell, last * cell
@@ -55,7 +58,13 @@ def enhance(planes: Planes, residual: NDArray[Any], out: Planes, *, first: int =
     add_residual((y, u, v), residual, (y, u, v))
 
 
+def _rows(planes: Planes, first: int, last: int) -> Planes:
+    y, u, v = planes
+    return y[2 * first : 2 * last], u[first:last], v[first:last]
+
+
 def add_residual(base: Planes, residual: NDArray[Any], out: Planes) -> None:
+    """The sum in ``enhance``, of what is enlarged already; ``out`` may be ``base`` itself."""
     phases = residual[0]
     scale = base[0].shape[0] // (2 * phases.shape[1])
     _add_phases(base[0], phases[: 4 * scale**2], 2 * scale, out[0])

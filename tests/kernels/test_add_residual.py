@@ -78,8 +78,7 @@ def test_the_twin_is_the_streamers_sum_but_for_the_rounding_of_weights(scale: in
     theirs: Planes = tuple(  # type: ignore[assignment]
         np.zeros([scale * side for side in plane.shape], np.uint8) for plane in (y, u, v)
     )
-    host.upscale((y, u, v), theirs)
-    host.add_residual(theirs, residual[None], theirs)
+    host.enhance((y, u, v), residual[None], theirs)
     for seen, expected in zip(
         reference.add_residual([y, u, v], residual, scale=scale), theirs, strict=True
     ):
@@ -112,8 +111,7 @@ def test_whole_codes_are_the_same_residual_as_floats() -> None:
     theirs: Planes = tuple(  # type: ignore[assignment]
         np.zeros([2 * side for side in plane.shape], np.uint8) for plane in planes
     )
-    host.upscale((planes[0], planes[1], planes[2]), theirs)
-    host.add_residual(theirs, codes[None], theirs)
+    host.enhance((planes[0], planes[1], planes[2]), codes[None], theirs)
     # At x2 the upscale of the host is that of the twin.
     for seen, expected in zip(theirs, reference.add_residual(planes, codes, scale=2), strict=True):
         np.testing.assert_array_equal(seen, expected)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from streamer.enhance.steady import LIMIT, Steady
 from streamer.frame import Plane
-from streamer.ops import host
+from streamer.ops import host_opencv
 
 HEIGHT, WIDTH = 48, 64
 
@@ -146,7 +146,7 @@ def test_a_residual_that_is_no_number_is_forgotten(steady: Steady) -> None:
     chroma = np.full((HEIGHT, WIDTH), 128, np.uint8)
     broken = (enlarged(small), chroma, chroma.copy())
     nothing = np.full((1, 24, HEIGHT // 2, WIDTH // 2), np.nan, np.float32)
-    host.add_residual(broken, nothing, broken)
+    host_opencv.add_residual(broken, nothing, broken)
     steady.smooth(small, broken[0])
     for _ in range(4):
         result = smoothed(steady, small, enlarged(small))

@@ -12,7 +12,7 @@ from streamer.infer.engine import Deadline, Tensors
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
 from streamer.model import read_manifest
-from streamer.ops import host
+from streamer.ops import host, host_opencv
 from tests.streamer.models import tiny, write_model
 from tests.streamer.pictures import empty, frame_of, noise
 
@@ -66,7 +66,7 @@ def test_a_networks_residual_is_added_to_the_plain_upscale(network: SuperResolut
     host.pack(planes, packed)
     network.engines["tiny"].run({"packed": packed}, {"residual": residual})
     expected = plain(planes, 2)
-    host.add_residual(expected, residual, expected)
+    host_opencv.add_residual(expected, residual, expected)
     assert network.tiers == ("tiny", "plain")
     enhanced = network.process(frame_of(planes), tier="tiny", with_comparison=False)
     assert same(enhanced.planes, expected)
