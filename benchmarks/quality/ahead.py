@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmarks.quality.material import (
-    Item,
-    Kind,
-    as_tuple,
-    read_frames,
-    read_triplet,
-    shrink_to_fit,
-)
-from benchmarks.quality.matlab import to_planes
+from benchmarks.quality.material import Item, Kind
 from benchmarks.quality.methods import PREDICTORS, Predictor, prediction_baselines, shipped
 from benchmarks.quality.scores import Judge, Judged
 from benchmarks.quality.settings import Bench, Said
@@ -41,7 +33,7 @@ class PredictionTask:
 
     def judge(self, item: Item) -> Iterator[Judged]:
         """One result. Raises ``ConfigError``."""
-        frames = shown_frames(item, self._bench)
+        frames = self._bench.shown(item)
         step = self._bench.settings.step
         distance, reach = step.denominator, step.numerator
         if len(frames) <= distance + reach:
@@ -66,15 +58,6 @@ class PredictionTask:
         yield judge.done(
             group=item.group, name=item.name, condition=item.kind.value, size=frames[0][0].shape
         )
-
-
-def shown_frames(item: Item, bench: Bench) -> list[Planes]:
-    """A clip's frames at the size they are judged at, or a triplet's three."""
-    if item.kind is Kind.TRIPLET:
-        return [to_planes(picture) for picture in read_triplet(item)]
-    frames = [as_tuple(f) for f in read_frames(item, limit=bench.settings.frames)]
-    side = bench.settings.longer_side
-    return frames if side is None else [shrink_to_fit(frame, side) for frame in frames]
 
 
 def made_ahead(

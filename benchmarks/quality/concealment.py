@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.quality.ahead import made_ahead, shown_frames
+from benchmarks.quality.ahead import made_ahead
 from benchmarks.quality.material import Item, Kind
 from benchmarks.quality.methods import PREDICTORS, Predictor, concealment_baselines, shipped
 from benchmarks.quality.scores import Judge, Judged
@@ -54,7 +54,7 @@ class ConcealmentTask:
 
     def judge(self, item: Item) -> Iterator[Judged]:
         """One result. Raises ``ConfigError``."""
-        frames = shown_frames(item, self._bench)
+        frames = self._bench.shown(item)
         if len(frames) < 3:
             raise ConfigError(f"{item.name} has fewer than three frames; two must arrive first")
         judge = Judge(self._methods, extras=self._bench.extras)

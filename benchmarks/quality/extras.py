@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 from benchmarks.quality.matlab import to_rgb
 from streamer.errors import ConfigError
@@ -41,21 +42,35 @@ def find_extras() -> Extras:
 
 
 def _find_lpips() -> tuple[Callable[[Planes, Planes], float] | None, str]:
-    if importlib.util.find_spec("lpips") is None:
-        return None, "LPIPS: the package lpips is not installed"
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    checkpoints = Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
-    # lpips brings its linear layers; without this file it would download the network below them.
-    if not list(checkpoints.glob("alexnet-*.pth")):
-        return None, "LPIPS: torch's cache holds no AlexNet weights"
-    lpips = importlib.import_module("lpips")
-    network = lpips.LPIPS(net="alex", verbose=False)
+    for package in ("lpips", "torchvision"):
+        if importlib.util.find_spec(package) is None:
+            return None, f"LPIPS: the package {package} is not installed"
+    try:
+        lpips, torch, vision = map(importlib.import_module, ("lpips", "torch", "torchvision"))
+    except (ImportError, OSError, RuntimeError) as error:
+        # A torchvision that was built for another torch says so in any of these ways.
+        return None, f"LPIPS: its packages cannot be imported ({_line(error)})"
+    # lpips brings its linear layers; what is below them torchvision would download, unless this
+    # very file is there.
+    name = Path(vision.models.AlexNet_Weights.IMAGENET1K_V1.url).name
+    if not Path(torch.hub.get_dir(), "checkpoints", name).is_file():
+        return None, f"LPIPS: torch's cache holds no AlexNet weights ({name})"
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            network = lpips.LPIPS(net="alex", verbose=False)
+    except (EOFError, RuntimeError, UnpicklingError) as error:
+        return None, f"LPIPS: {name} is no AlexNet ({_line(error)})"
 
     def distance(result: Planes, original: Planes) -> float:
         ours, theirs = (lpips.im2tensor(to_rgb(planes)) for planes in (result, original))
-        return float(network(ours, theirs).item())
+        with torch.inference_mode():
+            return float(network(ours, theirs).item())
 
     return distance, ""
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:160]
 
 
 def _find_vmaf() -> tuple[str | None, str]:

@@ -7,14 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from benchmarks.quality import minterpolate
-from benchmarks.quality.material import (
-    Item,
-    Kind,
-    as_tuple,
-    read_frames,
-    read_triplet,
-    shrink_to_fit,
-)
+from benchmarks.quality.material import Item, Kind, read_triplet
 from benchmarks.quality.matlab import Picture, to_planes, to_rgb
 from benchmarks.quality.methods import INTERPOLATORS, interpolation_baselines, shipped
 from benchmarks.quality.metrics import psnr, rms_error
@@ -73,10 +66,7 @@ class InterpolationTask:
         )
 
     def _clip(self, item: Item) -> Judged:
-        settings = self._bench.settings
-        frames = [as_tuple(f) for f in read_frames(item, limit=settings.frames)]
-        if settings.longer_side is not None:
-            frames = [shrink_to_fit(frame, settings.longer_side) for frame in frames]
+        frames = self._bench.shown(item)
         # A last frame without a partner would only be a neighbour.
         frames = frames[: (len(frames) - 1) // 2 * 2 + 1]
         if len(frames) < 3:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.quality.matlab import Picture
+from benchmarks.quality.matlab import Picture, to_planes
 from export.data.clips import read_clip
 from export.data.planes import Planes as Record
 from streamer.errors import ConfigError
@@ -109,6 +109,17 @@ def read_frames(item: Item, *, limit: int, multiple: int = 2) -> list[Record]:
     if len({frame.y.shape for frame in frames}) > 1:
         raise ConfigError(f"{path.name} changes its size within the clip; cut it at the change")
     return frames
+
+
+def read_shown(item: Item, *, limit: int, longer_side: int | None) -> list[Planes]:
+    """A clip's first frames at the size they are judged at, or a triplet's three. Raises
+    ``ConfigError``."""
+    if item.kind is Kind.TRIPLET:
+        return [to_planes(picture) for picture in read_triplet(item)]
+    frames = [as_tuple(frame) for frame in read_frames(item, limit=limit)]
+    if longer_side is None:
+        return frames
+    return [shrink_to_fit(frame, longer_side) for frame in frames]
 
 
 def as_tuple(planes: Record) -> Planes:

@@ -97,28 +97,19 @@ class DisWarp:
 
 
 def interpolation_baselines() -> dict[str, Interpolator]:
-    return {
-        "repetition": Repeat(),
-        "averaging": Blend(),
-        "DIS fast, half size": DisWarp("fast", part=2),
-        "DIS medium, full size": DisWarp("medium", part=1),
-        "without a network": FrameMaker(ReferenceMotionEngine()),
-    }
+    return {"repetition": Repeat(), "averaging": Blend(), **_by_flow()}
 
 
 def prediction_baselines() -> dict[str, Predictor]:
-    return {
-        "repetition": Repeat(),
-        "linear 2b-a": Blend(),
-        "DIS fast, half size": DisWarp("fast", part=2),
-        "DIS medium, full size": DisWarp("medium", part=1),
-        "without a network": FrameMaker(ReferenceMotionEngine()),
-    }
+    return {"repetition": Repeat(), "linear 2b-a": Blend(), **_by_flow()}
 
 
 def concealment_baselines() -> dict[str, Predictor]:
+    return {"freeze": Repeat(), **_by_flow()}
+
+
+def _by_flow() -> dict[str, DisWarp | FrameMaker]:
     return {
-        "freeze": Repeat(),
         "DIS fast, half size": DisWarp("fast", part=2),
         "DIS medium, full size": DisWarp("medium", part=1),
         "without a network": FrameMaker(ReferenceMotionEngine()),

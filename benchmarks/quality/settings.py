@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from benchmarks.quality.extras import Extras
+from benchmarks.quality.material import Item, read_shown
 from benchmarks.quality.scores import Stopwatch
+from streamer.frame import Planes
 from streamer.model import ModelManifest
 
 
@@ -35,6 +37,11 @@ class Bench:
     settings: Settings
     extras: Extras
     watch: Stopwatch
+
+    def shown(self, item: Item) -> list[Planes]:
+        """A clip's frames as they are judged, or a triplet's three. Raises ``ConfigError``."""
+        settings = self.settings
+        return read_shown(item, limit=settings.frames, longer_side=settings.longer_side)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

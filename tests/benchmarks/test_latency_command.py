@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -15,29 +12,17 @@ from benchmarks.latency import command, stage
 from benchmarks.latency.sightings import Sighting, measure
 from benchmarks.latency.stage import PathResult
 from streamer.errors import ConfigError
-from tests.command import ROOT
+from tests.benchmarks.running import run
 
 SUMMARY = {"n", "p50", "p95", "p99", "max"}
 MS = 1_000_000
 
 
-def run(*arguments: object) -> tuple[str, dict[str, Any]]:
-    """What the command prints, as a user starts it, and the JSON of its last line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "latency", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout, json.loads(done.stdout.splitlines()[-1])
-
-
 def test_webrtc_ingest_is_measured_beside_stock_aiortc(tmp_path: Path) -> None:
     out = tmp_path / "latency.json"
-    said, result = run("--paths", "ingest-whip", "--duration", 1, "--discard", 0.5, "--out", out)
+    said, result = run(
+        "latency", "--paths", "ingest-whip", "--duration", 1, "--discard", 0.5, "--out", out
+    )
     assert json.loads(out.read_text(encoding="utf-8")) == result
     assert result["duration_s"] == 1
     assert result["discarded_s"] == 0.5

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from benchmarks.latency.ingest import rtsp_in_turn
 from benchmarks.latency.relay import through_streamer
 from benchmarks.latency.sightings import Measurement
-from benchmarks.latency.stage import Options, gstreamer_python
-from streamer.errors import ConfigError
+from benchmarks.latency.stage import Options
+
+pytestmark = pytest.mark.usefixtures("gstreamer")
 
 SHORT = Options(duration_s=1.0, discard_s=0.0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _gstreamer() -> None:
-    """Its RTSP server is the camera; where it is promised, its absence is a failure."""
-    try:
-        gstreamer_python()
-    except ConfigError as error:
-        if os.environ.get("STREAMER_REQUIRE_PROGRAMS") == "1":
-            raise
-        pytest.skip(str(error))
 
 
 def check(found: Measurement) -> None:

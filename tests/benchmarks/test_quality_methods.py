@@ -1,17 +1,14 @@
-"""Shipped models as the benchmark runs them, published tables, and what is added where it is there."""
+"""Shipped models as the benchmark runs them, and published tables."""
 
 from __future__ import annotations
 
-import sys
 from fractions import Fraction
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.quality import extras, methods
+from benchmarks.quality import methods
 from benchmarks.quality.published import interpolation_table, super_resolution_table
 from benchmarks.quality.upscaling import LanczosUpscaler, PlainUpscaler, ShippedUpscaler
 from streamer.enhance.super_resolution import SuperResolution
@@ -19,7 +16,7 @@ from streamer.frame import Frame
 from streamer.infer.ort import OrtCpuEngine
 from streamer.media import Color
 from streamer.model import find_models
-from tests.benchmarks.drawn import panned, texture
+from tests.benchmarks.drawn import panned
 
 MANIFESTS = find_models(task="super_resolution", scale=2)
 """Costliest first."""
@@ -120,46 +117,3 @@ def test_a_lower_interpolation_error_stands_further_down() -> None:
     order = [line.split("  ")[0] for line in interpolation_table([ours], []).splitlines()]
     assert order.index("> bad") < order.index("ToFlow") < order.index("> good")
     assert order.index("> good") < order.index("SoftSplat")
-
-
-def test_lpips_without_local_weights_is_left_out_and_not_downloaded(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    found = extras.find_extras()
-    assert found.lpips is None
-    assert "LPIPS: torch's cache holds no AlexNet weights" in found.left_out
-
-
-def test_lpips_with_local_weights_compares_rgb_pictures(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    weights = tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
-    weights.parent.mkdir(parents=True)
-    weights.touch()
-    stub = ModuleType("lpips")
-    stub.__dict__["im2tensor"] = lambda picture: picture.astype(np.float64)
-    stub.__dict__["LPIPS"] = lambda net, verbose: lambda a, b: np.abs(a - b).mean()
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    monkeypatch.setitem(sys.modules, "lpips", stub)
-    lpips = extras.find_extras().lpips
-    assert lpips is not None
-    assert lpips(panned(0), panned(0)) == 0.0
-    assert lpips(panned(0), panned(3)) > 1.0
-
-
-def test_vmaf_prefers_the_picture_that_is_like_the_original() -> None:
-    found = extras.find_extras()
-    if found.vmaf_ffmpeg is None:
-        pytest.skip(next(text for text in found.left_out if text.startswith("VMAF")))
-    scores = []
-    for result in (texture(180, 320), texture(180, 320, sigma=3)):
-        recording = extras.Recording(found)
-        chroma = np.full((90, 160), 128, np.uint8)
-        recording.add((result, chroma, chroma), (texture(180, 320), chroma, chroma))
-        scores.append(recording.vmaf())
-    assert scores[0] is not None
-    assert scores[1] is not None
-    assert scores[0] > scores[1] + 10
