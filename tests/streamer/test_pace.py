@@ -88,6 +88,30 @@ class Bench:
         """Moves the clock to so many intervals after its start."""
         self.clock.advance_ms((time * 1e9 / 30 - self.clock.now_ns()) / 1e6)
 
+    def missing(self) -> Iterator[Fraction]:
+        """What is missing, in intervals, each at the time that the pacer asks for."""
+        while (next_ns := self.pacer.next_ns()) is not None:
+            self.clock.advance_ms(max(0, next_ns - self.clock.now_ns()) / 1e6)
+            missing_s = self.pacer.missing()
+            assert missing_s is not None
+            yield missing_s * 30
+
+    def filled(self) -> list[float]:
+        """What is shown where a predicted frame stands in for each that is missing."""
+        shown = []
+        for time in self.missing():
+            self.offer(float(time), Origin.PREDICTED)
+            shown += self.shown()
+        return shown
+
+
+def concealing(rhythm: Steady | None = None) -> Bench:
+    """Where frames are made up for, after the first one was shown."""
+    bench = Bench(conceals=True, rhythm=rhythm)
+    bench.offer(0)
+    bench.shown()
+    return bench
+
 
 def test_a_real_frame_leaves_at_once_where_nothing_has_to_be_even() -> None:
     bench = Bench()
@@ -201,9 +225,7 @@ def test_even_frames_wait_half_an_interval_and_no_more_than_making_them_takes() 
 
 
 def test_a_frame_that_does_not_come_is_missing_after_half_an_interval() -> None:
-    bench = Bench(conceals=True)
-    bench.offer(0)
-    bench.shown()
+    bench = concealing()
     bench.at_interval(1.45)
     assert bench.pacer.missing() is None
     bench.at_interval(1.51)
@@ -211,35 +233,19 @@ def test_a_frame_that_does_not_come_is_missing_after_half_an_interval() -> None:
 
 
 def test_frames_stand_in_for_missing_ones_until_too_many_are() -> None:
-    bench = Bench(conceals=True)
-    bench.offer(0)
-    bench.shown()
-    filled = []
-    while (next_ns := bench.pacer.next_ns()) is not None:
-        bench.clock.advance_ms(max(0, next_ns - bench.clock.now_ns()) / 1e6)
-        missing = bench.pacer.missing()
-        assert missing is not None
-        bench.offer(float(missing * 30), Origin.PREDICTED)
-        filled += bench.shown()
+    bench = concealing()
+    filled = bench.filled()
     assert filled == [1, 2, 3, 4]
     assert len(filled) == MOST_LOST
 
 
 def test_a_frame_that_came_too_late_to_be_shown_may_be_followed_by_as_many_that_stand_in() -> None:
-    bench = Bench(conceals=True)
-    bench.offer(0)
-    bench.shown()
+    bench = concealing()
     bench.at_interval(1.6)
     bench.offer(1, Origin.PREDICTED)
     bench.shown()
     bench.offer(1)
-    filled = []
-    while (next_ns := bench.pacer.next_ns()) is not None:
-        bench.clock.advance_ms(max(0, next_ns - bench.clock.now_ns()) / 1e6)
-        missing = bench.pacer.missing()
-        assert missing is not None
-        bench.offer(float(missing * 30), Origin.PREDICTED)
-        filled += bench.shown()
+    filled = bench.filled()
     assert filled == [2, 3, 4, 5]
 
 
@@ -247,9 +253,7 @@ def test_a_frame_that_came_too_late_to_be_shown_may_be_followed_by_as_many_that_
 def test_what_takes_long_to_be_made_is_begun_earlier_so_that_no_picture_stands_too_long(
     takes_s: float, at: float
 ) -> None:
-    bench = Bench(conceals=True, rhythm=Steady(stand_in_s=Fraction(takes_s)))
-    bench.offer(0)
-    bench.shown()
+    bench = concealing(Steady(stand_in_s=Fraction(takes_s)))
     next_ns = bench.pacer.next_ns()
     assert next_ns is not None
     assert next_ns * 30 / 1e9 == pytest.approx(at, abs=0.001)
@@ -267,9 +271,7 @@ def test_frames_that_are_late_now_and_then_are_waited_for_a_little_longer() -> N
 
 
 def test_of_film_at_sixty_hertz_nothing_is_missing_before_the_longer_interval_has_passed() -> None:
-    bench = Bench(conceals=True, rhythm=Steady(spread_s=Fraction(1, 60)))
-    bench.offer(0)
-    bench.shown()
+    bench = concealing(Steady(spread_s=Fraction(1, 60)))
     bench.at_interval(1.9)
     assert bench.pacer.missing() is None
     bench.at_interval(2.01)
@@ -277,16 +279,11 @@ def test_of_film_at_sixty_hertz_nothing_is_missing_before_the_longer_interval_ha
 
 
 def test_where_nothing_stands_in_for_a_frame_the_next_one_is_waited_for() -> None:
-    bench = Bench(conceals=True)
-    bench.offer(0)
-    bench.shown()
+    bench = concealing()
     missed = []
-    while (next_ns := bench.pacer.next_ns()) is not None:
-        bench.clock.advance_ms(max(0, next_ns - bench.clock.now_ns()) / 1e6)
-        missing_s = bench.pacer.missing()
-        assert missing_s is not None
-        missed.append(missing_s * 30)
-        bench.pacer.skip(missing_s)
+    for missing in bench.missing():
+        missed.append(missing)
+        bench.pacer.skip(Fraction(missing, 30))
     assert missed == [1, 2, 3, 4]
     assert bench.pacer.missing() is None
     bench.at_interval(6)
@@ -297,9 +294,7 @@ def test_where_nothing_stands_in_for_a_frame_the_next_one_is_waited_for() -> Non
 
 
 def test_what_is_missing_for_so_long_that_the_next_is_missing_too_is_left_out() -> None:
-    bench = Bench(conceals=True)
-    bench.offer(0)
-    bench.shown()
+    bench = concealing()
     bench.at_interval(3.3)
     assert bench.pacer.missing() == Fraction(3, 30)
     bench.offer(3, Origin.PREDICTED)
@@ -308,9 +303,7 @@ def test_what_is_missing_for_so_long_that_the_next_is_missing_too_is_left_out() 
 
 
 def test_a_frame_that_was_made_up_for_is_left_out_when_it_comes_after_all() -> None:
-    bench = Bench(conceals=True)
-    bench.offer(0)
-    bench.shown()
+    bench = concealing()
     bench.at_interval(1.6)
     bench.offer(1, Origin.PREDICTED)
     assert bench.shown() == [1]
@@ -322,9 +315,7 @@ def test_a_frame_that_was_made_up_for_is_left_out_when_it_comes_after_all() -> N
 
 
 def test_nothing_is_missing_from_a_source_without_a_rhythm() -> None:
-    bench = Bench(conceals=True, rhythm=Steady(is_regular=False))
-    bench.offer(0)
-    bench.shown()
+    bench = concealing(Steady(is_regular=False))
     bench.at_interval(9)
     assert bench.pacer.missing() is None
 
