@@ -1,4 +1,12 @@
-"""H.265 over RTP (RFC 7798): single NAL units, aggregation packets and fragmentation units."""
+"""H.265 over RTP (RFC 7798): single NAL units, aggregation packets and fragmentation units.
+
+Note [No part of an H.265 picture]
+libav conceals nothing in H.265: what is missing of a picture is what its memory held before, and
+neither that picture nor those that refer to it say so. Shown up to the next keyframe they are 5 dB
+worse than the last whole picture again (x265, bursts of four packets, 5 % lost; single clips 19).
+Of a picture that never came libav does know, and gives none of those that need it: so one that is
+not whole is left out.
+"""
 
 from __future__ import annotations
 
@@ -91,6 +99,10 @@ class H265Unpacker(NalUnpacker):
             return True
         return kind <= _LAST_PICTURE and len(payload) > at and payload[at] >= 0x80
 
+    def cut(self, unit: OpenUnit) -> None:
+        """As in ``Unpacker``; see Note [No part of an H.265 picture]."""
+        unit.is_damaged = True
+
     def kind_of(self, nal: bytes) -> int:
         return nal[0] >> 1 & 0x3F
 
@@ -102,6 +114,7 @@ class H265Unpacker(NalUnpacker):
         if kind <= _LAST_PICTURE:
             if not unit.has_picture:
                 unit.begin_picture(is_whole=len(head) > 2 and head[2] >= 0x80)
+                unit.is_damaged = not unit.starts_whole
             if _FIRST_IRAP <= kind <= _LAST_IRAP:
                 unit.flags |= IDR
         elif kind >= _AP:
