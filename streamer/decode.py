@@ -8,7 +8,6 @@ from typing import Any
 
 import av
 import av.error
-import av.filter
 import numpy as np
 
 from streamer.clock import Clock
@@ -21,10 +20,15 @@ from streamer.gpu.pictures import DeviceFrame
 from streamer.media import VideoInfo
 from streamer.metrics import Metrics
 from streamer.ops.damage import NO_VECTORS, LossMemory, coded_motion, made_up_rows
+from streamer.ops.deinterlace import Deinterlacer, shape_of
 from streamer.rtp.h264_missing import MissingPictures
 
 MAX_PIXELS = 8192 * 4608
 """Of one picture that a stranger sends: 8K and a little."""
+
+WHOLE_S = 10
+"""So long nothing may have been lost before a device decodes again: each loss costs the pictures since a
+keyframe once more."""
 
 _NATIVE = ("yuv420p", "yuvj420p")
 
@@ -52,8 +56,10 @@ class Decoder:
         self._metrics = metrics
         # A device is opened in the thread that decodes.
         self._context: Any = None if gpu is not None else _open(video, low_delay=low_delay)
-        self._deinterlacer: _Deinterlacer | None = None
+        self._deinterlacer: Deinterlacer | None = None
         self._losses = LossMemory()
+        self._lost_s: Fraction | None = None
+        """When something was lost last, in media time."""
         self._missing = _missing_pictures(video, low_delay=low_delay)
         self._arrived_ns = 0
         self._last_pts: int | None = None
@@ -70,6 +76,7 @@ class Decoder:
             self._context = None
             self._deinterlacer = None
             self._losses = LossMemory()
+            self._lost_s = None
             self._missing = _missing_pictures(packet.video, low_delay=self._low_delay)
         if self._context is None:
             self._context = _open_best(self._video, low_delay=self._low_delay, gpu=self._gpu)
@@ -79,7 +86,8 @@ class Decoder:
             # on average until the next keyframe.
             self._metrics.count("dropped.decode.after_loss")
             return []
-        frames = self._make_up(packet)
+        frames = self._where_it_is_mended(packet, damage)
+        frames += self._make_up(packet)
         native = _native(packet)
         if native.is_corrupt:
             self.refused += 1
@@ -97,6 +105,11 @@ class Decoder:
         return frames
 
     @property
+    def _is_mended(self) -> bool:
+        """Whether pictures are to tell what ``enhance.conceal`` needs once something was lost."""
+        return self._low_delay and _tells_motion(self._video)
+
+    @property
     def notice(self) -> str:
         """What the user must see of where it decodes; empty where that is as asked for."""
         return self._context.notice if isinstance(self._context, HardwareDecoder) else ""
@@ -109,6 +122,19 @@ class Decoder:
             f"{source} is damaged: {self.refused} of its packets could not be decoded in full; "
             "the output has every other frame, copy the file again for the rest"
         )
+
+    def _where_it_is_mended(self, packet: Packet, damage: Damage | None) -> list[Frame]:
+        """Has what is damaged decoded on the processor, as devices do not tell how pictures move; frames
+        of earlier packets that had not left."""
+        context = self._context
+        if not isinstance(context, HardwareDecoder) or not self._is_mended or context.has_b_frames:
+            return []
+        if damage is not None and not damage.pictures_since:
+            self._lost_s = packet.time_s
+        is_whole = self._lost_s is None or packet.time_s - self._lost_s >= WHOLE_S
+        if damage is not None or (packet.is_keyframe and not is_whole):
+            return self._shown(context.go_to_host(is_at_keyframe=packet.is_keyframe))
+        return self._shown(context.come_back()) if packet.is_keyframe else []
 
     def _make_up(self, packet: Packet) -> list[Frame]:
         """Give the decoder what stands for the pictures that are missing before ``packet``.
@@ -133,6 +159,9 @@ class Decoder:
             self.refused += 1
             self._metrics.count("dropped.decode.refused")
             return []
+        return self._shown(decoded)
+
+    def _shown(self, decoded: list[av.VideoFrame]) -> list[Frame]:
         ready: list[av.VideoFrame] = []
         for picture in decoded:
             if isinstance(picture.opaque, _MadeUp):
@@ -144,13 +173,13 @@ class Decoder:
 
     def _progressive(self, picture: av.VideoFrame) -> list[av.VideoFrame]:
         if self._deinterlacer is None and picture.interlaced_frame:
-            self._deinterlacer = _Deinterlacer(picture, self._video.time_base)
+            self._deinterlacer = Deinterlacer(picture, self._video.time_base)
         if self._deinterlacer is None:
             return [picture]
         ready = []
-        if self._deinterlacer.shape != _shape(picture):
+        if self._deinterlacer.shape != shape_of(picture):
             ready = self._deinterlacer.push(None)
-            self._deinterlacer = _Deinterlacer(picture, self._video.time_base)
+            self._deinterlacer = Deinterlacer(picture, self._video.time_base)
         return ready + self._deinterlacer.push(picture)
 
     def _as_frame(self, picture: av.VideoFrame) -> Frame:
@@ -189,7 +218,7 @@ class Decoder:
     def _damage(self, picture: av.VideoFrame, arrival: _Arrival) -> Damage | None:
         """What is known of the picture's damage now that it is decoded."""
         damage = arrival.damage
-        is_told = self._low_delay and _tells_motion(self._video) and not picture.rotation
+        is_told = self._is_mended and not picture.rotation
         # Among B-frames a vector leads to another picture than the one that is shown before. Devices
         # tell none.
         is_told = is_told and picture.format.name in _NATIVE and not self._context.has_b_frames
@@ -284,10 +313,6 @@ def _native(packet: Packet) -> av.Packet[Any]:
     return native
 
 
-def _shape(picture: av.VideoFrame) -> tuple[int, int, str]:
-    return picture.width, picture.height, picture.format.name
-
-
 class _Arrival:
     """Rides through the decoder on the packet and comes out on its frame."""
 
@@ -303,44 +328,6 @@ class _Arrival:
 class _MadeUp:
     """Rides on what stands for a picture that never came; each packet needs one of its own, which
     PyAV forgets with it."""
-
-
-class _Deinterlacer:
-    """bwdif, one frame out per frame in, so that every pts survives; holds one frame back."""
-
-    def __init__(self, first: av.VideoFrame, time_base: Fraction) -> None:
-        self._time_base = time_base
-        self.shape = _shape(first)
-        self._graph = av.filter.Graph()
-        source = self._graph.add_buffer(
-            width=first.width, height=first.height, format=first.format, time_base=time_base
-        )
-        filters = [
-            source,
-            self._graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced"),
-            self._graph.add("buffersink"),
-        ]
-        self._graph.link_nodes(*filters).configure()
-
-    def push(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
-        self._graph.push(picture)
-        ready: list[av.VideoFrame] = []
-        while True:
-            try:
-                pulled = self._graph.pull()
-            except (av.error.BlockingIOError, av.error.EOFError):
-                return ready
-            assert isinstance(pulled, av.VideoFrame)
-            ready.append(self._timed(pulled))
-
-    def _timed(self, picture: av.VideoFrame) -> av.VideoFrame:
-        """In ticks of the input: bwdif halves the time base to have room for two fields."""
-        assert picture.time_base is not None
-        ticks = picture.time_base / self._time_base
-        if picture.pts is not None:
-            picture.pts = round(picture.pts * ticks)
-        picture.duration = round(picture.duration * ticks)
-        return picture
 
 
 def _converted(picture: av.VideoFrame, *, matrix: str, full: bool) -> av.VideoFrame:

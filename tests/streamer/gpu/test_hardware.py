@@ -202,6 +202,7 @@ class NextToHost:
         self._number = 0
 
     has_b_frames = property(lambda self: self._context.has_b_frames)
+    flush_buffers = property(lambda self: self._context.flush_buffers)
 
     def decode(self, packet: Any) -> list[av.VideoFrame]:
         self._number += 1
