@@ -17,12 +17,13 @@ import argparse
 import ctypes
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.kernels_cases import Case, Size, case_of
-from benchmarks.result import write
+from benchmarks.result import keep, write
 from kernels.compile import architecture_for, compile_unit, find_toolchain
 from kernels.driver import Device, Module
 from kernels.errors import KernelError
@@ -87,7 +88,12 @@ def main(arguments: list[str]) -> None:
     units = [unit for unit in UNITS if options.only in (None, unit.name)]
     try:
         with Device() as device:
-            result = measure(device, open_unit=_compiled(), units=units)
+            result = measure(
+                device,
+                open_unit=_compiled(),
+                units=units,
+                told=lambda result: keep(result, options.out),
+            )
     except KernelError as error:
         raise EngineError(f"kernels were not timed: {error}") from error
     print(result["table"])
@@ -101,25 +107,48 @@ def measure(
     units: Sequence[Unit] = UNITS,
     sizes: Sequence[Size] = SIZES,
     effort: Effort | None = None,
+    told: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """All entries of ``units`` at all ``sizes``, the largest being last. Raises ``KernelError``."""
+    """All entries of ``units`` at all ``sizes``, the largest being last; ``told`` what there is after
+    each unit. One that cannot be run is missing, and the others are timed. Raises ``KernelError``
+    where there is nothing.
+    """
     bench = Bench(device, effort or Effort())
+    rows: list[Timing] = []
+    missing: dict[str, str] = {}
     try:
         bandwidth = bench.copy_bandwidth()
-        rows = list(_timings(bench, bandwidth, open_unit=open_unit, units=units, sizes=sizes))
+        for unit in units:
+            try:
+                rows += _timings(bench, unit, bandwidth, open_unit=open_unit, sizes=sizes)
+            except KernelError as error:
+                missing[unit.name] = str(error)
+            else:
+                told(_result(device, rows, missing, bandwidth, str(sizes[-1])))
     finally:
-        bench.close()
+        # A device that was lost takes all with it.
+        with suppress(KernelError):
+            bench.close()
+    if not rows:
+        raise KernelError("; ".join(dict.fromkeys(missing.values())))
+    return _result(device, rows, missing, bandwidth, str(sizes[-1]))
+
+
+def _result(
+    device: Device, rows: Sequence[Timing], missing: dict[str, str], bandwidth: float, largest: str
+) -> dict[str, Any]:
     result = {
         "benchmark": "kernels",
         "command": "python -m benchmarks kernels",
         "machine": {"gpu": device.name, "driver_cuda": device.cuda},
+        "missing": dict(missing),
         "copy_gb_s": bandwidth,
         "scenarios": {
             "kernels": {
                 "claim": "each memory-bound kernel reaches 80 % of the card's copy bandwidth at 4K",
                 "baseline": f"a copy within the device in the same run, {bandwidth:.0f} GB/s",
                 "left_out": "copies from and to the host",
-                "goals": list(_goals(rows, str(sizes[-1]))),
+                "goals": list(_goals(rows, largest)),
             }
         },
         "kernels": [asdict(row) for row in rows],
@@ -254,19 +283,16 @@ class _Sets:
 
 
 def _timings(
-    bench: Bench,
-    bandwidth: float,
-    *,
-    open_unit: OpenUnit,
-    units: Sequence[Unit],
-    sizes: Sequence[Size],
-) -> Iterator[Timing]:
-    for unit in units:
-        module = open_unit(bench.device, unit)
-        for size in sizes:
-            for entry in unit.entries:
-                yield _timing(bench, case_of(unit, entry, size), module, bandwidth)
-        module.close()
+    bench: Bench, unit: Unit, bandwidth: float, *, open_unit: OpenUnit, sizes: Sequence[Size]
+) -> list[Timing]:
+    module = open_unit(bench.device, unit)
+    timed = [
+        _timing(bench, case_of(unit, entry, size), module, bandwidth)
+        for size in sizes
+        for entry in unit.entries
+    ]
+    module.close()
+    return timed
 
 
 def _timing(bench: Bench, case: Case, module: Module, bandwidth: float) -> Timing:

@@ -134,12 +134,6 @@ def _interleave(_: list[str], unit: Unit, size: Size) -> Made:
     )
 
 
-def _half(words: list[str], _: Unit, size: Size) -> Made:
-    luma = _waves(size.height, size.width, int(words[0]))
-    out = np.zeros((size.height // 2, size.width // 2), np.uint8)
-    return (luma, out), lambda at: launch.half(_plane(luma, at[0]), _plane(out, at[1]))
-
-
 def _warp(words: list[str], _: Unit, size: Size) -> Made:
     sides, kind, bits, looked_up = words
     channels = 2 if kind == "pairs" else 1
@@ -209,7 +203,6 @@ _MADE: Mapping[str, Callable[[list[str], Unit, Size], Made]] = {
     "add_residual": _add_residual,
     "planar": _planar,
     "interleave": _interleave,
-    "half": _half,
     "warp": _warp,
     "cover": _cover,
     "finish": _finish,

@@ -148,17 +148,6 @@ class InterleaveFields(ctypes.Structure):
     )
 
 
-class HalfFields(ctypes.Structure):
-    _fields_ = (
-        ("in_", ctypes.c_void_p),
-        ("out", ctypes.c_void_p),
-        ("in_stride", ctypes.c_int32),
-        ("out_stride", ctypes.c_int32),
-        ("width", ctypes.c_int32),
-        ("height", ctypes.c_int32),
-    )
-
-
 class WarpFields(ctypes.Structure):
     _fields_ = (
         ("first", ctypes.c_void_p),

@@ -96,22 +96,6 @@ def interleave(picture: Picture, out: Picture) -> Call:
     return Call(units.INTERLEAVE, "interleave_nv12", fields, _blocks(_over(columns, 8), rows))
 
 
-def half(plane: Plane, out: Plane) -> Call:
-    """Luma at half its size, rounded down, in 8 bits."""
-    wanted = Plane(
-        address=out.address, stride=out.stride, width=plane.width // 2, height=plane.height // 2
-    )
-    if out != wanted:
-        raise KernelError(
-            f"the output is {_described(out)}, half of {_described(plane)} is "
-            f"{_described(wanted)}; lease an output of that size"
-        )
-    fields = c.HalfFields(
-        plane.address, out.address, plane.stride, out.stride, out.width, out.height
-    )
-    return Call(units.HALF, f"half_{plane.bits}", fields, _blocks(_over(out.width, 4), out.height))
-
-
 def warp(
     first: Plane, second: Plane, out: Plane, *, flow: int, mask: int, grid: Grid, is_sharp: bool
 ) -> Call:

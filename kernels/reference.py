@@ -114,15 +114,6 @@ def interleave(planes: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], 
     return luma.copy(), np.stack((u, v), axis=-1)
 
 
-def half(luma: Samples) -> NDArray[np.uint8]:
-    """Luma at half its size in 8 bits, by averaging 2x2, halves up; an odd edge is left out."""
-    height, width = (side // 2 for side in luma.shape)
-    whole = codes(luma[: 2 * height, : 2 * width]).astype(np.int32)
-    four = whole.reshape(height, 2, width, 2).sum((1, 3))
-    of = 4 * _unit(luma.dtype)
-    return np.asarray(np.minimum((four + of // 2) // of, 255), np.uint8)
-
-
 @dataclass(frozen=True, slots=True)
 class Maps:
     """Where the pixels of a plane look into maps of low resolution, bilinearly.

@@ -46,7 +46,6 @@ ADD_RESIDUAL = {
 }
 PLANAR = Unit("planar", "planar", _entries("planar", (Layout.NV12, Layout.P010)))
 INTERLEAVE = Unit("interleave", "interleave", _entries("interleave", (Layout.NV12,)))
-HALF = Unit("half", "half", _entries("half", _BITS))
 WARP = Unit(
     "warp",
     "warp",
@@ -59,5 +58,5 @@ WATCH = Unit("watch", "watch", _entries("watch", _PRECISIONS))
 
 UNITS = (
     *(PACK, PLANAR, INTERLEAVE, *ADD_RESIDUAL.values()),
-    *(HALF, WARP, COVER, FINISH, DIFFERENCE, WATCH),
+    *(WARP, COVER, FINISH, DIFFERENCE, WATCH),
 )

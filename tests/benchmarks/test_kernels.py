@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from itertools import accumulate
 from typing import Any
 
@@ -16,8 +14,9 @@ from benchmarks.kernels import Bench, Effort, OpenUnit, Timing, measure
 from benchmarks.kernels_cases import Size, case_of
 from kernels import reference
 from kernels.driver import Device, Module
-from kernels.units import ADD_RESIDUAL, DIFFERENCE, HALF, UNITS, WATCH, Unit
-from tests.command import ROOT
+from kernels.errors import KernelError
+from kernels.units import ADD_RESIDUAL, DIFFERENCE, FINISH, INTERLEAVE, UNITS, WATCH, Unit
+from tests.benchmarks.running import refused
 from tests.kernels.conftest import why_no_device
 from tests.streamer.gpu.emulated import Emulated
 
@@ -61,7 +60,6 @@ def test_a_case_calls_its_entry_and_lies_as_a_device_takes_it(unit: Unit, entry:
         ("add_residual_yuv420p_u8", 1.5 / 4 + 1.5 + 1.5),
         ("planar_p010", 3 + 1.5),
         ("interleave_nv12", 1.5 + 1.5),
-        ("half_8", 1 + 1 / 4),
         # Maps of a quarter of the size each way, in float32.
         ("warp_two_plane_8_cubic", 3 + 5 * 4 / 16),
         ("warp_one_plane_10_linear", 2 * 2 + 2 * 4 / 16),
@@ -85,7 +83,7 @@ def test_the_sizes_of_the_goal_fit_every_scale() -> None:
 
 def test_a_run_times_every_entry_and_gives_all_memory_back(emulated: Emulated) -> None:
     before = {kind: emulated.count(kind) for kind in (*HELD, "launches", "complaints")}
-    units = (HALF, DIFFERENCE, WATCH)
+    units = (FINISH, DIFFERENCE, WATCH)
     with emulated.device() as device:
         result = measure(
             device,
@@ -115,32 +113,58 @@ def test_a_run_times_every_entry_and_gives_all_memory_back(emulated: Emulated) -
     assert result["table"].count("\n") == 3 + len(rows)
 
 
+def test_a_kernel_that_cannot_be_run_costs_no_other(emulated: Emulated) -> None:
+    told: list[dict[str, Any]] = []
+
+    def partly(device: Device, unit: Unit) -> Module:
+        if unit is DIFFERENCE:
+            raise KernelError("it is not compiled; compile it")
+        return opened(emulated)(device, unit)
+
+    effort = Effort(launches=2, replays=1, warm_replays=0, warm_up_s=0.001, copy_bytes=1 << 16)
+    with emulated.device() as device:
+        how: dict[str, Any] = {"sizes": (SMALL,), "effort": effort}
+        units = (FINISH, DIFFERENCE, WATCH)
+        result = measure(device, open_unit=partly, units=units, told=told.append, **how)
+        with pytest.raises(KernelError, match="not compiled"):
+            measure(device, open_unit=partly, units=(DIFFERENCE,), **how)
+    assert result["missing"] == {"difference": "it is not compiled; compile it"}
+    assert {row["unit"] for row in result["kernels"]} == {"finish", "watch"}
+    # After each, for whoever is ended in between.
+    assert [{row["unit"] for row in one["kernels"]} for one in told] == [
+        {"finish"},
+        {"finish", "watch"},
+    ]
+
+
 def test_every_set_of_buffers_holds_what_the_case_says_and_gets_its_own_result(
     emulated: Emulated,
 ) -> None:
     """Else the time would be of something that is not done."""
-    case = case_of(HALF, "half_8", SMALL)
-    luma, halved = case.memory
+    case = case_of(INTERLEAVE, "interleave_nv12", SMALL)
+    *planes, luma, pairs = case.memory
     seen = []
 
     class Watched(Device):
         def free(self, address: int) -> None:
-            here = np.empty((2, 2048), np.uint8)
+            here = np.empty((2, 5120), np.uint8)
             self.download(here.ctypes.data, address, here.nbytes)
             seen.append(here)
             super().free(address)
 
     with Watched(str(emulated.path)) as device:
         bench = Bench(device, Effort(launches=2, replays=1))
-        module = opened(emulated)(device, HALF)
+        module = opened(emulated)(device, INTERLEAVE)
         _, moved, sets = bench.run(case, module)
         module.close()
         bench.close()
-    assert (moved, sets) == (luma.nbytes + halved.nbytes, 2)
+    assert (moved, sets) == (sum(array.nbytes for array in case.memory), 2)
     # Each buffer begins at a multiple of 512 bytes.
     for own in seen[0]:
-        np.testing.assert_array_equal(own[: luma.size], luma.ravel())
-        np.testing.assert_array_equal(own[1536:][: halved.size], reference.half(luma).ravel())
+        np.testing.assert_array_equal(own[: luma.size], planes[0].ravel())
+        made = own[2560:][: luma.size], own[4096:][: pairs.size]
+        for one, wanted in zip(made, reference.interleave(planes), strict=True):
+            np.testing.assert_array_equal(one, wanted.ravel())
 
 
 def test_buffers_are_several_times_the_cache(emulated: Emulated) -> None:
@@ -190,15 +214,4 @@ def test_a_goal_is_judged_by_the_slowest_entry_that_waits_for_memory() -> None:
 def test_without_a_device_the_command_says_so_in_one_sentence() -> None:
     if not why_no_device():
         pytest.skip("there is a device")
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "kernels"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("benchmarks: kernels were not timed: ")
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+    assert refused("kernels").startswith("kernels were not timed: ")

@@ -29,7 +29,6 @@ STRUCTURES: dict[str, dict[str, type[ctypes.Structure]]] = {
     "pack": {"Surface": arguments.SurfaceFields, "PackArguments": arguments.PackFields},
     "add_residual": {"AddResidualArguments": arguments.AddResidualFields},
     "planar": {"PlanarArguments": arguments.PlanarFields},
-    "half": {"HalfArguments": arguments.HalfFields},
     "warp": {"Grid": arguments.GridFields, "WarpArguments": arguments.WarpFields},
     "cover": {"CoverArguments": arguments.CoverFields},
     "finish": {"FinishArguments": arguments.FinishFields},
@@ -94,8 +93,6 @@ def test_an_output_of_another_size_or_layout_is_refused() -> None:
             launch.add_residual(PICTURE, tensor(11, 19), out, scale=2)
     with pytest.raises(KernelError, match="not by 5"):
         launch.add_residual(PICTURE, tensor(11, 19), PICTURE, scale=5)
-    with pytest.raises(KernelError, match="is 18x10 of 8 bits"):
-        launch.half(PLANE, PLANE)
 
 
 @pytest.mark.parametrize("other", [{"width": 36}, {"height": 20}, {"bits": 10}, {"channels": 2}])

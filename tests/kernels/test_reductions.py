@@ -10,31 +10,10 @@ from numpy.typing import NDArray
 
 from kernels import launch, reference
 from kernels.arguments import Difference, Health, Precision
-from streamer.ops.motion import half as halved_by_the_streamer
 from tests.kernels.pictures import FLOATS, Counts, Guarded, random_samples
 from tests.kernels.runners import Runner
 
 SIZES = [(1, 1), (7, 3), (8, 2), (61, 33), (560, 19)]
-
-
-@pytest.mark.parametrize("bits", [8, 10])
-@pytest.mark.parametrize(("width", "height"), [(2, 2), (3, 5), (16, 8), (37, 21)])
-@pytest.mark.parametrize(("padding", "offset"), [(0, 0), (5, 3)])
-def test_halving_is_its_twin_in_every_bit(
-    runner: Runner, bits: int, width: int, height: int, padding: int, offset: int
-) -> None:
-    numbers = np.random.default_rng([width, height])
-    luma = Guarded(random_samples((height, width), bits, numbers), padding=padding, offset=offset)
-    out = Guarded(np.zeros((height // 2, width // 2), np.uint8), padding=padding, offset=offset)
-    runner.run(launch.half(luma.plane(), out.plane()))
-    np.testing.assert_array_equal(out.array, reference.half(luma.array))
-    assert out.is_intact()
-
-
-def test_the_twin_halves_as_the_streamer_does() -> None:
-    luma = random_samples((33, 47), 8, np.random.default_rng(1))
-    np.testing.assert_array_equal(reference.half(luma), halved_by_the_streamer(luma))
-    np.testing.assert_array_equal(reference.half(luma.astype(np.uint16) << 8), reference.half(luma))
 
 
 @pytest.mark.parametrize("bits", [8, 10])

@@ -24,7 +24,7 @@ from kernels.compile import (
     read_report,
 )
 from kernels.errors import KernelError
-from kernels.units import ADD_RESIDUAL, FINISH, HALF, SOURCES, UNITS, WATCH, Unit
+from kernels.units import ADD_RESIDUAL, COVER, FINISH, SOURCES, UNITS, WATCH, Unit
 
 SUPPORTED = (*ARCHITECTURES, "compute_120")
 
@@ -103,10 +103,10 @@ def test_later_devices_get_ptx(toolchain: Toolchain, tmp_path: Path) -> None:
 def test_the_command_prints_what_each_kernel_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["compile", "--arch", "sm_90", "--unit", "half", "--cache", str(tmp_path)])
+    main(["compile", "--arch", "sm_90", "--unit", "cover", "--cache", str(tmp_path)])
     printed = capsys.readouterr().out
-    assert re.search(r"half sm_90: \d{4,} bytes", printed)
-    for entry in HALF.entries:
+    assert re.search(r"cover sm_90: \d{4,} bytes", printed)
+    for entry in COVER.entries:
         assert re.search(rf"{entry}: \d+ registers, 0 bytes spilled, 0 of stack, 0 shared", printed)
 
 
@@ -129,7 +129,7 @@ class Counting:
         self.log = folder / "runs"
         self.cache = folder / "cache"
         report = (
-            "ptxas info : Compiling entry function 'half_8' for 'sm_90'\\n"
+            "ptxas info : Compiling entry function 'cover_1' for 'sm_90'\\n"
             "    0 bytes stack frame, 4 bytes spill stores, 8 bytes spill loads\\n"
             "ptxas info : Used 40 registers, used 1 barriers, 520 bytes smem\\n"
         )
@@ -144,7 +144,7 @@ class Counting:
 
     def compile(self, toolchain: Toolchain | None = None, architecture: str = "sm_90") -> Binary:
         chosen = toolchain or self.toolchain
-        return compile_unit(HALF, architecture, toolchain=chosen, cache=self.cache)
+        return compile_unit(COVER, architecture, toolchain=chosen, cache=self.cache)
 
     @property
     def runs(self) -> int:
@@ -179,11 +179,11 @@ def test_another_source_compiles_again(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("kernels.units.SOURCES", sources)
     monkeypatch.setattr("kernels.compile.SOURCES", sources)
     nvcc = Counting(tmp_path)
-    for name in ("half.cu", "runs.cuh", "warp.cu"):
+    for name in ("cover.cu", "runs.cuh", "warp.cu"):
         nvcc.compile()
         (sources / name).write_text("// something else")
     nvcc.compile()
-    # warp.cu is nothing that half.cu is made of.
+    # warp.cu is nothing that cover.cu is made of.
     assert nvcc.runs == 3
 
 
