@@ -84,13 +84,20 @@ class Budget:
 
 
 def run_step(
-    step: Step, budget: Budget, *, folder: Path, log: Path, environment: Mapping[str, str]
+    step: Step,
+    budget: Budget,
+    *,
+    folder: Path,
+    log: Path,
+    environment: Mapping[str, str],
+    spare_s: float = 0.0,
 ) -> Outcome:
-    """Runs a step in ``folder`` until it ends, its limit, or that of the budget.
+    """Runs a step in ``folder`` until it ends, its limit and ``spare_s`` beyond that, or that of the
+    budget.
 
     What it says goes to ``log``. Afterwards nothing that it started in its group runs any more.
     """
-    limit_s = min(step.limit_s, budget.left_s - GRACE_S)
+    limit_s = min(step.limit_s + spare_s, budget.left_s - GRACE_S)
     if limit_s < LEAST_S:
         why = "no time was left for it"
         return Outcome(name=step.name, status=Status.NOT_RUN, why=why)
@@ -101,11 +108,11 @@ def run_step(
             "make gpu-wheels where there is a network"
         )
         return Outcome(name=step.name, status=Status.NOT_RUN, why=why)
-    if step.result is not None:
-        step.result.unlink(missing_ok=True)
     began_s = budget.used_s
-    log.parent.mkdir(parents=True, exist_ok=True)
     try:
+        if step.result is not None:
+            step.result.unlink(missing_ok=True)
+        log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
             process = subprocess.Popen(
                 list(step.command),
@@ -115,6 +122,7 @@ def run_step(
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_interruptible,  # noqa: PLW1509, the check has one thread
             )
             code = _ended(process, limit_s)
     except OSError as error:
@@ -122,6 +130,9 @@ def run_step(
         return Outcome(name=step.name, status=Status.FAILED, why=why)
     said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     result = _result(step.result)
+    if code is None and "passed" in result:
+        # pytest writes the one that was interrupted like those that passed.
+        result["passed"] -= 1
     status, why = _judged(step, code, limit_s=limit_s, said=said, result=result)
     return Outcome(
         name=step.name,
@@ -154,11 +165,14 @@ def _lacking(step: Step) -> list[str]:
 
 
 def _ended(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
-    """Its exit code, or nothing where the time was up; its whole group is gone after this."""
+    """Its exit code, or nothing where the time was up; its whole group is gone after this.
+
+    It is asked as by Ctrl-C: of what pytest has run until then it still writes its XML.
+    """
     try:
         return process.wait(limit_s)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE_S)
         return None
@@ -167,6 +181,11 @@ def _ended(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _interruptible() -> None:
+    """In the new process: where a shell started the check in the background, Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _judged(

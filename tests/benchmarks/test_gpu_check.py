@@ -14,16 +14,18 @@ import pytest
 
 from benchmarks import gpu_check, gpu_check_report
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.gpu_check_run import GRACE_S, Outcome, Status
+from benchmarks.gpu_check import Check
+from benchmarks.gpu_check_run import GRACE_S, Budget, Outcome, Status, Step
 from benchmarks.report import page as report_page
 from benchmarks.report import read_results
+from streamer.clock import MonotonicClock
 from tests.command import ROOT
 from tests.kernels.conftest import why_no_device
 from tests.kernels.host_build import HOST, compile_for_host
 
 MACHINE = {"gpu": "NVIDIA H200", "capability": "9.0", "driver_cuda": "13.0", "memory_gb": 143.8}
 GOAL = {"what": "pack, share", "at_least": 0.8, "measured": 0.5, "is_met": False}
-NAMES = ["python", "native", "compile", "tests", "kernels", "engines", "file", "live"]
+NAMES = ["python", "native", "compile", "tests", "kernels", "engines", "path", "file", "live"]
 
 
 def check(*arguments: str, environment: Mapping[str, str] | None = None) -> tuple[int, str, str]:
@@ -133,6 +135,28 @@ def test_without_time_it_ends_at_once_and_says_of_every_step_that_it_did_not_run
     assert page in out
     assert "- live: no time was left for it" in page
     assert not list((tmp_path / "results").glob("*.part"))
+
+
+def test_a_result_that_cannot_be_told_costs_no_other(tmp_path: Path) -> None:
+    machine = {"gpu": "A", "capability": "9.0", "driver_cuda": "13.0", "memory_gb": 1.0}
+    whole = Check(
+        Budget(600, MonotonicClock()), work=tmp_path, stem=tmp_path / "gpu-a", machine=machine
+    )
+    told = ('{"table": "a table"}', '{"scenarios": {"one": {"goals": [{"what": "it"}]}}}', "{}")
+    for number, text in enumerate(told):
+        out = tmp_path / f"{number}.json"
+        program = f"open({str(out)!r}, 'w').write({text!r})"
+        command = (sys.executable, "-c", program)
+        whole.run(Step(name=f"step {number}", command=command, limit_s=60, result=out))
+    states = [(one.status, one.why) for one in whole.outcomes]
+    assert states[0] == (Status.PASSED, "")
+    assert states[1][0] is Status.FAILED
+    assert "its result cannot be told (KeyError: " in states[1][1]
+    assert states[2][0] is Status.FAILED
+    page = (tmp_path / "gpu-a.md").read_text(encoding="utf-8")
+    assert "a table" in page
+    assert "| step 2 | failed |" in page
+    assert json.loads((tmp_path / "gpu-a.json").read_text(encoding="utf-8"))["steps"]
 
 
 def outcome(name: str, status: Status = Status.PASSED, **rest: object) -> Outcome:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,8 @@ from benchmarks.gpu_check_run import (
 from streamer.clock import ManualClock, MonotonicClock
 from tests.command import ROOT
 
+LONG_S = 15.0
+"""Enough for a Python to begin, also on a slow machine."""
 NEVER_S = 3600.0
 """Longer than any test: whoever waits for it was not ended."""
 
@@ -99,7 +102,8 @@ def held(tmp_path: Path) -> Path:
 def holder(held: Path) -> str:
     """A program that holds the pipe and does not end when it is asked to."""
     return (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "import signal, time; "
+        "[signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)]; "
         f"out = open({str(held)!r}, 'w'); out.write('x'); out.flush(); time.sleep({NEVER_S})"
     )
 
@@ -201,3 +205,39 @@ def test_the_tests_of_a_step_are_counted(tmp_path: Path) -> None:
     assert done.result["passed"] == 1
     assert done.result["failed"] == ["test_kinds::test_bad", "test_kinds::test_broken"]
     assert done.result["skipped"] == ["test_kinds::test_skipped: needs tensorrt"]
+
+
+def test_of_tests_that_take_too_long_those_that_ran_are_counted(tmp_path: Path) -> None:
+    marker, out = tmp_path / "began", tmp_path / "tests.xml"
+    tests = tmp_path / "test_two.py"
+    tests.write_text(
+        "import time\n"
+        "def test_good(): pass\n"
+        f"def test_endless():\n    open({str(marker)!r}, 'w')\n    time.sleep({NEVER_S})\n"
+    )
+    command = (
+        sys.executable,
+        "-m",
+        "pytest",
+        str(tests),
+        f"--junitxml={out}",
+        "-p",
+        "no:cacheprovider",
+    )
+    # As started in the background, where Ctrl-C is ignored.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        done = ran(Step(name="tests", command=command, limit_s=LONG_S, result=out), tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert marker.exists()
+    assert done.status is Status.TIMED_OUT
+    assert done.result["passed"] == 1
+
+
+def test_a_step_takes_what_earlier_ones_left_of_their_time(tmp_path: Path) -> None:
+    one = step("import time; time.sleep(0.5)", folder=tmp_path, limit_s=0)
+    budget = Budget(600, MonotonicClock())
+    where: dict[str, Any] = {"folder": tmp_path, "log": tmp_path / "log", "environment": {}}
+    assert run_step(one, budget, **where).status is Status.NOT_RUN
+    assert run_step(one, budget, **where, spare_s=300).status is Status.PASSED
