@@ -84,6 +84,8 @@ def choose(
             backend=settings.backend,
             variant=settings.variant,
             metrics=metrics,
+            clock=clock,
+            deadline=deadline,
             lands_at_once=lambda: _is_shown_by_host(settings),
         )
     use = _use(settings, clock, deadline)

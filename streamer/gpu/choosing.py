@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import Any
 
+from streamer.clock import Clock
 from streamer.errors import EngineError
+from streamer.gpu.batching import BothWays, DeviceBatching, DeviceLease
 from streamer.gpu.door import Gpu, ours
 from streamer.gpu.health import PRECISIONS
 from streamer.gpu.self_check import check_kernels
 from streamer.gpu.super_resolution import DeviceSuperResolution
 from streamer.infer import ort_cuda, tensorrt
+from streamer.infer.agreement import check_beside_cpu
+from streamer.infer.batching_graph import BATCH, BatchManifest, OneByOne, batched
+from streamer.infer.batching_group import BATCHES
+from streamer.infer.batching_pool import ENGINES
+from streamer.infer.batching_trial import most_places
 from streamer.infer.device import DriverStream, ResidentEngine
+from streamer.infer.engine import Deadline
 from streamer.infer.ort_cuda import OrtCudaEngine
 from streamer.infer.self_test import check
+from streamer.infer.swapping_resident import ResidentSwapping
 from streamer.infer.tensorrt import TensorRtEngine
 from streamer.metrics import Metrics
 from streamer.model import ModelManifest, find_models
@@ -41,21 +53,23 @@ class DeviceChoice:
 
 
 OpenDoor = Callable[[Metrics], Gpu]
-OpenEngine = Callable[[str, ModelManifest, Gpu], ResidentEngine]
+OpenEngine = Callable[[str, BatchManifest, Gpu, Event], BothWays]
 
 
-def open_engine(backend: str, manifest: ModelManifest, gpu: Gpu) -> ResidentEngine:
+def open_engine(
+    backend: str, model: BatchManifest, gpu: Gpu, abandoned: Event
+) -> OrtCudaEngine | TensorRtEngine:
     """An engine on ``gpu.compute`` that gives what is stored with its model.
 
-    Raises ``EngineError``.
+    A build of TensorRT ends soon after ``abandoned`` is set. Raises ``EngineError``.
     """
     engine: OrtCudaEngine | TensorRtEngine
     if backend == "tensorrt":
-        engine = TensorRtEngine(manifest, stream=DriverStream(gpu.compute))
+        engine = TensorRtEngine(model, stream=DriverStream(gpu.compute), abandoned=abandoned)
     else:
-        engine = OrtCudaEngine(manifest, stream=gpu.compute.handle)
+        engine = OrtCudaEngine(model, stream=gpu.compute.handle)
     try:
-        check(engine)
+        check(OneByOne(engine))
     except EngineError:
         engine.close()
         raise
@@ -72,6 +86,8 @@ def choose_on_device(
     backend: str,
     variant: str | None,
     metrics: Metrics,
+    clock: Clock,
+    deadline: Deadline | None = None,
     lands_at_once: Callable[[], bool] = _always,
     door: OpenDoor = Gpu,
     engine: OpenEngine = open_engine,
@@ -79,13 +95,19 @@ def choose_on_device(
     """The way through device memory, where there is one; its kernels were tried.
 
     With ``backend`` ``auto`` a device that cannot be used is told in one sentence with the next step,
-    and the CPU does it. ``auto`` takes ``ort-cuda`` first, for TensorRT builds for minutes. A backend
-    that is named raises ``EngineError`` instead. ``lands_at_once`` is asked once there is a device;
-    see ``DeviceSuperResolution``.
+    and the CPU does it. ``auto`` begins with ``ort-cuda``, for TensorRT builds for minutes; where that
+    is installed too, its engines are built meanwhile and take over. A backend that is named raises
+    ``EngineError`` instead. Streams of this process share engines, by each one's ``deadline``.
+    ``lands_at_once`` is asked once there is a device; see ``DeviceSuperResolution``.
     """
+    deadline = deadline or Deadline()
 
     def opened(name: str, models: Sequence[ModelManifest]) -> DeviceChoice:
-        return _opened(name, models, door(metrics), engine, lands_at_once)
+        engines = SharedEngines(door(metrics), clock, deadline, engine)
+        better = "tensorrt" if (backend, name) == ("auto", "ort-cuda") else ""
+        if better and not DOORS[better][0]():
+            better = ""
+        return _opened(name, models, engines, better, lands_at_once)
 
     if backend in DOORS:
         models = _models(scale, variant, DOORS[backend][1])
@@ -110,14 +132,71 @@ def choose_on_device(
 NOT_CHOSEN = DeviceChoice(None, None, "")
 
 
+@dataclass(frozen=True, slots=True)
+class SharedEngines:
+    """Opens engines for a stream, or takes part in those that others have open."""
+
+    gpu: Gpu
+    clock: Clock
+    deadline: Deadline
+    open_engine: OpenEngine
+
+    def leased(self, backend: str, manifest: ModelManifest) -> ResidentEngine:
+        """For pictures of all sizes. Raises ``EngineError``."""
+        return self._shared(("device", backend, manifest.sha256), backend, manifest, {}, Event())
+
+    def built(
+        self, backend: str, manifest: ModelManifest, sizes: Mapping[str, int], abandoned: Event
+    ) -> ResidentEngine:
+        """One that is built for a size of picture, in all batch sizes of it, and gives there what the
+        fp32 model gives on the processor; on another thread than the stream's. Raises
+        ``EngineError``."""
+        key = ("device", backend, manifest.sha256, *sorted(sizes.items()))
+        return self._shared(key, backend, manifest, sizes, abandoned)
+
+    def _shared(
+        self,
+        key: tuple[Any, ...],
+        backend: str,
+        manifest: ModelManifest,
+        sizes: Mapping[str, int],
+        abandoned: Event,
+    ) -> ResidentEngine:
+        def open_one() -> DeviceBatching:
+            model, gpu = batched(manifest), self.gpu.another()
+            try:
+                engine = self.open_engine(backend, model, gpu, abandoned)
+                try:
+                    if sizes:
+                        _prepare(engine, model, sizes)
+                    return DeviceBatching(engine, model, gpu, self.clock)
+                except EngineError:
+                    engine.close()
+                    raise
+            except EngineError:
+                gpu.close()
+                raise
+
+        return DeviceLease(ENGINES.share(key, open_one), self.gpu, self.deadline)
+
+
+def _prepare(engine: BothWays, model: BatchManifest, sizes: Mapping[str, int]) -> None:
+    most = most_places(model, tuple(sorted(sizes.items())))
+    for places in BATCHES:
+        if places <= most:
+            engine.resident({**sizes, BATCH: places})
+    check_beside_cpu(OneByOne(engine), sizes)
+
+
 def _opened(
     backend: str,
     models: Sequence[ModelManifest],
-    gpu: Gpu,
-    engine: OpenEngine,
+    engines: SharedEngines,
+    better: str,
     lands_at_once: Callable[[], bool],
 ) -> DeviceChoice:
-    opened: list[ResidentEngine] = []
+    """On ``backend``, until there is an engine of the ``better`` one, where one is named."""
+    gpu, opened = engines.gpu, list[ResidentEngine]()
     try:
         check_kernels(
             gpu,
@@ -125,7 +204,11 @@ def _opened(
             inputs={PRECISIONS[model.inputs[0].dtype] for model in models},
             residuals={PRECISIONS[model.residual_dtype] for model in models},
         )
-        opened.extend(engine(backend, model, gpu) for model in models)
+        for model in models:
+            serving = engines.leased(backend, model)
+            is_taken = better and model.precision in DOORS[better][1]
+            build = partial(engines.built, better, model)
+            opened.append(ResidentSwapping(serving, build) if is_taken else serving)
         with ours():
             device = f"{gpu.device.name}, {gpu.device.memory.free >> 20} MiB free"
     except EngineError:
@@ -136,7 +219,9 @@ def _opened(
         raise
     names = ", ".join(model.name for model in models)
     reason = f"{names} on {backend}; pictures stay on the device ({device})"
-    stage = DeviceSuperResolution(gpu, opened, lands_at_once=lands_at_once())
+    stage = DeviceSuperResolution(
+        gpu, opened, lands_at_once=lands_at_once(), deadline=engines.deadline
+    )
     return DeviceChoice(stage, gpu, reason)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +83,12 @@ class DeviceWatchdog:
         self._seen.append((count.tier, is_sound))
         return is_sound
 
-    def judge(self, engines: dict[str, ResidentEngine]) -> None:
+    def forgive(self, tier: str) -> None:
+        """Another engine does it from here on."""
+        self.given_up.discard(tier)
+        self._in_a_row[tier] = 0
+
+    def judge(self, engines: Mapping[str, ResidentEngine]) -> None:
         """Takes what was seen since the last time into account; by tier."""
         while self._seen:
             tier, is_sound = self._seen.popleft()

@@ -6,7 +6,7 @@ The twin of ``enhance/super_resolution.py``, with the same interface and the sam
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import fields, replace
 from functools import partial
@@ -34,13 +34,18 @@ from streamer.gpu.pictures import (
     size_bytes,
     uploaded,
 )
-from streamer.infer.device import DeviceTensor, ResidentEngine, ResidentRun
+from streamer.infer.device import DeviceTensor, ResidentEngine
+from streamer.infer.engine import Deadline
 from streamer.infer.sizes import sizes_for
+from streamer.infer.swapping_resident import ResidentSwapping
 from streamer.ops import host
 from streamer.ops.memory import PicturePool
 
 PLAIN = "plain"
 """The tier that is the plain upscale and nothing else, as on the host."""
+
+AFTER_NS = 2_000_000
+"""What follows a network here: its residual is added, and the picture copied to the host."""
 
 AHEAD = 2
 """Frames that may be under way: one is copied to the host while the next is computed. The third
@@ -62,9 +67,15 @@ class DeviceSuperResolution:
     """Nothing is to be said: it does what was asked for."""
 
     def __init__(
-        self, gpu: Gpu, engines: Sequence[ResidentEngine], *, lands_at_once: bool = True
+        self,
+        gpu: Gpu,
+        engines: Sequence[ResidentEngine],
+        *,
+        lands_at_once: bool = True,
+        deadline: Deadline | None = None,
     ) -> None:
-        """``engines`` run from best to cheapest, on ``gpu.compute``; closed with this, as ``gpu``.
+        """``engines`` run from best to cheapest, in the order of ``gpu.compute``; closed with this, as
+        ``gpu``. Those that wait for other streams read ``deadline``, which is set here before each run.
 
         With ``lands_at_once`` each picture is copied to the host as soon as it is made, while the
         next is computed; else only when somebody there looks at it, which is for whoever has an
@@ -74,10 +85,12 @@ class DeviceSuperResolution:
         self.scale = engines[0].manifest.scale
         self._gpu = gpu
         self._lands_at_once = lands_at_once
+        self._deadline = deadline or Deadline()
         self._watchdog = DeviceWatchdog(gpu)
         self._size = (0, 0)
         self._output = (0, 0)
-        self._runs: dict[str, ResidentRun] = {}
+        self._sizes: dict[str, Mapping[str, int]] = {}
+        """Of each tier's network, for pictures of that size."""
         self._nothing: Lease | None = None
         self._fitting: PicturePool | None = None
         self._under_way: deque[Landing] = deque()
@@ -93,22 +106,27 @@ class DeviceSuperResolution:
     ) -> Frame:
         """The frame at ``scale`` times its size; the same moment, the same colour.
 
-        ``deadline_ns`` is for stages whose engines wait for other streams, which none here does.
-        Raises ``EngineError`` where the device can do no more: the frame is whole, frames that left
+        ``deadline_ns`` is when it should be done; without one nobody waits for it. Raises ``EngineError`` where the device can do no more: the frame is whole, frames that left
         earlier land, and the stage can only be closed.
         """
+        self._deadline.ns = None if deadline_ns is None else deadline_ns - AFTER_NS
         self._gpu.enter()
         with ours():
             self._let_land(AHEAD - 1)
             if self._failure is not None:
                 raise self._failure
-            self._watchdog.judge(self.engines)
+            self._judge()
             if (frame.width, frame.height) != self._size:
                 self._resize(frame.width, frame.height)
             if self._output == (0, 0):
                 self._output = (frame.width * self.scale, frame.height * self.scale)
             tier = PLAIN if tier in self._watchdog.given_up else tier
-            return self._sent(frame, tier, with_comparison=with_comparison)
+            try:
+                return self._sent(frame, tier, with_comparison=with_comparison)
+            except EngineError as error:
+                if not self._has_other(tier, str(error)):
+                    raise
+                return self._sent(frame, tier, with_comparison=with_comparison)
 
     def lend(self, *, with_comparison: bool) -> tuple[Planes, Planes | None]:
         """Storage for one more picture of the output's size, its content undefined; with a
@@ -150,7 +168,6 @@ class DeviceSuperResolution:
         self._let_land(0)
         for engine in self.engines.values():
             engine.close()
-        self._runs.clear()
         self._nothing = None
         self._gpu.close()
 
@@ -187,7 +204,7 @@ class DeviceSuperResolution:
                 used.enter_context(lease.reading(gpu.compute))
                 residual = tensor(there)
             else:
-                run = self._runs[tier]
+                run = self.engines[tier].resident(self._sizes[tier])
                 gpu.launch(launch.pack(small.at, tensor(run.inputs["packed"])))
                 run.queue()
                 residual = tensor(run.outputs["residual"])
@@ -254,10 +271,22 @@ class DeviceSuperResolution:
     def _resize(self, width: int, height: int) -> None:
         self._let_land(0)
         self._size = (width, height)
-        self._runs = {
-            tier: engine.resident(sizes_for(engine.manifest, width=width, height=height))
+        self._sizes = {
+            tier: sizes_for(engine.manifest, width=width, height=height)
             for tier, engine in self.engines.items()
         }
+
+    def _judge(self) -> None:
+        """Tiers whose residuals cannot be shown are given up, if there is no other engine for them."""
+        self._watchdog.judge(self.engines)
+        for tier in tuple(self._watchdog.given_up):
+            if self._has_other(tier, "it gave what cannot be"):
+                self._watchdog.forgive(tier)
+
+    def _has_other(self, tier: str, why: str) -> bool:
+        """Whether the tier goes on with the engine that served before, as the one at hand cannot."""
+        engine = self.engines.get(tier)
+        return isinstance(engine, ResidentSwapping) and engine.retreat(why)
 
 
 class _Work(Landing):

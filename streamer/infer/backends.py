@@ -12,9 +12,10 @@ from streamer.clock import Clock
 from streamer.errors import EngineError
 from streamer.infer import openvino, ort, ort_cuda, tensorrt
 from streamer.infer.batching import BatchingEngine
-from streamer.infer.batching_graph import BATCH
+from streamer.infer.batching_graph import BATCH, batched
 from streamer.infer.batching_group import BATCHES
 from streamer.infer.batching_pool import ENGINES
+from streamer.infer.batching_trial import most_places
 from streamer.infer.choosing import Candidate, Chosen, choose_fastest
 from streamer.infer.engine import Deadline, Engine
 from streamer.infer.reference import ReferenceEngine
@@ -252,8 +253,10 @@ def _built(
     assert build is not None
 
     def open_one(model: ModelManifest) -> Engine:
+        most = most_places(batched(manifest), tuple(sorted(sizes.items())))
         for batch in reversed(BATCHES[1:]):
-            build(model, {**sizes, BATCH: batch}, abandoned).close()
+            if batch <= most:
+                build(model, {**sizes, BATCH: batch}, abandoned).close()
         return build(model, {**sizes, BATCH: 1}, abandoned)
 
     return ENGINES.lease(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 from streamer.errors import EngineError
+from streamer.infer.engine import Engine, Tensors
 from streamer.model import ModelManifest, TensorSpec
 
 BATCH = "n"
@@ -53,6 +54,24 @@ def batched(manifest: ModelManifest) -> BatchManifest:
 def single(manifest: ModelManifest) -> ModelManifest:
     """The manifest of a batched model as a caller with one picture sees it."""
     return replace(manifest, inputs=_first(manifest.inputs, 1), outputs=_first(manifest.outputs, 1))
+
+
+class OneByOne:
+    """The engine of a batched model for a caller with one picture, as self-tests are."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.manifest = single(engine.manifest)
+        self._engine = engine
+
+    @property
+    def backend(self) -> str:
+        return self._engine.backend
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        self._engine.run(inputs, outputs)
+
+    def close(self) -> None:
+        self._engine.close()
 
 
 def with_free_batch(blob: bytes, *, file: str) -> bytes:

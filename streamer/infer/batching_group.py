@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Any
 
 from streamer.clock import Clock
 from streamer.infer.batching_window import BatchCosts, Joining, Request, closes_ns, joining
@@ -35,6 +36,8 @@ class Batch:
     done: Event = field(default_factory=Event)
     fault: str = ""
     """Why there is nothing to be read, once it is done."""
+    pictures: dict[int, Any] = field(default_factory=dict)
+    """By place: where members' pictures are that stay there until the batch is run."""
 
     def first(self, number: int) -> tuple[Tensors, Tensors]:
         """Storage of that many pictures."""

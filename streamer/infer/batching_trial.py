@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from streamer.clock import Clock
 from streamer.errors import EngineError
+from streamer.infer.agreement import disagreement
 from streamer.infer.batching_graph import BATCH, BatchManifest, single
 from streamer.infer.batching_group import BATCHES, Batch, Sizes
 from streamer.infer.copying import copy
 from streamer.infer.engine import Engine, Tensors
 from streamer.infer.self_test import drawn_inputs
-from streamer.infer.swapping import disagreement
 
 STORED = 4
 """Batches of a size of picture that exist at once: one fills, one waits, one runs, one is read."""

@@ -113,7 +113,8 @@ class ResidentEngine(Protocol):
     def backend(self) -> str: ...
 
     def resident(self, sizes: Mapping[str, int]) -> ResidentRun:
-        """Ready to run at these sizes; the first time takes longer. Raises ``EngineError``."""
+        """Ready to run at these sizes. The first time takes longer; later it is looked up, for it is
+        asked for each picture: it may be another one between two. Raises ``EngineError``."""
 
     def close(self) -> None: ...
 

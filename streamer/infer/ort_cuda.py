@@ -108,6 +108,8 @@ class OrtCudaEngine:
         self._runtime = _runtime()
         self._session = _session(self._runtime, manifest, self._provider)
         self._bound: dict[tuple[tuple[str, int], ...], _Bound] = {}
+        self._residents: dict[tuple[tuple[str, int], ...], _Resident] = {}
+        """Of those, what runs on memory of the device."""
         self._graphs = 0
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
@@ -134,13 +136,17 @@ class OrtCudaEngine:
         Only for an engine with a stream: without one nothing would follow in order. Raises
         ``EngineError``.
         """
-        try:
-            bound = self._bound_for(sizes)
-            # Memory is planned and algorithms are tried in the first run.
-            self._session.run_with_iobinding(bound.binding, bound.options)
-        except Exception as error:  # ONNX Runtime's own exceptions share no base class
-            raise self._failed(error) from error
-        return _Resident(self, bound)
+        wanted = tuple(sorted(sizes.items()))
+        made = self._residents.get(wanted)
+        if made is None:
+            try:
+                bound = self._bound_for(sizes)
+                # Memory is planned and algorithms are tried in the first run.
+                self._session.run_with_iobinding(bound.binding, bound.options)
+            except Exception as error:  # ONNX Runtime's own exceptions share no base class
+                raise self._failed(error) from error
+            made = self._residents[wanted] = _Resident(self, bound)
+        return made
 
     def queue(self, bound: _Bound) -> None:
         """What ``resident`` gave does this."""
@@ -157,6 +163,7 @@ class OrtCudaEngine:
 
     def close(self) -> None:
         """Nothing runs after this; device memory goes with the session."""
+        self._residents.clear()
         self._bound.clear()
         self._session = None
 
@@ -164,7 +171,9 @@ class OrtCudaEngine:
         wanted = tuple(sorted(sizes.items()))
         if wanted not in self._bound:
             while len(self._bound) >= KEPT_SIZES:
-                self._bound.pop(next(iter(self._bound)))
+                oldest = next(iter(self._bound))
+                self._bound.pop(oldest)
+                self._residents.pop(oldest, None)
             self._bound[wanted] = self._bind(sizes)
         return self._bound[wanted]
 

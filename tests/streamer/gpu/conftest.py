@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kernels.conftest import pytest_runtest_setup  # noqa: F401, needs_cuda is known by it
+from tests.kernels.conftest import kernel_cache, pytest_runtest_setup  # noqa: F401, needs_cuda is known by it
 from tests.streamer.gpu.emulated import Emulated, RealDoor
 
 
@@ -30,7 +30,7 @@ def emulated(compiled_driver: Emulated) -> Iterator[Emulated]:
 
 @pytest.fixture(scope="session")
 def real_door(tmp_path_factory: pytest.TempPathFactory) -> RealDoor:
-    return RealDoor(tmp_path_factory.mktemp("kernels"))
+    return RealDoor(kernel_cache(tmp_path_factory))
 
 
 @pytest.fixture(params=["emulated", pytest.param("real", marks=pytest.mark.needs_cuda)])

@@ -14,7 +14,7 @@ from kernels.errors import KernelError
 from streamer.gpu.door import Gpu
 from streamer.gpu.memory import Lease
 from streamer.infer.device import DeviceTensor
-from streamer.infer.engine import Engine
+from streamer.infer.engine import Engine, Tensors
 from streamer.infer.ort import OrtCpuEngine
 from streamer.model import ModelManifest, TensorSpec
 
@@ -77,6 +77,10 @@ class QueuedEngine:
             }
             self._made[wanted] = QueuedRun(self, inputs, outputs, staged)
         return self._made[wanted]
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        """For arrays, as self-tests have them."""
+        self.exact.run(inputs, outputs)
 
     def spoil(self, array: NDArray[Any]) -> None:
         if self.value is not None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from threading import Event
 
 import numpy as np
 import pytest
 
+from streamer.clock import MonotonicClock
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import EngineError
 from streamer.frame import Frame, Planes
 from streamer.gpu import choosing
+from streamer.gpu.batching import BothWays
 from streamer.gpu.choosing import choose_on_device
 from streamer.gpu.door import Gpu
 from streamer.gpu.fallback import FallingBack, Upscaler
 from streamer.gpu.super_resolution import PLAIN, DeviceSuperResolution
-from streamer.infer.device import ResidentEngine
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
 from streamer.metrics import Metrics
@@ -31,8 +33,8 @@ from tests.streamer.pictures import frame_of, noise
 WIDTH, HEIGHT = 64, 36
 
 
-def queued(backend: str, manifest: ModelManifest, gpu: Gpu) -> ResidentEngine:
-    engine = QueuedEngine(gpu, manifest)
+def queued(backend: str, model: ModelManifest, gpu: Gpu, abandoned: Event) -> BothWays:
+    engine = QueuedEngine(gpu, model)
     engine.backend = backend
     return engine
 
@@ -53,6 +55,7 @@ def test_networks_for_streams_are_opened_on_the_device(emulated: Emulated, backe
         backend=backend,
         variant=None,
         metrics=Metrics(),
+        clock=MonotonicClock(),
         door=emulated.gpu,
         engine=queued,
     )
@@ -72,7 +75,13 @@ def test_a_backend_of_the_host_opens_no_device(backend: str) -> None:
         pytest.fail("a device was opened")
 
     chosen = choose_on_device(
-        scale=2, backend=backend, variant=None, metrics=Metrics(), door=never, engine=queued
+        scale=2,
+        backend=backend,
+        variant=None,
+        metrics=Metrics(),
+        clock=MonotonicClock(),
+        door=never,
+        engine=queued,
     )
     assert (chosen.stage, chosen.reason) == (None, "")
 
@@ -81,8 +90,8 @@ def test_a_backend_of_the_host_opens_no_device(backend: str) -> None:
 def test_a_device_without_memory_is_said_once_and_the_cpu_does_it(
     emulated: Emulated, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def hungry(backend: str, manifest: ModelManifest, gpu: Gpu) -> ResidentEngine:
-        engine = QueuedEngine(gpu, manifest)
+    def hungry(backend: str, model: ModelManifest, gpu: Gpu, abandoned: Event) -> BothWays:
+        engine = QueuedEngine(gpu, model)
         emulated.limit(1000)
         try:
             gpu.device.enter()
@@ -94,7 +103,7 @@ def test_a_device_without_memory_is_said_once_and_the_cpu_does_it(
 
     with caplog.at_level(logging.WARNING):
         chosen = choose_on_device(
-            scale=2, backend="auto", variant=None, metrics=Metrics(),
+            scale=2, backend="auto", variant=None, metrics=Metrics(), clock=MonotonicClock(),
             door=emulated.gpu, engine=hungry,
         )  # fmt: skip
     assert chosen.stage is None
@@ -106,7 +115,7 @@ def test_a_device_without_memory_is_said_once_and_the_cpu_does_it(
     )
     with pytest.raises(EngineError, match="CUDA_ERROR_OUT_OF_MEMORY"):
         choose_on_device(
-            scale=2, backend="ort-cuda", variant=None, metrics=Metrics(),
+            scale=2, backend="ort-cuda", variant=None, metrics=Metrics(), clock=MonotonicClock(),
             door=emulated.gpu, engine=hungry,
         )  # fmt: skip
 
@@ -114,11 +123,15 @@ def test_a_device_without_memory_is_said_once_and_the_cpu_does_it(
 @pytest.mark.usefixtures("installed")
 @pytest.mark.skipif(why_no_device() is None, reason="there is a device")
 def test_without_a_driver_auto_says_so_and_a_named_backend_is_refused() -> None:
-    chosen = choose_on_device(scale=2, backend="auto", variant=None, metrics=Metrics())
+    chosen = choose_on_device(
+        scale=2, backend="auto", variant=None, metrics=Metrics(), clock=MonotonicClock()
+    )
     assert chosen.stage is None
     assert "kernels run on an NVIDIA device only; install its driver" in chosen.reason
     with pytest.raises(EngineError, match="install its driver"):
-        choose_on_device(scale=2, backend="ort-cuda", variant=None, metrics=Metrics())
+        choose_on_device(
+            scale=2, backend="ort-cuda", variant=None, metrics=Metrics(), clock=MonotonicClock()
+        )
 
 
 def test_where_nothing_is_installed_nothing_is_said() -> None:
@@ -128,7 +141,9 @@ def test_where_nothing_is_installed_nothing_is_said() -> None:
     choosing_doors = {name: (nothing, p) for name, (_, p) in choosing.DOORS.items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choosing, "DOORS", choosing_doors)
-        chosen = choose_on_device(scale=2, backend="auto", variant=None, metrics=Metrics())
+        chosen = choose_on_device(
+            scale=2, backend="auto", variant=None, metrics=Metrics(), clock=MonotonicClock()
+        )
     assert (chosen.stage, chosen.gpu, chosen.reason) == (None, None, "")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from kernels.arguments import Precision
 from kernels.units import UNITS, Unit
+from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
 from streamer.gpu import self_check
 from streamer.gpu.choosing import choose_on_device
@@ -96,13 +97,25 @@ def test_where_a_kernel_is_wrong_the_cpu_does_it_and_that_is_said(
         return doors[-1]
 
     chosen = choose_on_device(
-        scale=2, backend="auto", variant=None, metrics=Metrics(), door=door, engine=queued
+        scale=2,
+        backend="auto",
+        variant=None,
+        metrics=Metrics(),
+        clock=MonotonicClock(),
+        door=door,
+        engine=queued,
     )
     assert chosen.stage is None
     assert "the GPU is not used, the CPU does it: ort-cuda: the kernel finish_8" in chosen.reason
     with pytest.raises(EngineError, match="the kernel finish_8"):
         choose_on_device(
-            scale=2, backend="ort-cuda", variant=None, metrics=Metrics(), door=door, engine=queued
+            scale=2,
+            backend="ort-cuda",
+            variant=None,
+            metrics=Metrics(),
+            clock=MonotonicClock(),
+            door=door,
+            engine=queued,
         )
     for gpu in doors:
         gpu.device.close()

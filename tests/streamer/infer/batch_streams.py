@@ -99,7 +99,7 @@ def residual_of(engine: Engine, picture: NDArray[Any]) -> NDArray[np.float32]:
     return residual
 
 
-def at_once(calls: Sequence[Callable[[], None]]) -> list[Exception | None]:
+def at_once(calls: Sequence[Callable[[], object]]) -> list[Exception | None]:
     """Runs each on a thread of its own, together; what each raised."""
     together = Barrier(len(calls))
     raised: list[Exception | None] = [None] * len(calls)

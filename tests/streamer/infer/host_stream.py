@@ -60,6 +60,11 @@ class HostStream:
     def download(self, host: NDArray[np.uint8], address: int) -> None:
         self.queue(lambda: np.copyto(self.live[host.ctypes.data], self.live[address]))
 
+    def memory(self, address: int, size_bytes: int) -> NDArray[np.uint8]:
+        """What lies there, for whoever computes on the device."""
+        assert len(self.live[address]) == size_bytes
+        return self.live[address]
+
     def wait(self) -> None:
         while self._queue:
             self._queue.pop(0)()

@@ -278,8 +278,9 @@ class Context(Like):
 
     def _execute(self, stream: HostStream) -> None:
         def array(name: str) -> Any:
-            memory = stream.live[self.addresses[name]]
-            return memory.view(self.engine.numpy_type(name)).reshape(self.engine.shapes[name])
+            dtype, shape = self.engine.numpy_type(name), self.engine.shapes[name]
+            size = int(np.prod(shape)) * dtype.itemsize
+            return stream.memory(self.addresses[name], size).view(dtype).reshape(shape)
 
         session = self.engine.session
         inputs = {value.name: array(value.name) for value in session.get_inputs()}

@@ -11,12 +11,12 @@ import pytest
 
 from streamer.clock import MonotonicClock
 from streamer.infer import ort_cuda, tensorrt_api
+from streamer.infer.agreement import disagreement
 from streamer.infer.batching import BatchingEngine
 from streamer.infer.device import has_device
 from streamer.infer.engine import Deadline, Engine
 from streamer.infer.ort_cuda import OrtCudaEngine
 from streamer.infer.self_test import check, drawn_inputs, storage
-from streamer.infer.swapping import disagreement
 from streamer.infer.tensorrt import TensorRtEngine
 from streamer.model import MODELS, ModelManifest, read_manifest
 

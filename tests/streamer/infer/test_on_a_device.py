@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from streamer.infer import ort_cuda, tensorrt, tensorrt_api
+from streamer.infer.agreement import disagreement
 from streamer.infer.device import DriverStream, has_device
 from streamer.infer.engine import Engine
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.self_test import check, drawn_inputs, storage
-from streamer.infer.swapping import disagreement
 from streamer.infer.tensorrt import TensorRtEngine
 from streamer.model import ModelManifest, find_models
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streamer.errors import EngineError
-from streamer.infer import swapping as swapping_module
+from streamer.infer import building
 from streamer.infer.engine import Engine, code_values
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.swapping import KEPT, Swapping, convert
@@ -272,7 +272,7 @@ def test_a_build_that_was_given_up_is_no_news(
 def test_a_build_that_does_not_notice_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(swapping_module, "ABANDON_S", 0.01)
+    monkeypatch.setattr(building, "ABANDON_S", 0.01)
     manifest = tiny(tmp_path)
     may_build, other = Event(), Opened(manifest)
 

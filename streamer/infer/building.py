@@ -1,0 +1,98 @@
+"""What takes long to build, built for each size on a thread of its own while something else serves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from threading import Event, Lock, Thread
+from typing import Generic, TypeVar
+
+from streamer.errors import EngineError
+
+_log = logging.getLogger(__name__)
+
+ABANDON_S = 5.0
+"""How long ``close`` waits for a build to notice; builders ask after every step they make."""
+
+Sizes = tuple[tuple[str, int], ...]
+"""Of the free dimensions of a model, in the order of their letters."""
+
+Made = TypeVar("Made")
+
+
+class Building(Generic[Made]):
+    """One build at a time; a size that cannot be had is logged once and never asked for again.
+
+    All but the build itself is done by one thread, which asks for sizes and takes what was made.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[Mapping[str, int], Event], Made],
+        *,
+        discard: Callable[[Made], None],
+        left_to: str,
+    ) -> None:
+        """``build`` makes it for sizes, on another thread, or raises ``EngineError``; the event is set
+        when nobody waits for it any more. What nobody takes is given to ``discard``. ``left_to`` is
+        the log's word for who serves where there is none: a network and its backend."""
+        self._build = build
+        self._discard = discard
+        self._left_to = left_to
+        self._refused: set[Sizes] = set()
+        self._thread: Thread | None = None
+        self._is_building = False
+        self._made: tuple[Sizes, Made] | None = None
+        self._handing_over = Lock()
+        self._abandoned = Event()
+
+    def ask(self, sizes: Sizes) -> None:
+        """Begins with it, unless a build goes on, waits to be taken, or was refused."""
+        with self._handing_over:
+            if self._is_building or self._made is not None or sizes in self._refused:
+                return
+            self._is_building = True
+        self._thread = Thread(target=self._make, args=(sizes,), name="engines", daemon=True)
+        self._thread.start()
+
+    def taken(self) -> tuple[Sizes, Made] | None:
+        """What was made, once; from here on it is the caller's."""
+        with self._handing_over:
+            made, self._made = self._made, None
+        return made
+
+    def refuse(self, sizes: Sizes, why: str) -> None:
+        """Nothing is built for this size any more; from any thread."""
+        self._refused.add(sizes)
+        if not self._abandoned.is_set():
+            _log.warning("%s: %s", self._left_to, why)
+
+    def wait(self) -> None:
+        """Until a build that was begun is over."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def close(self) -> None:
+        """A build that does not notice in time discards what it makes by itself."""
+        with self._handing_over:
+            self._abandoned.set()
+        if self._thread is not None:
+            self._thread.join(ABANDON_S)
+        waiting = self.taken()
+        if waiting is not None:
+            self._discard(waiting[1])
+
+    def _make(self, sizes: Sizes) -> None:
+        """On its own thread."""
+        made: Made | None = None
+        try:
+            made = self._build(dict(sizes), self._abandoned)
+        except EngineError as error:
+            self.refuse(sizes, str(error))
+        with self._handing_over:
+            self._is_building = False
+            if made is not None and not self._abandoned.is_set():
+                self._made = (sizes, made)
+                return
+        if made is not None:
+            self._discard(made)
