@@ -180,11 +180,11 @@ class StreamSettings:
 
     @property
     def made_task(self) -> MadeTask | None:
-        """What a network must be able to that makes frames; ``None`` where none are made."""
+        """What a network must be able to that makes frames around real ones; ``None`` where none are
+        made. For lost frames none is used: the picture stands for as long as it takes."""
         if self.waits_for_next:
             return "interpolation"
-        is_predicted = self.rate is not None and self.between == "predict"
-        return "prediction" if is_predicted or self.fills_losses else None
+        return "prediction" if self.rate is not None and self.between == "predict" else None
 
     @property
     def is_offline(self) -> bool:

@@ -10,6 +10,7 @@ from streamer.enhance.assembly import choose
 from streamer.infer.backends import Choice
 from streamer.infer.engine import Engine
 from streamer.metrics import Metrics
+from streamer.rungs import rungs_of
 
 
 def describe_stream(settings: StreamSettings) -> str:
@@ -19,7 +20,7 @@ def describe_stream(settings: StreamSettings) -> str:
     stage.close()
     is_refused = choices.device.stage is None and bool(choices.device.reason)
     made = _made(settings, choices.make)
-    tiers = (f"{stage.tiers[0]}+made", *stage.tiers) if made.makes else stage.tiers
+    tiers = tuple(rung.name for rung in rungs_of(stage.tiers, makes_frames=made.makes))
     outputs = ", ".join(sink.label for sink in settings.sinks)
     loss = "nothing is dropped, the links wait" if settings.is_offline else "late frames step down"
     return "\n".join(
@@ -53,12 +54,11 @@ class _Made:
 def _made(settings: StreamSettings, choice: Choice | None) -> _Made:
     task, rate = settings.made_task, settings.rate
     if choice is None:
-        return _Made() if rate is None else _Made(rate=f"{rate} by leaving out")
+        step = " > fill losses" if settings.fills_losses else ""
+        return _Made(step=step, rate="as it comes" if rate is None else f"{rate} by leaving out")
     for engine in choice.engines:
         engine.close()
     engines = (f"  engine   {_engine(choice.engines[0])}", f"           {choice.reason}")
-    if rate is None or settings.between == "none":
-        return _Made(step=" > fill losses", engines=engines)
     waits = f"{settings.waits_intervals} of an interval for the next frame"
     return _Made(
         step=" > make frames",

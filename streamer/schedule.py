@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from streamer.clock import Clock
-from streamer.costs import EASED, Beside, Costs, Loss
+from streamer.costs import LATEST, Costs
 from streamer.errors import ConfigError
+from streamer.rungs import Reason, Rung, Step, rungs_of
+from streamer.trials import TRIAL_NS, WARM_UP_NS, Loss, Trial
 
 ENOUGH = 4
 """Samples from which on their mean says whether a rung can be kept up."""
@@ -29,16 +30,8 @@ a frame that waits for a whole interval is caught up with in ten."""
 RELAPSED_SHARE = 0.8
 """The same on trial for a rung that was lost right after its last one, or it would come and go."""
 
-OWED = 0.25
-"""Intervals by which a trial may have put off the next frame while its mean says nothing yet: with
-costs that vary by 30 % a rung that needs 0.8 on average would fail every fifth time at 0, every
-thirtieth here."""
-
 RECENT, DIPS = 12, 6
 """A rung that half of so many frames had to leave is lost. A stall of the machine costs two to four."""
-
-TRIAL_NS = 700_000_000
-"""How long a trial lasts. After a load, a last pause and three of them take 4.6 s: up four rungs."""
 
 SETTLED_NS = 5_000_000_000
 """What was held for so long was kept. A rung that is lost sooner has failed: the pauses double on."""
@@ -50,32 +43,6 @@ MAKING = "made frame"
 """Among the costs of the tiers: what one made frame costs, with any of them."""
 
 Size = tuple[int, int]
-Reason = Literal["late", "backlog", "too_slow", "recovered", "limited"]
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """A step of the ladder: the tier of a real frame, and whether frames are made between them."""
-
-    tier: str
-    makes_frames: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.tier}+made" if self.makes_frames else self.tier
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A frame, or all from now on, got another rung than the one before.
-
-    ``late`` and ``backlog`` are for one frame: the next one has the old rung again. The others last.
-    """
-
-    at_ns: int
-    before: Rung
-    after: Rung
-    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +54,10 @@ class _Demand:
     made: int
 
 
-@dataclass(slots=True)
-class _Trial:
-    rung: Rung
-    began_ns: int
-    left_ms: float
-    made: int
-    owed_ms: float = 0.0
-    """By how much its frames have put off the next one."""
-    frames: int = 0
-    without_made: int = 0
-    """Real frames of whose made ones none had any time."""
-
-
 class TierLadder:
     """Picks the best rung that fits before the deadline and can be kept up.
 
-    The rungs are the best tier with made frames (where any are wanted), then every tier without, best
-    first. One thread chooses and reports costs; ``limit`` may come from another.
+    The rungs are those of ``rungs_of``. One thread chooses and reports costs; ``limit`` may come from another.
     See Note [Late or too slow].
     """
 
@@ -128,12 +81,12 @@ class TierLadder:
         self._rungs = self._rungs_from(self._best)
         self._held = self._rungs[0]
         self._held_since_ns = clock.now_ns()
-        self._trial: _Trial | None = None
+        self._trial: Trial | None = None
         self._losses: dict[Rung, Loss] = {}
         self._kept: set[Rung] = set()
         self._dips: deque[bool] = deque(maxlen=RECENT)
         self._is_excused = False
-        self._had_no_time = False
+        self._cold_until_ns: int | None = None
         self._size: Size = (0, 0)
         self._costs: dict[Size, dict[str, Costs]] = {}
 
@@ -167,14 +120,14 @@ class TierLadder:
         """The rung for a real frame that must be enhanced by ``deadline_ns``; the best without one.
 
         ``size`` is the frame's width and height, ``interval_ms`` the time between real frames where
-        it is known, ``made`` the frames wanted in it; ``is_backlog``: the next real one waits already.
+        it is known, ``made`` the frames wanted in it, without those that are made only where there is
+        time: they cost no rung. ``is_backlog``: the next real one waits already.
         """
         self._obey_limit()
         if deadline_ns is None:
             return self._rungs[0]
-        if size != self._size:
-            self._begin_size(size)
         now_ns = self._clock.now_ns()
+        self._enter(size, now_ns)
         demand = _Demand((deadline_ns - now_ns) / 1e6, interval_ms, made)
         trial = self._trial
         if trial is not None:
@@ -190,11 +143,7 @@ class TierLadder:
             self._dip(affordable, "backlog" if is_backlog else "late", demand, now_ns)
             return affordable
         self._is_excused = False
-        self._dips.append(self._had_no_time)
-        self._had_no_time = False
-        if sum(self._dips) >= DIPS:
-            self._lose_held(demand, now_ns)
-            rung = self._held
+        self._dips.append(False)
         is_late = is_backlog or demand.left_ms <= 0
         return rung if is_late else self._try_better(demand, now_ns)
 
@@ -213,10 +162,6 @@ class TierLadder:
         # Whoever is never let try would be as slow as once for ever.
         return left_ms > 0 and (costs.are_old or costs.p95_ms() <= left_ms)
 
-    def had_no_time(self) -> None:
-        """None of the frames that the last real one's rung makes had any time."""
-        self._had_no_time = True
-
     def excuse(self) -> None:
         """The next real frame may be late for something else than its rung: none is lost for that."""
         self._is_excused = True
@@ -230,23 +175,18 @@ class TierLadder:
         return self._rungs[-1]
 
     def _keeps_up(self, rung: Rung, demand: _Demand) -> bool:
-        """Whether one real frame after the other can have this rung, as far as is known.
-
-        By the mean, not by the p95: what one frame takes too long, others make up for.
-        """
-        costs = self._costs_of(rung.tier, self._size)
-        if demand.interval_ms is None or len(costs) < ENOUGH:
+        """Whether one real frame after the other can have this rung, as far as is known. By the mean,
+        not by the p95: what one frame takes too long, others make up for."""
+        parts = (rung.tier, MAKING) if rung.makes_frames else (rung.tier,)
+        if all(len(self._costs_of(part, self._size)) < ENOUGH for part in parts):
             return True
-        cost_ms = costs.mean_ms()
-        if rung.makes_frames:
-            cost_ms += demand.made * self._costs_of(MAKING, self._size).mean_ms()
-        return cost_ms <= SHARE * demand.interval_ms
+        return self._share(rung, demand, Costs.mean_ms) <= SHARE
 
     def _dip(self, rung: Rung, reason: Reason, demand: _Demand, now_ns: int) -> None:
         """This frame is late: a trial ends with it, a held rung only if that was so too often."""
         is_excused, self._is_excused = self._is_excused, False
         if self._trial is not None and not is_excused:
-            self._fail_trial(self._trial, now_ns, is_hopeless=False)
+            self._end_trial(self._trial.rung, demand, now_ns)
         if rung == self._held:
             return
         self._tell(self._held, rung, reason, now_ns)
@@ -276,7 +216,7 @@ class TierLadder:
             else:
                 loss.has_relapsed = True
                 loss.put_off(now_ns, is_kept=rung in self._kept, is_hopeless=False)
-        self._compare(before, is_certain=True)
+        self._compare(before, is_certain=len(self._new_costs(before)) >= LATEST)
         self._held_since_ns = now_ns
         self._dips.clear()
         self._tell(before, self._held, "too_slow", now_ns)
@@ -284,81 +224,108 @@ class TierLadder:
     def _try_better(self, demand: _Demand, now_ns: int) -> Rung:
         """The rung for a frame in time: held, on trial, or from now on on trial."""
         if self._trial is None:
-            if self._held == self._rungs[0]:
-                return self._held
-            better = self._rungs[self._rungs.index(self._held) - 1]
-            if better in self._losses and not self._may_try(better, demand, now_ns):
-                return self._held
+            may_be_had = (rung for rung in self._above if self._may_try(rung, demand, now_ns))
+            better = next(may_be_had, self._held)
+            if better == self._held:
+                return better
             self._new_costs(better).forget()
-            self._trial = _Trial(better, now_ns, demand.left_ms, demand.made)
+            if better.makes_frames and not self._held.makes_frames:
+                self._costs_of(MAKING, self._size).forget()
+            self._trial = Trial(better, now_ns, demand.left_ms, demand.made)
         self._trial.left_ms, self._trial.made = demand.left_ms, demand.made
         return self._trial.rung
 
+    @property
+    def _above(self) -> list[Rung]:
+        """What may be tried instead of the held rung: made frames beside what is held, then the next."""
+        at, with_made = self._rungs.index(self._held), Rung(self._held.tier, makes_frames=True)
+        return [rung for rung in (with_made, *self._rungs[:at][-1:]) if rung in self._rungs[:at]]
+
     def _may_try(self, rung: Rung, demand: _Demand, now_ns: int) -> bool:
         """Whether it is time to, and worth it. See Note [Trials that need not be]."""
-        loss = self._losses[rung]
-        # The plain upscale uses the machine in another way than a network: it tells nothing of one.
-        is_told = rung.tier == self._held.tier or self._held != self._rungs[-1]
-        beside = loss.beside if is_told else None
-        if beside is None or beside.held != self._held.tier:
+        loss, held = self._losses.get(rung), self._held
+        if loss is None:
+            return True
+        if not self._tells_of(rung):
             return now_ns >= loss.retry_ns
-        held_ms = self._costs_of(self._held.tier, self._size).latest_ms()
-        if held_ms <= EASED * beside.held_ms:
-            loss.hurry(now_ns)
-        expected_ms = beside.expected_ms(held_ms)
-        if rung.makes_frames:
-            expected_ms = held_ms + demand.made * expected_ms
-        fits = demand.interval_ms is None or expected_ms <= demand.interval_ms
-        return now_ns >= (loss.retry_ns if fits else loss.unlikely_ns)
+        held_ms = self._costs_of(held.tier, self._size).latest_ms()
+        making_ms = self._costs_of(MAKING, self._size).latest_ms() if rung.makes_frames else 0.0
+
+        def fits(new_ms: float) -> bool:
+            is_made = rung.tier == held.tier
+            tier_ms, each_ms = (held_ms, new_ms) if is_made else (new_ms, making_ms)
+            return (
+                demand.interval_ms is None or tier_ms + demand.made * each_ms <= demand.interval_ms
+            )
+
+        return loss.is_over(now_ns, held=held.tier, held_ms=held_ms, fits=fits)
 
     def _compare(self, rung: Rung, *, is_certain: bool) -> None:
         """Keep what a rung that is not held has cost beside the held one, where both are known."""
-        held_ms = self._costs_of(self._held.tier, self._size).latest_ms()
+        held = self._held.tier
+        held_ms = self._costs_of(held, self._size).latest_ms()
         new_ms = self._new_costs(rung).latest_ms()
-        if held_ms and new_ms:
-            loss = self._losses[rung]
-            last = None if is_certain else loss.beside
-            beside = Beside.of(new_ms, held_ms, held=self._held.tier, last=last)
-            loss.beside = beside if is_certain or last is not None else beside.doubted()
+        if held_ms and new_ms and self._tells_of(rung):
+            self._losses[rung].compare(new_ms, held_ms, held=held, is_certain=is_certain)
+
+    def _tells_of(self, rung: Rung) -> bool:
+        """Whether what the held rung costs says something of what this better one would."""
+        held = self._held
+        # The plain upscale uses the machine in another way than a network.
+        return rung.tier == held.tier or (
+            held.tier != self._tiers[-1] and rung.makes_frames == held.makes_frames
+        )
 
     def _new_costs(self, rung: Rung) -> Costs:
         """What ``rung`` costs and the held one does not."""
         return self._costs_of(MAKING if rung.tier == self._held.tier else rung.tier, self._size)
 
-    def _judge_trial(
-        self, trial: _Trial, demand: _Demand, now_ns: int, *, is_backlog: bool
-    ) -> None:
-        costs = self._costs_of(trial.rung.tier, self._size)
-        new = self._new_costs(trial.rung)
-        trial.frames += 1
-        trial.without_made += self._had_no_time
-        # A frame that would be late in any case: trying it again must be rare.
-        is_hopeless = costs.newest_ms > trial.left_ms
-        passes = not is_backlog and trial.without_made <= 1 + trial.frames // 4
-        if demand.interval_ms is not None:
-            # A stall of the tier that is held as well is no fault of what is on trial.
-            newest_ms = costs.newest_ms if new is costs else costs.latest_ms()
-            if trial.rung.makes_frames:
-                newest_ms += trial.made * self._costs_of(MAKING, self._size).newest_ms
-            trial.owed_ms = max(0.0, trial.owed_ms + newest_ms - demand.interval_ms)
-            passes = passes and trial.owed_ms <= OWED * demand.interval_ms
+    def _judge_trial(self, trial: Trial, demand: _Demand, now_ns: int, *, is_backlog: bool) -> None:
+        rung, interval_ms = trial.rung, demand.interval_ms
+        costs, new = self._costs_of(rung.tier, self._size), self._new_costs(rung)
+        # A stall of the tier that is held as well is no fault of what is on trial.
+        newest_ms = costs.newest_ms if new is costs else costs.latest_ms()
+        has_ms = trial.left_ms
+        if rung.makes_frames:
+            newest_ms += trial.made * self._costs_of(MAKING, self._size).newest_ms
+            has_ms = max(has_ms, interval_ms or 0.0)
+        # It, or the next one, is late in any case: trying it again must be rare.
+        is_hopeless = newest_ms > has_ms
+        passes = not is_backlog
+        if interval_ms is not None:
+            passes = not trial.owe(newest_ms, interval_ms) and passes
         if len(new) >= ENOUGH:
-            loss = self._losses.get(trial.rung)
-            share = RELAPSED_SHARE if loss is not None and loss.has_relapsed else SHARE
-            making_ms = self._costs_of(MAKING, self._size).latest_ms() * demand.made
-            cost_ms = costs.latest_ms() + (making_ms if trial.rung.makes_frames else 0.0)
-            passes = passes and cost_ms <= share * (demand.interval_ms or cost_ms)
+            passes = passes and self._fits(rung, demand)
         if is_hopeless or not passes:
-            self._fail_trial(trial, now_ns, is_hopeless=is_hopeless)
+            self._end_trial(rung, demand, now_ns, is_hopeless=is_hopeless)
         elif now_ns - trial.began_ns >= TRIAL_NS:
-            self._tell(self._held, trial.rung, "recovered", now_ns)
-            self._held, self._held_since_ns, self._trial = trial.rung, now_ns, None
+            self._trial = None
+            self._hold(rung, "recovered", now_ns)
 
-    def _fail_trial(self, trial: _Trial, now_ns: int, *, is_hopeless: bool) -> None:
+    def _end_trial(
+        self, rung: Rung, demand: _Demand, now_ns: int, *, is_hopeless: bool = False
+    ) -> None:
+        """It has failed. See Note [What says nothing of a rung]."""
         self._trial = None
-        loss = self._losses.setdefault(trial.rung, Loss.now(now_ns))
-        loss.put_off(now_ns, is_kept=trial.rung in self._kept, is_hopeless=is_hopeless)
-        self._compare(trial.rung, is_certain=False)
+        loss = self._losses.setdefault(rung, Loss.now(now_ns))
+        if not is_hopeless and self._fits(rung, demand):
+            loss.repeat(now_ns)
+            return
+        loss.put_off(now_ns, is_kept=rung in self._kept, is_hopeless=is_hopeless)
+        self._compare(rung, is_certain=False)
+
+    def _fits(self, rung: Rung, demand: _Demand) -> bool:
+        """Whether a rung on trial can be kept up by what it has cost there."""
+        loss = self._losses.get(rung)
+        share = RELAPSED_SHARE if loss is not None and loss.has_relapsed else SHARE
+        return self._share(rung, demand, Costs.latest_ms) <= share
+
+    def _share(self, rung: Rung, demand: _Demand, lately: Callable[[Costs], float]) -> float:
+        """Of the interval: what a rung takes by what is known of it; 0 while there is no interval."""
+        cost_ms = lately(self._costs_of(rung.tier, self._size))
+        if rung.makes_frames:
+            cost_ms += demand.made * lately(self._costs_of(MAKING, self._size))
+        return cost_ms / demand.interval_ms if demand.interval_ms else 0.0
 
     def _obey_limit(self) -> None:
         best = self._best
@@ -369,23 +336,35 @@ class TierLadder:
         self._trial = None
         # Whoever was held back by nothing but the limit is not now either.
         if was_best or self._held not in self._rungs:
-            before, self._held = self._held, self._rungs[0]
-            self._held_since_ns = self._clock.now_ns()
-            self._tell(before, self._held, "limited", self._held_since_ns)
+            self._hold(self._rungs[0], "limited", self._clock.now_ns())
 
     def _rungs_from(self, best: str) -> tuple[Rung, ...]:
         tiers = self._tiers[self._tiers.index(best) :]
-        made = (Rung(best, makes_frames=True),) if self._makes_frames else ()
-        return (*made, *(Rung(tier) for tier in tiers))
+        return rungs_of(tiers, makes_frames=self._makes_frames)
 
-    def _begin_size(self, size: Size) -> None:
-        """What failed with pictures of another size may well fit now."""
-        self._size = size
-        self._held_since_ns = self._clock.now_ns()
-        self._trial = None
+    def _enter(self, size: Size, now_ns: int) -> None:
+        """What failed with pictures of another size may well fit now, and so may what failed with the
+        first ones of this size."""
+        if size not in self._costs:
+            self._cold_until_ns = now_ns + WARM_UP_NS
+            self._costs_of(MAKING, size)
+        elif size != self._size:
+            self._cold_until_ns = None
+        elif self._cold_until_ns is not None and now_ns >= self._cold_until_ns:
+            self._cold_until_ns = None
+            self._costs[size].clear()
+            self._hold(self._rungs[0], "recovered", now_ns)
+        else:
+            return
+        self._size, self._trial, self._held_since_ns = size, None, now_ns
         self._losses.clear()
         self._kept.clear()
         self._dips.clear()
+
+    def _hold(self, rung: Rung, reason: Reason, now_ns: int) -> None:
+        before, self._held, self._held_since_ns = self._held, rung, now_ns
+        if rung != before:
+            self._tell(before, rung, reason, now_ns)
 
     def _costs_of(self, what: str, size: Size) -> Costs:
         if size not in self._costs and len(self._costs) >= SIZES:

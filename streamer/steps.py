@@ -7,7 +7,7 @@ from typing import Any
 
 from streamer.clock import Clock
 from streamer.metrics import Metrics
-from streamer.schedule import Step
+from streamer.rungs import Step
 
 KEPT = 20
 

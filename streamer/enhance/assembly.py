@@ -142,8 +142,9 @@ def _maker(
     settings: StreamSettings, choices: Choices, clock: Clock, metrics: Metrics
 ) -> Engine | None:
     if choices.make is None:
-        # To leave frames out, the output's timeline is needed and no network.
-        return None if settings.rate is None else ReferenceMotionEngine()
+        # To fill losses or leave frames out no network is needed.
+        makes = settings.fills_losses or settings.rate is not None
+        return ReferenceMotionEngine() if makes else None
     best, *others = choices.make.engines
     _log.info("made frames: %s (%s)", best.manifest.name, choices.make.reason)
     return Guarded(best, clock, metrics, fallback=others[-1]) if others else best
@@ -238,4 +239,4 @@ def _concealer(
     """What mends damaged pictures; it looks at other pairs than ``Making`` does."""
     if engine is None or not settings.fills_losses:
         return None
-    return Concealer(FrameMaker(engine).ahead, metrics)
+    return Concealer(FrameMaker(ReferenceMotionEngine()).ahead, metrics)

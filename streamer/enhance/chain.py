@@ -21,7 +21,8 @@ from streamer.infer.engine import Engine
 from streamer.metrics import Metrics
 from streamer.ops.both import both
 from streamer.playout import Offsets, nanoseconds
-from streamer.schedule import Rung, TierLadder
+from streamer.rungs import Rung
+from streamer.schedule import TierLadder
 from streamer.steps import StepLog
 
 EARLY = 0.05
@@ -182,10 +183,7 @@ class Chain:
         assert self._making is not None
         if not self._makes_frames:
             return []
-        made = self._making.ahead(self._fits(is_waited_for)) if self._has_time else []
-        if not made and not self._has_time:
-            self._ladder.had_no_time()
-        return made
+        return self._making.ahead(self._fits(is_waited_for)) if self._has_time else []
 
     def conceal(self, time_s: Fraction) -> Frame | None:
         """A frame for a media time at which none came; ``None`` where the last picture is as good, or
@@ -243,13 +241,15 @@ class Chain:
 
     def _rhythm_of(self, making: Making) -> Rhythm:
         cadence, makes_frames = making.cadence, self._ladder.rung.makes_frames
+        # Where losses are rare the newest is all that is known.
+        stand_in_ms = max(self._stand_in_costs.p95_ms(), self._stand_in_costs.newest_ms)
         return Rhythm(
             interval_s=cadence.interval_s,
             step_s=making.step_s if makes_frames else cadence.interval_s,
             is_regular=cadence.is_regular,
             spread_s=cadence.spread_s,
             makes_frames=makes_frames,
-            stand_in_s=Fraction(self._stand_in_costs.p95_ms()) / 1000,
+            stand_in_s=Fraction(stand_in_ms) / 1000,
         )
 
     def _spent_making(self, cost_ms: float) -> None:

@@ -1,19 +1,15 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from streamer.clock import ManualClock
-from streamer.costs import COST_WINDOW_NS, FIRST_PAUSE_NS, LATEST, Costs
+from streamer.costs import COST_WINDOW_NS, LATEST, Costs
 from streamer.errors import ConfigError
-from streamer.schedule import (
-    DIPS,
-    ENOUGH,
-    RECENT,
-    SIZES,
-    TRIAL_NS,
-    Step,
-    TierLadder,
-)
+from streamer.rungs import Step
+from streamer.schedule import DIPS, ENOUGH, RECENT, SIZES, TierLadder
+from streamer.trials import FIRST_PAUSE_NS, LONGEST_NS, TRIAL_NS, WARM_UP_NS
 
 MS = 1_000_000
 
@@ -78,12 +74,103 @@ def test_a_tier_that_was_too_slow_is_tried_again_after_a_pause_that_grows() -> N
     clock = ManualClock()
     tiers = lost(clock)
     tried_ms = []
-    for _ in range(800):
+    for _ in range(3200):
         clock.advance_ms(10)
         if tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0).name == "lite":
             tried_ms.append(round(clock.now_ns() / MS))
             tiers.spent("lite", 50.0)
-    assert tried_ms == [1000, 3010, 7020]
+    assert tried_ms == [1000, 3010, 7020, 15030, 23040, 31050]
+
+
+def test_a_trial_that_a_stall_ended_is_repeated_after_the_first_pause() -> None:
+    """What it cost fits; a real frame had to wait for something else."""
+    clock = ManualClock()
+    tiers = lost(clock)
+    tried_ms = list[float]()
+    while len(tried_ms) < 8:
+        clock.advance_ms(10)
+        if tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0).name == "lite":
+            tried_ms.append(clock.now_ns() / MS)
+            tiers.spent("lite", 20.0)
+            tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0, is_backlog=True)
+    pauses_ms = {after - before for before, after in pairwise(tried_ms)}
+    assert pauses_ms == {FIRST_PAUSE_NS / MS}
+
+
+def test_one_slow_made_frame_puts_its_rung_off_for_seconds_and_not_for_half_a_minute() -> None:
+    clock = ManualClock()
+    tiers = TierLadder(("lite", "plain"), clock, makes_frames=True)
+    for _ in range(ENOUGH):
+        tiers.spent("lite", 10.0)
+        tiers.spent_making(60.0)
+    tried_ms = list[float]()
+    for _ in range(6000):
+        clock.advance_ms(10)
+        if tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0, made=1).makes_frames:
+            tried_ms.append(clock.now_ns() / MS)
+            tiers.spent("lite", 10.0)
+            tiers.spent_making(60.0)
+    pauses_ms = [after - before for before, after in pairwise(tried_ms)]
+    assert max(pauses_ms) <= LONGEST_NS / MS + 20
+
+
+def test_what_the_first_frames_cost_counts_for_nothing() -> None:
+    clock, steps = ManualClock(), list[Step]()
+    tiers = TierLadder(("lite", "plain"), clock, makes_frames=True, on_step=steps.append)
+
+    def frame(lite_ms: float) -> str:
+        deadline_ns = clock.now_ns() + 80 * MS
+        rung = tiers.choose(deadline_ns, interval_ms=33.0, made=1)
+        if rung.tier == "lite":
+            tiers.spent("lite", lite_ms)
+        if rung.makes_frames:
+            tiers.spent_making(5.0)
+        clock.advance_ms(33)
+        return rung.name
+
+    names = [frame(28.0) for _ in range(46)]
+    assert clock.now_ns() >= WARM_UP_NS
+    assert names[-1] == "lite"
+    assert {frame(10.0) for _ in range(300)} == {"lite+made"}
+    assert [step.after.name for step in steps if step.reason == "recovered"][-1] == "lite+made"
+    # Nor is anything lost again, as it would be by costs from before.
+    assert steps[-1].reason == "recovered"
+
+
+def test_a_machine_that_stays_slow_loses_a_rung_for_good_after_it_is_warm() -> None:
+    clock, steps = ManualClock(), list[Step]()
+    tiers = TierLadder(("lite", "plain"), clock, on_step=steps.append)
+    names = list[str]()
+    for _ in range(300):
+        names.append(tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0).name)
+        if names[-1] == "lite":
+            tiers.spent("lite", 60.0)
+        clock.advance_ms(33)
+    assert names.count("lite") <= 4 * ENOUGH
+    assert [step.reason for step in steps if step.reason == "recovered"] == ["recovered"]
+
+
+def test_frames_made_where_there_is_time_cost_no_rung_and_go_first() -> None:
+    """None is wanted of the rung itself: each is begun only where it is done in time."""
+    clock, steps = ManualClock(), list[Step]()
+    tiers = TierLadder(("lite", "plain"), clock, makes_frames=True, on_step=steps.append)
+    for _ in range(100):
+        assert tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0, made=0).makes_frames
+        tiers.spent("lite", 20.0)
+        tiers.spent_making(100.0)
+        clock.advance_ms(33)
+    for number in range(RECENT):
+        is_late = number % 2 == 1
+        tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0, made=0, is_backlog=is_late)
+        tiers.spent("lite", 20.0)
+        clock.advance_ms(33)
+    assert [step.after.name for step in steps if step.reason == "too_slow"] == ["lite"]
+    for _ in range((FIRST_PAUSE_NS + TRIAL_NS) // (33 * MS) + 2):
+        tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0, made=0)
+        tiers.spent("lite", 20.0)
+        tiers.spent_making(100.0)
+        clock.advance_ms(33)
+    assert tiers.rung.name == "lite+made", "what they cost ends no trial either"
 
 
 def test_a_rung_that_fits_again_is_held_after_its_trial() -> None:
@@ -160,45 +247,13 @@ def test_a_stall_of_the_tier_that_is_held_ends_no_trial_of_made_frames() -> None
         tiers.spent("lite", 10.0)
         tiers.spent_making(50.0)
     assert tiers.choose(80 * MS, interval_ms=33.0, made=1).name == "lite"
-    clock.advance_ms(31_000)
+    clock.advance_ms(LONGEST_NS / MS)
     for number in range(LATEST):
         rung = tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0, made=1)
         assert rung.makes_frames, number
         tiers.spent("lite", 45.0 if number == 2 else 10.0)
         tiers.spent_making(5.0)
         clock.advance_ms(33)
-
-
-def test_a_rung_whose_made_frames_mostly_have_no_time_is_lost() -> None:
-    clock, steps = ManualClock(), list[Step]()
-    tiers = TierLadder(("lite", "plain"), clock, makes_frames=True, on_step=steps.append)
-    for number in range(RECENT):
-        assert tiers.rung.name == "lite+made", number
-        tiers.choose(80 * MS, interval_ms=33.0, made=1)
-        if number % 2 == 0:
-            tiers.had_no_time()
-    assert tiers.choose(80 * MS, interval_ms=33.0, made=1).name == "lite"
-    assert [step.reason for step in steps] == ["too_slow"]
-
-
-def test_a_trial_whose_made_frames_have_no_time_fails() -> None:
-    clock = ManualClock()
-    tiers = TierLadder(("lite", "plain"), clock, makes_frames=True)
-    for _ in range(ENOUGH):
-        tiers.spent("lite", 10.0)
-        tiers.spent_making(50.0)
-    assert tiers.choose(80 * MS, interval_ms=33.0, made=1).name == "lite"
-    for _ in range(ENOUGH):
-        tiers.spent_making(5.0)
-    clock.advance_ms(31_000)
-    tried = 0
-    while tiers.choose(clock.now_ns() + 80 * MS, interval_ms=33.0, made=1).makes_frames:
-        tried += 1
-        tiers.spent("lite", 10.0)
-        tiers.had_no_time()
-        clock.advance_ms(33)
-    assert 1 <= tried <= 3
-    assert tiers.rung.name == "lite"
 
 
 def test_frames_that_were_late_for_another_reason_take_no_rung() -> None:

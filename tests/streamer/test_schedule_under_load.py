@@ -30,7 +30,7 @@ def test_on_a_quiet_machine_every_frame_is_the_best(noise: float) -> None:
 
 @SEEDS
 @pytest.mark.parametrize("noise", [0.1, 0.3])
-@pytest.mark.parametrize(("load", "rung"), [(2.2, "lite"), (4.0, "nano"), (6.0, "plain")])
+@pytest.mark.parametrize(("load", "rung"), [(2.2, "nano+made"), (4.0, "nano"), (6.0, "plain")])
 def test_under_a_load_it_stays_live_and_the_quality_comes_back(
     load: float, rung: str, noise: float, seed: int
 ) -> None:
@@ -42,15 +42,19 @@ def test_under_a_load_it_stays_live_and_the_quality_comes_back(
     assert run.drops(0, 45) <= 1
     assert run.shares(12, 30)[rung] > 0.9
     assert run.settled_s("lite+made", 30) <= 5.0
-    rungs = ["lite+made", "lite", "nano", "plain"]
-    assert run.lasting_steps(0, 45) == 2 * rungs.index(rung)
+    rungs = ["lite+made", "nano+made", "lite", "nano", "plain"]
+    assert 2 <= run.lasting_steps(0, 45) <= 2 * rungs.index(rung)
 
 
-def test_made_frames_go_first_and_the_network_stays() -> None:
-    run = doubling().run(30, load=lambda time_s: 2.2 if time_s >= 10 else 1.0)
-    assert run.steps[-1].after.name == "lite"
-    assert [step.after.name for step in run.steps if step.reason == "too_slow"] == ["lite"]
-    assert "nano" not in run.names(0, 30)
+@pytest.mark.parametrize(
+    ("made_ms", "rungs"), [(7.0, ["nano+made"]), (11.0, ["nano+made", "lite"])]
+)
+def test_a_cheaper_network_comes_before_no_made_frames(made_ms: float, rungs: list[str]) -> None:
+    """And where that is too slow as well the better network is back."""
+    worker = Worker(costs_ms=QUICK, made_ms=made_ms, made=1, noise=0.1)
+    run = worker.run(30, load=lambda time_s: 2.0 if time_s >= 10 else 1.0)
+    assert [step.after.name for step in run.steps if step.reason == "too_slow"] == rungs
+    assert run.shares(15, 30)[rungs[-1]] > 0.9
 
 
 @SEEDS
@@ -111,15 +115,24 @@ def test_made_frames_that_never_fit_are_tried_so_rarely_that_nobody_sees_it(
     slow = Worker(
         costs_ms={"lite": 10.0, "plain": 2.0}, made_ms=made_ms, made=1, noise=0.1, seed=seed
     )
-    run = slow.run(300)
-    tried = [frame.arrived_s for frame in run.between(1, 300) if frame.rung.makes_frames]
+    run = slow.run(150)
+    tried = [frame.arrived_s for frame in run.between(2, 150) if frame.rung.makes_frames]
     begun = [at for before, at in pairwise([0.0, *tried]) if at - before > 0.5]
-    # 24 ms may fit by chance: after 2, 4, 8 and 16 seconds, then twice a minute.
-    assert 300 / 60 <= len(begun) <= 15
+    # 24 ms may fit by chance: after 2 and 4 seconds, then every eighth. With 60 the next frame may be
+    # late, and the pauses double on.
+    assert 5 <= len(begun) <= 150 / 7
     assert len(tried) <= frames * len(begun)
-    assert all(after - before >= 29 for before, after in pairwise(begun) if before > 40)
+    assert all(after - before >= 7 for before, after in pairwise(begun) if before > 20)
     assert run.dropped_s == []
-    assert "plain" not in run.names(1, 300), "no real frame pays for them"
+    assert "plain" not in run.names(2, 150), "no real frame pays for them"
+
+
+def test_made_frames_that_make_the_next_one_late_are_tried_ever_more_rarely() -> None:
+    slow = Worker(costs_ms={"lite": 10.0, "plain": 2.0}, made_ms=100.0, made=1)
+    tried = [frame.arrived_s for frame in slow.run(200).shown if frame.rung.makes_frames]
+    pauses_s = [round(after - before, 1) for before, after in pairwise(tried) if before > 2]
+    assert max(pauses_s) > 30
+    assert pauses_s == sorted(pauses_s)
 
 
 @SEEDS
@@ -138,16 +151,66 @@ def test_no_real_frame_waits_for_a_trial_by_more_than_half_an_interval(seed: int
 @SEEDS
 def test_while_a_load_lasts_what_cannot_fit_is_not_tried(seed: int) -> None:
     run = doubling(seed=seed).run(45, load=lambda time_s: 2.2 if 10 <= time_s < 30 else 1.0)
-    assert run.names(12, 30).count("lite+made") <= 4
+    # Three trials at most, of as many frames as it takes to know.
+    assert run.names(12, 30).count("lite+made") <= 9
     assert run.settled_s("lite+made", 30) <= 2.5
 
 
 @SEEDS
 def test_what_was_never_kept_is_tried_as_soon_as_the_load_has_visibly_fallen(seed: int) -> None:
-    """By then the pauses between its trials have grown to half a minute, and one has just begun."""
-    run = doubling(seed=seed).run(200, load=lambda time_s: 2.2 if time_s < 155 else 1.0)
-    assert run.names(20, 155).count("lite+made") <= 12
-    assert run.settled_s("lite+made", 155) <= 2.5
+    """By then the pauses between its trials have grown, and one has just begun."""
+    run = doubling(seed=seed).run(100, load=lambda time_s: 2.2 if time_s < 64 else 1.0)
+    assert run.names(20, 64).count("lite+made") <= 10
+    assert run.settled_s("lite+made", 64) <= 2.5
+
+
+def busy(seed: int) -> Worker:
+    """The best rung takes 69 % of the interval, and twice a second the core is taken away."""
+    return Worker(
+        costs_ms=QUICK | {"lite": 14.0},
+        made_ms=9.0,
+        made=1,
+        noise=0.3,
+        stalls_hz=2.0,
+        seed=seed,
+    )
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_frames_are_made_soon_after_a_slow_start(seed: int) -> None:
+    """One bad second once cost half a minute: every trial that a stall ended doubled the pause."""
+    run = busy(seed).run(20, load=lambda time_s: 3.0 if time_s < 1.5 else 1.0)
+    assert run.settled_s("lite+made", 1.5) <= 5
+    made = [frame.made for frame in run.between(1.5, 16.5)]
+    assert sum(made) >= 0.8 * len(made)
+
+
+@pytest.mark.parametrize("spell_s", [1, 5, 20])
+@pytest.mark.parametrize("load", [1.6, 2.2, 4.0])
+def test_frames_are_made_soon_after_a_load(load: float, spell_s: float) -> None:
+    made, settled_s = list[int](), list[float]()
+    for seed in range(1, 4):
+        run = busy(seed).run(
+            26 + spell_s, load=lambda time_s: load if 10 <= time_s < 10 + spell_s else 1.0
+        )
+        made += [frame.made for frame in run.between(10 + spell_s, 25 + spell_s)]
+        settled_s.append(run.settled_s("lite+made", 10 + spell_s))
+    assert sum(made) >= 0.8 * len(made)
+    assert max(settled_s) <= 6
+
+
+@SEEDS
+@pytest.mark.parametrize(("load", "held"), [(1.8, "nano+made"), (2.2, "nano+made"), (4.0, "nano")])
+def test_while_a_load_lasts_trials_harm_few_frames(load: float, held: str, seed: int) -> None:
+    with_trials = doubling(noise=0.3, seed=seed).run(60, load=lambda _: load)
+    without = Worker(costs_ms=QUICK, noise=0.3, seed=seed).run(60, load=lambda _: load)
+    late = [
+        sum(frame.waited_ms > 8 for frame in run.between(5, 60)) / len(run.between(5, 60))
+        for run in (with_trials, without)
+    ]
+    assert with_trials.shares(5, 60)[held] >= 0.9
+    assert late[0] - late[1] <= 0.05
+    assert with_trials.drops(5, 60) == 0
 
 
 @SEEDS
@@ -165,7 +228,7 @@ def test_where_the_plain_upscale_does_not_feel_the_load_networks_come_back_all_t
 
 def test_a_second_stream_takes_the_rung_that_no_longer_fits_and_no_more() -> None:
     run = doubling().run(60, load=lambda time_s: 1.9 if time_s >= 10 else 1.0)
-    assert run.shares(13, 60)["lite"] > 0.9
+    assert run.shares(13, 60)["nano+made"] > 0.9
     assert run.p95_ms(13, 60) <= BUDGET_MS
     assert run.lasting_steps(0, 60) == 1
 

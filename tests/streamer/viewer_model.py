@@ -11,6 +11,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from streamer.clock import ManualClock
+from streamer.costs import Costs
 from streamer.enhance.cadence import Cadence
 from streamer.enhance.chain import Rhythm
 from streamer.frame import RTP_TIME_BASE, Damage, Frame, Origin
@@ -94,7 +95,8 @@ class Seen:
 
 @dataclass(kw_only=True)
 class Stream:
-    """Costs in ms: of a real frame, of mending a damaged one, of a plain one, of one that stands in."""
+    """Costs in ms: of a real frame, of mending a damaged one, of a plain one, of one that stands in.
+    Each differs by ``spread``, of the natural logarithm."""
 
     fps: int = 30
     real_ms: float = 10.0
@@ -102,10 +104,13 @@ class Stream:
     plain_ms: float = 3.0
     stand_in_ms: float = 10.0
     encode_ms: float = 8.0
+    spread: float = 0.0
     conceals: bool = True
 
     def __post_init__(self) -> None:
         self.clock, self.metrics, self.cadence = ManualClock(), Metrics(), Cadence()
+        self._random = random.Random(7)
+        self._stand_in_costs = Costs(self.clock)
         self._decoded: deque[Arrival] = deque()
         self._decoded_s: Fraction | None = None
         self._link: Link[Frame] = Link("enhanced_link", capacity=1, overflow=Overflow.WAIT)
@@ -134,7 +139,7 @@ class Stream:
             tasks.create_task(self._enhance(len(arrivals)))
             async for frame in showing.frames():
                 if frame is not None:
-                    await asyncio.sleep(self.encode_ms / 1000)
+                    await self._spend(self.encode_ms)
                     seen.shown.append((frame, self.clock.now_ns() / 1e6))
         return seen
 
@@ -159,7 +164,7 @@ class Stream:
             cost_ms = self.plain_ms if is_past or self._decoded else self.real_ms
             cost_ms += self.mend_ms if arrival.is_damaged else 0
             async with self._worker:
-                await asyncio.sleep(cost_ms / 1000)
+                await self._spend(cost_ms)
             frame = self._frame(time_s, Origin.DECODED, arrival.at_ms)
             damage = Damage(pictures_since=0) if arrival.is_damaged else None
             await self._link.put(replace(frame, damage=damage))
@@ -170,8 +175,14 @@ class Stream:
         if self._decoded_s > time_s - Fraction(1, 2 * self.fps):
             return None
         async with self._worker:
-            await asyncio.sleep(self.stand_in_ms / 1000)
+            self._stand_in_costs.add(await self._spend(self.stand_in_ms))
         return self._frame(time_s, Origin.PREDICTED, self.clock.now_ns() / 1e6)
+
+    async def _spend(self, usual_ms: float) -> float:
+        """What it took this time, in ms."""
+        cost_ms = usual_ms * self._random.lognormvariate(0, self.spread)
+        await asyncio.sleep(cost_ms / 1000)
+        return cost_ms
 
     def _frame(self, time_s: Fraction, origin: Origin, arrived_ms: float) -> Frame:
         return replace(
@@ -182,10 +193,11 @@ class Stream:
         )
 
     def _rhythm(self) -> Rhythm:
+        costs = self._stand_in_costs
         return Rhythm(
             interval_s=self.cadence.interval_s,
             step_s=self.cadence.interval_s,
             is_regular=self.cadence.is_regular,
             spread_s=self.cadence.spread_s,
-            stand_in_s=Fraction(self.stand_in_ms) / 1000,
+            stand_in_s=Fraction(max(costs.p95_ms(), costs.newest_ms) or self.stand_in_ms) / 1000,
         )

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from streamer.clock import ManualClock
 from streamer.metrics import percentile
-from streamer.schedule import Rung, Step, TierLadder
+from streamer.rungs import Rung, Step
+from streamer.schedule import TierLadder
 
 MS = 1_000_000
 MADE = "made"
@@ -26,6 +27,8 @@ class Shown:
     rung: Rung
     latency_ms: float
     made: int
+    waited_ms: float
+    """Between its coming and its being begun."""
 
 
 @dataclass
@@ -85,6 +88,8 @@ class Worker:
     seed: int = 1
     deaf: frozenset[str] = frozenset()
     """Tiers that a load does not slow down."""
+    stalls_hz: float = 0.0
+    """How often the core is taken away while there is work, for 10 to 50 ms."""
 
     def run(
         self,
@@ -97,6 +102,7 @@ class Worker:
     ) -> Run:
         """``stall_ms`` is added to the cost of the n-th frame; a larger ``size`` costs by its area."""
         clock, run, noise = ManualClock(), Run(), random.Random(self.seed)
+        stalls = random.Random(self.seed)
         ladder = TierLadder(
             tuple(self.costs_ms), clock, makes_frames=bool(self.made), on_step=run.steps.append
         )
@@ -108,7 +114,10 @@ class Worker:
         def cost_ms(quiet_ms: float, area: float, tier: str = MADE) -> float:
             factor = max(0.3, 1 + self.noise * noise.gauss(0, 1))
             slowed = 1.0 if tier in self.deaf else load(clock.now_ns() / 1e9)
-            return quiet_ms * area * factor * slowed
+            spent_ms = quiet_ms * area * factor * slowed
+            if stalls.random() < self.stalls_hz * spent_ms / 1000:
+                spent_ms += stalls.uniform(10, 50)
+            return spent_ms
 
         while arriving or waiting:
             now_ms = clock.now_ns() / MS
@@ -120,6 +129,7 @@ class Worker:
                 if len(waiting) > self.link_frames:
                     run.dropped_s.append(waiting.popleft() / 1000)
             arrived_ms = waiting.popleft()
+            waited_ms = now_ms - arrived_ms
             picture = size(arrived_ms / 1000)
             area = picture[0] * picture[1] / (640 * 360)
             deadline_ns = round((arrived_ms + self.budget_ms - self.encode_ms) * MS)
@@ -143,5 +153,5 @@ class Worker:
                 clock.advance_ms(spent_ms)
                 ladder.spent_making(spent_ms, size=picture)
                 made += 1
-            run.shown.append(Shown(arrived_ms / 1000, rung, latency_ms, made))
+            run.shown.append(Shown(arrived_ms / 1000, rung, latency_ms, made, waited_ms))
         return run

@@ -14,9 +14,10 @@ from streamer.rtp.rtcp import Bye, SenderReport, parse_compound
 from streamer.rtp.timeline import Timeline
 from streamer.sources.rtsp.tracks import Track
 
-REORDER_NS = 20_000_000
-"""Over UDP a gap is waited for this long; over TCP a gap is the server's own loss. At 50 ms each loss
-held up the next picture as well, and half as many again had to be predicted."""
+REORDER_NS = 5_000_000
+"""Over UDP a gap is waited for this long; over TCP a gap is the server's own loss. What came of a
+picture is mended, enhanced and coded after that: at 20 ms it was shown 2.3 intervals after the one
+before, at 50 ms the next picture was held up as well."""
 LONGEST_REORDER_NS = 50_000_000
 """The same on a line that has brought a packet later than that."""
 
