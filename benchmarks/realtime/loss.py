@@ -1,22 +1,30 @@
-"""Scenario ``loss``: a camera over UDP whose packets are lost in bursts, with and without concealment."""
+"""Scenario ``loss``: a camera over UDP whose packets are lost in bursts, with and without concealment.
+
+Note [What a freeze would have been worth]: Two runs lose different pictures, also by the same seed, since
+packets and pictures do not begin together; their mean PSNR differs by 1 dB from one ten seconds to the
+next of the same run. So what stands in for a lost picture is compared with what a freeze would have shown at
+that very moment of the same run: the picture that stood before the first of those that are lost together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from benchmarks.latency.sightings import Measurement, summary_of
 from benchmarks.latency.stage import Goal, Loss
 from benchmarks.realtime.doubling import over_time
+from benchmarks.realtime.screen import Compared
 from benchmarks.realtime.session import INTERVAL_MS, Part, pooled, session
 from benchmarks.realtime.settings import Outcome, Settings
 from benchmarks.realtime.shown import NEW_CHANGE, Shown, waits_ms
-from streamer.pace import MOST_LOST
+from streamer.pace import LONGEST_STAND, MOST_LOST
 
-DURATION_S = 120.0
-TURNS = 2
-"""Of each way; the n-th turns of both lose by the same seed."""
+DURATION_S = 160.0
+TURNS = 4
+"""Of each way; the n-th turns of both lose by the same seed. A machine that stops for a moment spoils one."""
 
 SHARE, MEAN_PACKETS = 0.05, 4.0
 FROZEN_MS = 2.5 * INTERVAL_MS
@@ -45,8 +53,9 @@ def loss(settings: Settings) -> Outcome:
     )
     return Outcome(
         claim="a lost picture is replaced by a predicted one: the viewer's picture stops for less "
-        "long, and what is shown is nearer to what the camera drew",
-        baseline="the same stream with --no-conceal, in turn with it, losing by the same seeds",
+        "long, and what is shown is nearer to what the camera drew than the last picture again",
+        baseline="times: the same stream with --no-conceal, in turn with it, losing by the same "
+        "seeds; PSNR: the picture before the loss, at the same moments",
         left_out="retransmission (this camera offers none), and sound",
         measurements=(concealed, frozen),
         goals=(
@@ -57,14 +66,14 @@ def loss(settings: Settings) -> Outcome:
             ),
             Goal(
                 what=f"the same, concealed, where at most {MOST_LOST} pictures in a row were lost, "
-                "in intervals",
+                "in intervals, median of the turns",
                 measured=_longest_in_reach(concealed),
-                at_most=2.0,
+                at_most=float(LONGEST_STAND),
             ),
             Goal(
-                what="mean PSNR of what is shown, above that without concealment, dB",
-                measured=_gain_db(concealed, frozen),
-                at_least=0.0,
+                what="PSNR of what stands in for lost pictures, above freezing, median, dB",
+                measured=concealed.extra["above_freezing_db"]["p50"],
+                at_least=2.0,
             ),
         ),
         extra={
@@ -79,22 +88,43 @@ def _measured(
     name: str, parts: Sequence[Part], packets: Sequence[Any], headless: Sequence[Sequence[int]]
 ) -> Measurement:
     waits = [wait for running, span_ns in parts for wait in waits_ms(running.shown, span_ns)]
-    in_reach = [
-        wait
-        for (running, span_ns), lost in zip(parts, headless, strict=True)
-        for wait in waits_in_reach_ms(running.shown, span_ns, lost=lost)
-    ]
-    compared = [db for running, span_ns in parts for db in running.compared(span_ns)]
+    compared = [running.compared(span_ns) for running, span_ns in parts]
+    gains: list[list[float]] = [[] for _ in range(MOST_LOST)]
+    in_reach: list[list[float]] = []
+    for (running, span_ns), seen, lost in zip(parts, compared, headless, strict=True):
+        in_reach.append(waits_in_reach_ms(running.shown, span_ns, lost=lost))
+        for step, found in enumerate(above_freezing_db(seen, lost=lost)):
+            gains[step] += found
     return pooled(
         name,
         parts,
         packets=packets,
         same_picture_ms=summary_of(waits).as_dict(),
-        same_picture_in_reach_ms=summary_of(in_reach).as_dict(),
+        same_picture_in_reach_ms={
+            **summary_of(wait for turn in in_reach for wait in turn).as_dict(),
+            "longest_of_turns": [round(max(turn, default=0.0), 1) for turn in in_reach],
+        },
         frozen_share=share_frozen(waits),
-        psnr_db=quality(compared),
+        psnr_db=quality([one.db for seen in compared for one in seen]),
+        above_freezing_db=gained(gains),
         turns=[running.numbers for running, _ in parts],
     )
+
+
+def above_freezing_db(compared: Sequence[Compared], *, lost: Sequence[int]) -> list[list[float]]:
+    """By how much what stood for lost pictures was nearer to them than the one before the loss.
+
+    One list for the first of pictures lost in a row, one for the second, up to ``MOST_LOST``. ``lost`` are
+    the numbers of the camera's pictures that nobody could decode. Where nothing stood in it is 0.
+    """
+    by_number = {one.number: one for one in compared}
+    gains: list[list[float]] = [[] for _ in range(MOST_LOST)]
+    for run in _runs(lost):
+        for step, number in enumerate(run[:MOST_LOST]):
+            one = by_number.get(number)
+            if one is not None and step < len(one.frozen_db):
+                gains[step].append(one.db - one.frozen_db[step])
+    return gains
 
 
 def waits_in_reach_ms(
@@ -141,9 +171,9 @@ def share_frozen(waits: Sequence[float]) -> float | None:
     return round(sum(one for one in waits if one > FROZEN_MS) / total, 5) if total else None
 
 
-def quality(compared: Sequence[float]) -> dict[str, float | int | None]:
-    """Of what was on the screen at each moment of the camera; ``p5`` is what the worst 5 % stay under."""
-    ordered = sorted(compared)
+def quality(values: Sequence[float]) -> dict[str, float | int | None]:
+    """Of values in dB; ``p5`` is what the worst 5 % stay under."""
+    ordered = sorted(values)
     if not ordered:
         return {"n": 0, "mean": None, "p50": None, "p5": None}
     found = {"mean": sum(ordered) / len(ordered)}
@@ -152,16 +182,23 @@ def quality(compared: Sequence[float]) -> dict[str, float | int | None]:
     return {"n": len(ordered), **{name: round(value, 3) for name, value in found.items()}}
 
 
+def gained(gains: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """What ``above_freezing_db`` found, in short; where nothing stood in, the machine had no time for it."""
+    together = [gain for step in gains for gain in step]
+    worse, nothing = sum(one < 0 for one in together), together.count(0.0)
+    return {
+        **quality(together),
+        "worse_share": round(worse / len(together), 3) if together else None,
+        "nothing_stood_in_share": round(nothing / len(together), 3) if together else None,
+        "by_step": [quality(step) for step in gains],
+    }
+
+
 def _ratio(concealed: Measurement, frozen: Measurement) -> float | None:
     longest, without = (one.extra["same_picture_ms"]["max"] for one in (concealed, frozen))
     return longest / without if without else None
 
 
 def _longest_in_reach(concealed: Measurement) -> float | None:
-    longest = concealed.extra["same_picture_in_reach_ms"]["max"]
-    return longest / INTERVAL_MS if longest else None
-
-
-def _gain_db(concealed: Measurement, frozen: Measurement) -> float | None:
-    ours, without = (one.extra["psnr_db"]["mean"] for one in (concealed, frozen))
-    return None if ours is None or without is None else ours - without
+    longest = concealed.extra["same_picture_in_reach_ms"]["longest_of_turns"]
+    return median(longest) / INTERVAL_MS if any(longest) else None

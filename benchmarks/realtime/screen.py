@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from fractions import Fraction
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from benchmarks.latency.camera import HEAD, Pictures, planes_of
 from benchmarks.quality.metrics import psnr
 from streamer.frame import RTP_TIME_BASE, Plane
+from streamer.pace import MOST_LOST
 
 COUNTER_ROWS = Fraction(1, 8)
 """Of the height: what lies above is left out, since the counter stands there."""
@@ -18,6 +21,19 @@ LONGEST = 300
 """Moments of one frozen picture that are compared; ten seconds at 30 fps."""
 
 _WRAP = 1 << 32
+
+
+class Compared(NamedTuple):
+    """One of the camera's moments."""
+
+    number: int
+    """Of the picture that the camera drew then."""
+    db: float
+    """PSNR of what stood on the screen for it."""
+    frozen_db: tuple[float, ...]
+    """The same of what had stood for the moment before it, for the one before that, and so on, up to
+    ``MOST_LOST`` of them: what a freeze since then would have been worth. Empty where the camera's
+    own picture stood there."""
 
 
 class Screen:
@@ -30,30 +46,41 @@ class Screen:
         self._ticks = interval / RTP_TIME_BASE
         self._anchor: tuple[int, int] | None = None
         """Number and time stamp of the latest picture that was read as a new one."""
-        self._shown: tuple[int, Plane] | None = None
+        self._last = 0
+        """The latest moment for which something stood."""
+        self._stood: deque[Plane] = deque(maxlen=MOST_LOST)
+        """What stood for the latest moments, in their order."""
 
-    def see(self, luma: Plane, *, ticks: int, number: int) -> list[tuple[int, float]]:
+    def see(self, luma: Plane, *, ticks: int, number: int) -> list[Compared]:
         """Another picture, (H, W) uint8 of any size, whose counter reads ``number`` or -1.
 
-        Gives what is known now, as the number of a picture that the camera drew and the PSNR in dB
-        of what stood on the screen for it: first for those that the picture before had to stand for.
+        Gives what is known now: first of the moments that the picture before had to stand for.
         """
-        if number >= 0 and (self._anchor is None or number > self._anchor[0]):
+        is_own = number >= 0 and (self._anchor is None or number > self._anchor[0])
+        if is_own:
             self._anchor = (number, ticks)
         if self._anchor is None:
             return []
         # A made picture may read as the one before; only its time says what it stands for.
         wanted = self._anchor[0] + self._steps(ticks)
         small = self._small(luma)
-        before, self._shown = self._shown, (wanted, small)
-        found = []
-        if before is not None:
-            if wanted <= before[0]:
-                self._shown = (before[0], small)
+        found: list[Compared] = []
+        if self._stood:
+            before = self._stood[-1]
+            if wanted <= self._last:
+                self._stood[-1] = small
                 return []
-            missed = range(before[0] + 1, wanted)[:LONGEST]
-            found = [(one, self._psnr(before[1], one)) for one in missed]
-        return [*found, (wanted, self._psnr(small, wanted))]
+            missed = range(self._last + 1, wanted)[:LONGEST]
+            found = [self._compared(before, one, is_own=False) for one in missed]
+        self._last = wanted
+        return [*found, self._compared(small, wanted, is_own=is_own)]
+
+    def _compared(self, small: Plane, number: int, *, is_own: bool) -> Compared:
+        """What is said of a moment; from now on ``small`` stood there."""
+        earlier = () if is_own else reversed(self._stood)
+        frozen = tuple(self._psnr(one, number) for one in earlier)
+        self._stood.append(small)
+        return Compared(number, self._psnr(small, number), frozen)
 
     def _steps(self, ticks: int) -> int:
         """Whole pictures since the anchor."""

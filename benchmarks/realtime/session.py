@@ -24,6 +24,7 @@ from benchmarks.latency.stage import (
     measured,
     start_camera,
 )
+from benchmarks.realtime.screen import Compared
 from benchmarks.realtime.shown import (
     Shown,
     cadence_errors_ms,
@@ -100,11 +101,14 @@ class Session:
         """Every picture that the viewer got."""
         return from_rows(row for event in self._batches() for row in event["rows"])
 
-    def compared(self, span_ns: tuple[int, int]) -> list[float]:
-        """Of what was known within a span: the PSNR, in dB, of what stood for each of the camera's
-        pictures; nothing where it was not judged."""
+    def compared(self, span_ns: tuple[int, int]) -> list[Compared]:
+        """What was known within a span; nothing where it was not judged."""
         rows = (row for event in self._batches() for row in event["compared"])
-        return [float(db) for at_ns, db in rows if span_ns[0] <= at_ns < span_ns[1]]
+        return [
+            Compared(int(number), float(db), tuple(map(float, frozen_db)))
+            for at_ns, (number, db, frozen_db) in rows
+            if span_ns[0] <= at_ns < span_ns[1]
+        ]
 
     def _used_s(self) -> dict[str, float]:
         return {program.name: program.cpu_s() for program in self.crew.programs}

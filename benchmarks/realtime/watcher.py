@@ -19,7 +19,7 @@ from aiortc.rtp import RtpPacket
 from benchmarks.latency.camera import Pictures
 from benchmarks.latency.observer import luma_of, say
 from benchmarks.latency.viewer import MarkerBuffer, Viewer
-from benchmarks.realtime.screen import Screen
+from benchmarks.realtime.screen import Compared, Screen
 from streamer.clock import Clock, MonotonicClock
 from streamer.frame import Plane
 from streamer.sources import counter
@@ -60,8 +60,8 @@ class Watcher:
         self._screen = screen
         self._last: Plane | None = None
         self._rows: list[tuple[float, ...]] = []
-        self._compared: list[tuple[int, float]] = []
-        """When it was known, and the PSNR."""
+        self._compared: list[tuple[int, Compared]] = []
+        """When it was known, and what."""
 
     def see(self, picture: av.VideoFrame) -> None:
         """A decoded picture."""
@@ -75,7 +75,7 @@ class Watcher:
         self._rows.append((ticks, arrived_ns, seen_ns, *read, self._change(luma)))
         if self._screen is not None:
             found = self._screen.see(luma, ticks=ticks, number=read[0])
-            self._compared += [(seen_ns, db) for _, db in found]
+            self._compared += [(seen_ns, one) for one in found]
 
     def tell(self) -> None:
         """All since the last time."""

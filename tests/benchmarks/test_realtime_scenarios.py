@@ -11,11 +11,18 @@ import pytest
 
 from benchmarks.latency.camera import HEAD, Pictures, planes_of
 from benchmarks.latency.rtsp_server import Bursts
+from benchmarks.quality.metrics import psnr
 from benchmarks.realtime.cuts import FPS, at_cuts, share_of_next
 from benchmarks.realtime.doubling import over_time
 from benchmarks.realtime.load import back_after_s
-from benchmarks.realtime.loss import quality, share_frozen, waits_in_reach_ms
-from benchmarks.realtime.screen import Screen
+from benchmarks.realtime.loss import (
+    above_freezing_db,
+    gained,
+    quality,
+    share_frozen,
+    waits_in_reach_ms,
+)
+from benchmarks.realtime.screen import Compared, Screen
 from benchmarks.realtime.session import Sample
 from benchmarks.realtime.shown import Shown
 from streamer.frame import Plane
@@ -152,24 +159,64 @@ def test_a_picture_that_stands_for_lost_ones_is_compared_with_each_of_them(
     pictures: Pictures,
 ) -> None:
     screen = screen_of(pictures)
-    assert screen.see(drawn(pictures, 3), ticks=9000, number=3) == [(3, 99.0)]
-    found = dict(screen.see(drawn(pictures, 6), ticks=18_000, number=6))
+    assert screen.see(drawn(pictures, 3), ticks=9000, number=3) == [(3, 99.0, ())]
+    found = {one.number: one for one in screen.see(drawn(pictures, 6), ticks=18_000, number=6)}
     assert list(found) == [4, 5, 6]
-    assert found[6] == 99.0
-    assert found[5] < found[4] < 60
+    assert found[6] == (6, 99.0, ())
+    assert found[5].db < found[4].db < 60
+    # Frozen it was: since the moment before, and since both before.
+    assert found[4].frozen_db == (found[4].db,)
+    assert found[5].frozen_db == (found[5].db, found[5].db)
 
 
 def test_a_made_picture_stands_for_its_time_whatever_it_reads(pictures: Pictures) -> None:
     for number in (-1, 3):
         screen = screen_of(pictures)
         screen.see(drawn(pictures, 3), ticks=9000, number=3)
-        assert screen.see(drawn(pictures, 4), ticks=12_000, number=number) == [(4, 99.0)]
+        ((of, db, frozen_db),) = screen.see(drawn(pictures, 4), ticks=12_000, number=number)
+        assert (of, db) == (4, 99.0)
+        assert list(frozen_db) == [pytest.approx(psnr_of(pictures, 3, 4), abs=0.01)]
+
+
+def test_what_a_freeze_would_have_been_worth_is_told_of_as_many_moments_as_are_made_up_for(
+    pictures: Pictures,
+) -> None:
+    screen = screen_of(pictures)
+    for number in range(6):
+        screen.see(drawn(pictures, number), ticks=3000 * number, number=number)
+    (one,) = screen.see(drawn(pictures, 5), ticks=18_000, number=-1)
+    wanted = [psnr_of(pictures, number, 6) for number in (5, 4, 3, 2)]
+    assert one.frozen_db == pytest.approx(wanted, abs=0.01)
+
+
+def psnr_of(pictures: Pictures, shown: int, wanted: int) -> float:
+    """Of one of the camera's pictures in place of another, below the counter."""
+    below = slice(HEIGHT // 8, None)
+    return psnr(drawn(pictures, shown)[below], drawn(pictures, wanted)[below])
+
+
+def test_lost_pictures_are_compared_with_the_one_that_stood_before_the_first_of_them() -> None:
+    # 10 and 11 are lost together, of 20 to 25 the last two are held; 31 came in time after all; of 40
+    # nothing is known.
+    compared = [Compared(n, 30.0 + n, tuple(20.0 + n - k for k in range(4))) for n in range(10, 26)]
+    compared.append(Compared(31, 35.0, ()))
+    found = above_freezing_db(compared, lost=[10, 11, *range(20, 26), 31, 40])
+    assert found == [[10.0, 10.0], [11.0, 11.0], [12.0], [13.0]]
+    assert above_freezing_db([], lost=[1, 2]) == [[], [], [], []]
+
+
+def test_what_stood_in_is_told_with_how_often_it_was_worse_and_how_often_nothing_did() -> None:
+    found = gained([[3.0, 0.0, -1.0], [2.0], [], []])
+    assert (found["n"], found["mean"]) == (4, 1.0)
+    assert (found["worse_share"], found["nothing_stood_in_share"]) == (0.25, 0.25)
+    assert [step["n"] for step in found["by_step"]] == [3, 1, 0, 0]
+    assert gained([[], []])["worse_share"] is None
 
 
 def test_an_enlarged_picture_is_compared_at_the_cameras_size(pictures: Pictures) -> None:
     large = cv2.resize(drawn(pictures, 2), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     found = screen_of(pictures).see(np.asarray(large, dtype=np.uint8), ticks=0, number=2)
-    assert found == [(2, 99.0)]
+    assert found == [(2, 99.0, ())]
 
 
 def test_before_a_number_was_read_nothing_is_compared(pictures: Pictures) -> None:
