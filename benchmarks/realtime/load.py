@@ -13,6 +13,7 @@ from benchmarks.realtime.session import (
     FPS,
     INTERVAL_MS,
     MADE,
+    RECENT_S,
     Sample,
     Session,
     pooled,
@@ -62,19 +63,20 @@ def load(settings: Settings) -> Outcome:
         for name, span_ns in phases.items()
     ]
     back_s = back_after_s(running.samples, before_ns=before, after_ns=after)
-    loaded = summary_of(one.latency_ms for one in found[1].seen)
+    seen = summary_of(one.latency_ms for one in found[1].seen)
     whole_ns = (before[0], after[1])
     return Outcome(
         claim="under a load that takes a core the stream stays within its budget by cheaper tiers, "
         "and the best one is back soon after",
         baseline="the same run before the load",
-        left_out="a load that takes both cores; the camera and the viewer share the machine and are "
-        "slowed as well, which counts here as the streamer's",
+        left_out="a load that takes both cores; what camera and viewer, which share the machine and are "
+        "slowed as well, add to the budget: as the viewer saw them, real pictures of the load had a "
+        f"p95 of {rounded(seen.p95) if seen.n else 'nothing'} ms",
         measurements=found,
         goals=(
             Goal(
-                what="p95 of real pictures at the viewer during the load, ms",
-                measured=loaded.p95 if loaded.n else None,
+                what=f"p95 from arrived to sent in the worst {RECENT_S:g} s of the load, ms",
+                measured=worst_p95_ms(running.samples, during),
                 at_most=BUDGET_MS,
             ),
             # Without it there is nothing that could come back.
@@ -88,6 +90,13 @@ def load(settings: Settings) -> Outcome:
         extra={"back_after_s": rounded(back_s), "streamer": running.numbers},
         over_time=over_time(running.samples, whole_ns),
     )
+
+
+def worst_p95_ms(samples: Sequence[Sample], span_ns: Span) -> float | None:
+    """The highest of the samples that know of nothing before the span; ``None`` without any."""
+    begin_ns = span_ns[0] + RECENT_S * 1e9
+    inside = (one.sent_p95_ms for one in samples if begin_ns <= one.at_ns <= span_ns[1])
+    return max((p95_ms for p95_ms in inside if p95_ms is not None), default=None)
 
 
 def back_after_s(samples: Sequence[Sample], *, before_ns: Span, after_ns: Span) -> float | None:

@@ -33,10 +33,12 @@ from benchmarks.realtime.shown import (
     slope_ms_per_minute,
     within,
 )
+from streamer.report import RECENT
 
 FPS = 30
 INTERVAL_MS = 1000 / FPS
 SAMPLE_S = 0.5
+RECENT_S = RECENT / FPS
 MADE = ("interpolated", "predicted", "repeated")
 
 
@@ -47,6 +49,8 @@ class Sample:
     at_ns: int
     counts: Mapping[str, int]
     """Real frames by tier, and made ones by origin."""
+    sent_p95_ms: float | None = None
+    """From arrived to sent, of the last ``RECENT_S`` of real frames; ``None`` before the first."""
 
 
 @dataclass(slots=True)
@@ -119,7 +123,14 @@ class Session:
     def _sample(self) -> None:
         said = self.said = self.streamer.statistics()
         made = {origin: int(said["frames"].get(origin, 0)) for origin in MADE}
-        self.samples.append(Sample(time.monotonic_ns(), {**said.get("tiers", {}), **made}))
+        sent = said["latency_ms"].get("arrived_to_sent")
+        self.samples.append(
+            Sample(
+                time.monotonic_ns(),
+                {**said.get("tiers", {}), **made},
+                None if sent is None else float(sent["p95"]),
+            )
+        )
 
 
 @contextmanager

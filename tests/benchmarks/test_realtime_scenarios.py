@@ -14,7 +14,7 @@ from benchmarks.latency.rtsp_server import Bursts
 from benchmarks.quality.metrics import psnr
 from benchmarks.realtime.cuts import FPS, at_cuts, share_of_next
 from benchmarks.realtime.doubling import over_time
-from benchmarks.realtime.load import back_after_s
+from benchmarks.realtime.load import back_after_s, worst_p95_ms
 from benchmarks.realtime.loss import (
     above_freezing_db,
     gained,
@@ -23,7 +23,7 @@ from benchmarks.realtime.loss import (
     waits_in_reach_ms,
 )
 from benchmarks.realtime.screen import Compared, Screen
-from benchmarks.realtime.session import Sample
+from benchmarks.realtime.session import RECENT_S, Sample
 from benchmarks.realtime.shown import Shown
 from streamer.frame import Plane
 from tests.benchmarks.drawn import texture
@@ -63,6 +63,15 @@ def test_quality_is_back_when_tiers_and_made_frames_come_as_before_and_stay(
     samples = sampled(BEFORE + after)
     found = back_after_s(samples, before_ns=(0, 5 * S), after_ns=(5 * S, 10 * S))
     assert found == back_s
+
+
+def test_the_worst_of_a_load_is_that_of_samples_which_know_of_nothing_before_it() -> None:
+    samples = [Sample(n * S, {}, sent) for n, sent in enumerate([None, 200.0, 70.0, 75.0, 90.0])]
+    begin_ns = 3 * S - round(RECENT_S * S)
+    assert worst_p95_ms(samples, (begin_ns, 3 * S)) == 75.0
+    assert worst_p95_ms(samples, (begin_ns, 4 * S)) == 90.0
+    assert worst_p95_ms(samples, (begin_ns - S, 4 * S)) == 90.0
+    assert worst_p95_ms(samples, (0, 4 * S)) is None
 
 
 def test_frames_over_time_are_those_between_two_samples_of_the_span() -> None:
