@@ -22,6 +22,7 @@ from benchmarks.latency.plot import draw
 from benchmarks.latency.stage import gstreamer_version
 from benchmarks.quality.minterpolate import version as ffmpeg_version
 from benchmarks.realtime.between import against_minterpolate
+from benchmarks.realtime.cores import speed
 from benchmarks.realtime.cuts import cuts
 from benchmarks.realtime.doubling import double, predict
 from benchmarks.realtime.load import load
@@ -60,6 +61,8 @@ class _Measured:
 
     outcome: Outcome
     load_average: Mapping[str, float]
+    cores: Mapping[str, Mapping[str, float]]
+    """Before and after, see ``cores.speed``."""
 
 
 def run(given: argparse.Namespace, *, command: list[str]) -> None:
@@ -79,11 +82,12 @@ def run(given: argparse.Namespace, *, command: list[str]) -> None:
     done: dict[str, _Measured] = {}
     for name in names:
         print(f"{name}: measuring ...", flush=True)
-        before = os.getloadavg()[0]
+        before, cores = os.getloadavg()[0], speed()
         outcome = SCENARIOS[name](settings)
         loads = {"before": round(before, 2), "after": round(os.getloadavg()[0], 2)}
-        done[name] = _Measured(outcome, loads)
+        measured = done[name] = _Measured(outcome, loads, {"before": cores, "after": speed()})
         print(table(name, outcome), flush=True)
+        print(_cores_line(measured.cores), flush=True)
     plot = given.plot or (given.out and given.out.with_suffix(".svg"))
     drawn = {name: one.outcome for name, one in done.items() if one.outcome.measurements}
     if plot is not None and drawn:
@@ -108,6 +112,11 @@ def table(name: str, outcome: Outcome) -> str:
     return "\n".join([*lines, *map(goal_line, outcome.goals), ""])
 
 
+def _cores_line(cores: Mapping[str, Mapping[str, float]]) -> str:
+    said = (f"{one['two_at_once']:.2f} {when}" for when, one in cores.items())
+    return f"  two cores at once gave, of one: {', '.join(said)}\n"
+
+
 def _as_json(
     settings: Settings, done: Mapping[str, _Measured], *, gstreamer: str | None, command: str
 ) -> dict[str, Any]:
@@ -120,7 +129,7 @@ def _as_json(
         "duration_s": settings.duration_s,
         "discarded_s": settings.discard_s,
         "scenarios": {
-            name: {**one.outcome.as_dict(), "load_average": one.load_average}
+            name: {**one.outcome.as_dict(), "load_average": one.load_average, "cores": one.cores}
             for name, one in done.items()
         },
         "machine": {**machine, "versions": versions},

@@ -1,0 +1,39 @@
+"""What the machine's cores give at the moment: those of a shared machine are not always whole ones."""
+
+from __future__ import annotations
+
+from threading import Thread
+from time import perf_counter
+
+import numpy as np
+
+from streamer.ops.motion import FlowEstimator
+
+SECONDS = 0.4
+WIDTH, HEIGHT = 320, 180
+
+
+def speed() -> dict[str, float]:
+    """Flow searches a second on one core, and on two at once as a multiple of that: 2 where each has a
+    core to itself, less where they share one or other guests of the machine use them."""
+    alone = _rate(1)
+    return {"searches_per_s": round(alone, 1), "two_at_once": round(_rate(2) / alone, 2)}
+
+
+def _rate(threads: int) -> float:
+    counts = [0] * threads
+    noise = np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH), np.uint8)
+
+    def search(number: int) -> None:
+        estimator = FlowEstimator()
+        ends = perf_counter() + SECONDS
+        while perf_counter() < ends:
+            estimator.to(noise[0], noise[1])
+            counts[number] += 1
+
+    running = [Thread(target=search, args=(number,)) for number in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return sum(counts) / SECONDS
