@@ -15,6 +15,9 @@ from streamer.errors import ConfigError
 
 State = dict[str, Any]
 
+FREE = ("iterations", "residual_limit")
+"""Settings that may differ from the checkpoint's: how long to train, and what no weight depends on."""
+
 UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
 """What torch raises on foreign bytes, depending on where they stop making sense."""
 
@@ -35,7 +38,7 @@ def write_checkpoint(path: Path, state: State) -> None:
 def read_checkpoint(path: Path, recipe: Recipe) -> State:
     """The state at ``path``; raises ``ConfigError`` unless it is of this very recipe.
 
-    Only ``train.iterations`` may differ, which stretches or shortens the schedule.
+    Only what is ``FREE`` may differ: other ``train.iterations`` stretch or shorten the schedule.
     """
     state = _read(path)
     _compare(path, state, recipe, sections=("name", "task", "training", "network", "data", "train"))
@@ -48,7 +51,7 @@ def read_start(path: Path, recipe: Recipe) -> State:
     One that is the same but for its scale will do: all of its layers but the last fit.
     """
     state = _read(path)
-    _compare(path, state, recipe, sections=("task", "network"), ignored=("iterations", "scale"))
+    _compare(path, state, recipe, sections=("task", "network"), ignored=(*FREE, "scale"))
     return state
 
 
@@ -68,7 +71,7 @@ def _compare(
     recipe: Recipe,
     *,
     sections: Sequence[str],
-    ignored: Sequence[str] = ("iterations",),
+    ignored: Sequence[str] = FREE,
 ) -> None:
     theirs, ours = _with_defaults(state["recipe"]), recipe.as_dict()
     for section in sections:

@@ -50,9 +50,15 @@ def _parser() -> argparse.ArgumentParser:
     onnx.add_argument("--data", type=Path, required=True, help="to name the training files")
     _add_places(onnx)
 
-    small = commands.add_parser("quantise", help="make the int8 variant of a shipped fp32 model")
+    small = commands.add_parser("quantise", help="make an int8 variant of a shipped fp32 model")
     small.add_argument("model", help="a model's name, such as sr-lite-x2-live")
     small.add_argument("--data", type=Path, required=True, help="holds train_video")
+    small.add_argument(
+        "--precision",
+        choices=("int8", "int8-symmetric"),
+        default="int8",
+        help="int8 for processors, int8-symmetric for TensorRT",
+    )
     _add_places(small)
 
     half = commands.add_parser("half", help="make the typed fp16 variant of a shipped fp32 model")
@@ -169,7 +175,8 @@ def _quantise(options: argparse.Namespace) -> None:
     manifest, data = _manifest(options), _folder(options.data)
     from export.quantise import quantise
 
-    _print(f"wrote {quantise(manifest, data, report=_print)}")
+    path = quantise(manifest, data, report=_print, precision=options.precision)
+    _print(f"wrote {path}")
 
 
 def _half(options: argparse.Namespace) -> None:

@@ -72,12 +72,12 @@ def _groups(manifests: Sequence[ModelManifest]) -> list[list[ModelManifest]]:
 
 
 def comparison(group: Sequence[ModelManifest], shot: str) -> Bgr:
-    """Bicubic, Lanczos, each network, the original: one crop beside the other, with names."""
+    """Plain upscales or the input, each network, the original: crops in a row, with names."""
     scale = group[0].scale
     small, large = _arriving(shot, scale=scale, is_coded=group[0].training == "live")
+    plain = {"bicubic": bicubic(scale), "Lanczos": lanczos(scale)}
     upscalers: Mapping[str, Upscaler] = {
-        "bicubic": bicubic(scale),
-        "Lanczos": lanczos(scale),
+        **(plain if scale > 1 else {"as it arrives": bicubic(scale)}),
         **{m.variant: residual_upscaler(model_residual(m), scale=scale) for m in group},
     }
     # The last lines hold the scene's caption, whose letters would always win.

@@ -38,6 +38,7 @@ LABELS = {
     "bicubic_x264_crf28": "bicubic kernel, H.264 crf 28",
     "lanczos": "Lanczos",
     "motion": "without a network",
+    "input": "as it arrives",
     "vid4": "Vid4",
 }
 
@@ -50,7 +51,8 @@ class Section:
     title: str
     text: str
     baselines: tuple[str, ...]
-    """Keys beside ``model`` in the tables of ``quality``, in the order of the columns."""
+    """Keys beside ``model`` in the tables of ``quality``, in the order of the columns; those that
+    nothing in a group was measured beside are left out."""
     rows: tuple[tuple[str, str], ...] = ()
     """Test set and condition of each row; empty takes all there are."""
     has_pictures: bool = False
@@ -65,7 +67,7 @@ SECTIONS = (
             "A stack of 3x3 convolutions at half resolution, YUV 4:2:0 in and out. It gives a "
             "residual over the plain bicubic upscale, so bicubic is what it must beat."
         ),
-        baselines=("bicubic", "lanczos"),
+        baselines=("input", "bicubic", "lanczos"),
         rows=(
             ("held_out_clips", "clean"),
             ("held_out_clips", "x264_crf23"),
@@ -77,6 +79,15 @@ SECTIONS = (
             ("set14", "bicubic_x264_crf28"),
             ("bsd100", "bicubic_clean"),
             ("bsd100", "bicubic_x264_crf28"),
+            ("set5", "x264_crf23"),
+            ("set5", "x264_crf28"),
+            ("set5", "x264_crf33"),
+            ("set14", "x264_crf23"),
+            ("set14", "x264_crf28"),
+            ("set14", "x264_crf33"),
+            ("bsd100", "x264_crf23"),
+            ("bsd100", "x264_crf28"),
+            ("bsd100", "x264_crf33"),
         ),
         has_pictures=True,
         published=SUPER_RESOLUTION,
@@ -109,9 +120,10 @@ HEAD = """\
 
 Written from the manifests in `streamer/models` by `make models-page`; edit those or `export/page.py`, not this page.
 
-Each network ships as ONNX (opset 18) in up to three precisions: fp32, from which the others are made; int8, which
-processors run fastest; fp16 in and out, typed, for GPUs. A cost in MAC is per pixel of the *input* picture. Numbers are
-those of the fp32 file unless a row names another. `python -m export verify MODEL` compares all files of a network with torch.
+Each network ships as ONNX (opset 18) in up to four precisions: fp32, from which the others are made; int8, which
+processors run fastest; fp16 in and out, typed, for GPUs; int8-symmetric, for TensorRT where `--backend tensorrt-int8`
+asks for it. A cost in MAC is per pixel of the *input* picture. Numbers are those of the fp32 file unless a row names
+another. `python -m export verify MODEL` compares all files of a network with torch.
 """
 
 
@@ -208,16 +220,18 @@ def _quality(section: Section, bases: Sequence[ModelManifest]) -> str:
     measured = [_measured(base) for base in bases]
     every = list(dict.fromkeys(key for table in measured for key in table))
     rows = []
+    known = {key for table in measured for values in table.values() for key in values}
+    named = [baseline for baseline in section.baselines if baseline in known]
     for name, condition in section.rows or every:
         tables = [table.get((name, condition), {}) for table in measured]
         if not any(tables):
             continue
-        baselines = [_first(tables, baseline) for baseline in section.baselines]
+        baselines = [_first(tables, baseline) for baseline in named]
         values = [*baselines, *(table.get("model") for table in tables)]
         rows.append((f"{_label(name)}, {_label(condition)}", *_best_in_bold(values)))
     if not rows:
         return ""
-    names = [*map(_label, section.baselines), *(f"`{base.variant}`" for base in bases)]
+    names = [*map(_label, named), *(f"`{base.variant}`" for base in bases)]
     methods = dict.fromkeys(str(base.quality.get("method", "")) for base in bases)
     return _table((DECIBELS, *names), rows) + "\n" + "\n".join(m for m in methods if m) + "\n"
 
@@ -285,11 +299,13 @@ def _pictures(base: ModelManifest) -> str:
             "without a network, with it, original",
         )
     arrives = "coded with H.264 crf 28, " if base.training == "live" else ""
+    undone = f"shrunk, {arrives}and enlarged again" if base.scale > 1 else arrives.rstrip(", ")
     head = (
-        f"Crops of the project's own drawn scene, shrunk, {arrives}and enlarged again; the numbers "
+        f"Crops of the project's own drawn scene, {undone}; the numbers "
         "are luma PSNR of the whole frame. No network was trained on it."
     )
-    return _shown(base, head, "upscales, networks, original")
+    plain = "upscales" if base.scale > 1 else "as it arrives"
+    return _shown(base, head, f"{plain}, networks, original")
 
 
 def _shown(base: ModelManifest, head: str, tiles: str) -> str:

@@ -1,4 +1,4 @@
-"""From a shipped fp32 model to its int8 variant for CPUs, calibrated on real frames."""
+"""From a shipped fp32 model to its int8 variants for CPUs and TensorRT, calibrated on real frames."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.data.clips import find_data
 from export.data.planes import Planes, crop
+from export.half import half_specs
 from export.model_file import held_out_names, move_to, variant_of, with_quality
 from export.motion_quantise import calibration_feeds, motion_losses_db
 from export.operators import check_operators
+from export.quantise_tensorrt import SYMMETRIC, TENSORRT, Precision, with_float16_ends
 from export.runner import Feed, model_residual
 from export.upscalers import pack_planes, residual_upscaler
-from export.validation import SEEN, SHRINKING, Sample, held_out_samples, mean_psnr
+from export.validation import SHRINKING, Sample, held_out_samples, mean_psnr, seen_conditions
 from streamer.errors import ConfigError
 from streamer.model import RESIDUAL_ZERO, ModelManifest
 
@@ -46,32 +48,46 @@ CALIBRATION_FRAME = 4
 JUDGED_FRAMES = (3, 10)
 
 
-def quantise(manifest: ModelManifest, data: Path, *, report: Callable[[str], None]) -> Path:
-    """Writes ``<name>-int8.onnx`` and ``.json`` beside the model and gives the manifest's path.
+def quantise(
+    manifest: ModelManifest,
+    data: Path,
+    *,
+    report: Callable[[str], None],
+    precision: Precision = "int8",
+) -> Path:
+    """Writes ``<name>-<precision>.onnx`` and ``.json`` beside the model; the manifest's path.
 
-    QDQ with one scale per output channel, unsigned activations and signed weights, which is what
-    ONNX Runtime and OpenVINO run fastest on x86 with VNNI. Raises ``ConfigError`` when the variant
-    loses more than ``ALLOWED_LOSS_DB``; nothing is written then.
+    QDQ with one scale per output channel. ``int8``: unsigned activations and signed weights, which
+    is what ONNX Runtime and OpenVINO run fastest on x86 with VNNI. ``SYMMETRIC``: what TensorRT
+    takes; see ``quantise_tensorrt``. Raises ``ConfigError`` when the variant loses more than
+    ``ALLOWED_LOSS_DB``, and for a motion network in ``SYMMETRIC``; nothing is written then.
     """
     if manifest.precision != "fp32":
         raise ConfigError(f"{manifest.name} is {manifest.precision}; quantise its fp32 model")
+    is_motion, is_symmetric = manifest.task != "super_resolution", precision == SYMMETRIC
+    if is_motion and is_symmetric:
+        raise ConfigError(
+            f"{manifest.name} is for {manifest.task}; only networks for super_resolution are made "
+            f"in {SYMMETRIC}: leave it in fp32 or fp16 for TensorRT"
+        )
     split = find_data(data, validation=held_out_names(manifest))
-    is_motion = manifest.task != "super_resolution"
     prepare = calibration_feeds if is_motion else _feeds
     feeds = prepare(manifest, split.training[::EVERY_CLIP])
     if not feeds:
         raise ConfigError(f"no training clip in {data} has {CALIBRATION_FRAME + 1} frames")
     report(f"calibrating on {len(feeds)} frames")
     with tempfile.TemporaryDirectory() as folder:
-        blob = _quantised(manifest, feeds, Path(folder))
-        outputs = tuple(
-            spec if is_motion else replace(spec, dtype="uint8") for spec in manifest.outputs
-        )
+        blob = _quantised(manifest, feeds, Path(folder), precision=precision)
+        inputs, outputs = manifest.inputs, manifest.outputs
+        if is_symmetric:
+            inputs, outputs = half_specs(inputs), half_specs(outputs)
+        elif not is_motion:
+            outputs = tuple(replace(spec, dtype="uint8") for spec in outputs)
         variant = variant_of(
             manifest,
             blob,
-            precision="int8",
-            inputs=manifest.inputs,
+            precision=precision,
+            inputs=inputs,
             outputs=outputs,
             folder=Path(folder),
         )
@@ -96,7 +112,7 @@ def _samples(
     return held_out_samples(
         clips,
         scale=manifest.scale,
-        conditions=SEEN.get(manifest.training, SEEN["live"]),
+        conditions=seen_conditions(manifest.training, scale=manifest.scale),
         frames=frames,
         kernel=SHRINKING.get(manifest.training, "area"),
     )
@@ -126,9 +142,11 @@ class _Frames(CalibrationDataReader):  # type: ignore[misc]
         return next(self._feeds, None)
 
 
-def _quantised(manifest: ModelManifest, feeds: list[Feed], folder: Path) -> bytes:
+def _quantised(
+    manifest: ModelManifest, feeds: list[Feed], folder: Path, *, precision: Precision
+) -> bytes:
     prepared, quantised = folder / "prepared.onnx", folder / "quantised.onnx"
-    is_motion = manifest.task != "super_resolution"
+    is_motion, is_symmetric = manifest.task != "super_resolution", precision == SYMMETRIC
     method = CalibrationMethod.MinMax if is_motion else CalibrationMethod.Percentile
     # It advises what is done here already, and prints what it counts.
     logging.disable(logging.WARNING)
@@ -143,11 +161,11 @@ def _quantised(manifest: ModelManifest, feeds: list[Feed], folder: Path) -> byte
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 calibrate_method=method,
-                extra_options={"CalibPercentile": PERCENTILE},
+                extra_options={"CalibPercentile": PERCENTILE, **(TENSORRT if is_symmetric else {})},
                 # Of a network for motion nothing but convolutions: the rest are pictures and places.
-                op_types_to_quantize=["Conv"] if is_motion else None,
-                nodes_to_exclude=_first_convolutions(prepared),
-                activation_type=QuantType.QUInt8,
+                op_types_to_quantize=["Conv"] if is_motion or is_symmetric else None,
+                nodes_to_exclude=_kept_float(prepared),
+                activation_type=QuantType.QInt8 if is_symmetric else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
             )
     finally:
@@ -157,33 +175,52 @@ def _quantised(manifest: ModelManifest, feeds: list[Feed], folder: Path) -> byte
     used = [entry for entry in model.opset_import if entry.domain in {"", "ai.onnx"}]
     del model.opset_import[:]
     model.opset_import.extend(used)
-    blob = model.SerializeToString() if is_motion else _with_whole_code_values(model)
-    check_operators(onnx.load_from_string(blob), file=f"{manifest.name}-int8.onnx", is_for_cpu=True)
+    if is_symmetric:
+        blob = with_float16_ends(model)
+    else:
+        blob = model.SerializeToString() if is_motion else _with_whole_code_values(model)
+    file = f"{manifest.name}-{precision}.onnx"
+    check_operators(onnx.load_from_string(blob), file=file, is_for_cpu=not is_symmetric)
     return blob
 
 
-def _first_convolutions(path: Path) -> list[str]:
-    """Convolutions that read the input: 256 steps over luma and chroma would not meet its codes."""
+def _kept_float(path: Path) -> list[str]:
+    """What reads the input, and what bounds the residual.
+
+    256 steps over luma and chroma would not meet the input's codes: of the first convolution, and
+    of what repeats the edges before it in networks that see contrast. A quantised Clip is taken
+    away, as the calibrated range bounds as well; the whole code values do not keep that range.
+    """
     graph = onnx.load(str(path)).graph
     taken = {value.name for value in graph.input}
-    return [node.name for node in graph.node if node.op_type == "Conv" and node.input[0] in taken]
+    edged = [node for node in graph.node if node.op_type == "Pad" and node.input[0] in taken]
+    taken |= {node.output[0] for node in edged}
+    first = [node for node in graph.node if node.op_type == "Conv" and node.input[0] in taken]
+    bounds = [node for node in graph.node if node.op_type == "Clip"]
+    return [node.name for node in (*edged, *first, *bounds)]
 
 
 def _with_whole_code_values(model: Any) -> bytes:
     """The model without its last DequantizeLinear: it gives uint8 code values plus 128.
 
     With a step of one code value nothing is lost, since base and sum are whole numbers too, and
-    the caller moves a quarter of the bytes.
+    the caller moves a quarter of the bytes. A Clip at the end bounds those values.
     """
     graph = model.graph
-    last = next(node for node in graph.node if list(node.output) == [graph.output[0].name])
-    quantise_last = next(node for node in graph.node if list(node.output) == [last.input[0]])
+    last = _maker_of(graph.output[0].name, graph)
+    bound = None
+    if last.op_type == "Clip":
+        bound, last = last, _maker_of(last.input[0], graph)
+    quantise_last = _maker_of(last.input[0], graph)
     if (last.op_type, quantise_last.op_type) != ("DequantizeLinear", "QuantizeLinear"):
         raise ConfigError("the quantised graph does not end in QuantizeLinear, DequantizeLinear")
     step = numpy_helper.from_array(np.array(1, np.float32), "residual_step")
     zero = numpy_helper.from_array(np.array(RESIDUAL_ZERO, np.uint8), "residual_zero")
     graph.initializer.extend([step, zero])
     former = {*quantise_last.input[1:], *last.input[1:]}
+    if bound is not None:
+        former |= set(bound.input[1:])
+        _bound_whole(bound, graph)
     kept = [tensor for tensor in graph.initializer if tensor.name not in former]
     del graph.initializer[:]
     graph.initializer.extend(kept)
@@ -195,6 +232,23 @@ def _with_whole_code_values(model: Any) -> bytes:
     onnx.checker.check_model(model)
     blob: bytes = model.SerializeToString()
     return blob
+
+
+def _maker_of(name: str, graph: Any) -> Any:
+    return next(node for node in graph.node if list(node.output) == [name])
+
+
+def _bound_whole(clip: Any, graph: Any) -> None:
+    """Bounds of a residual in code values as those of uint8 code values plus 128, rounded inwards.
+
+    The Clip behind the rounding lets convolution and rounding be one step in ONNX Runtime.
+    """
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    lowest, highest = (RESIDUAL_ZERO + np.trunc(stored[name]) for name in clip.input[1:])
+    for name, value in (("residual_lowest", lowest), ("residual_highest", highest)):
+        graph.initializer.append(numpy_helper.from_array(value.clip(0, 255).astype(np.uint8), name))
+    del clip.input[1:]
+    clip.input.extend(["residual_lowest", "residual_highest"])
 
 
 def _losses_db(

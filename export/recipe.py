@@ -25,12 +25,27 @@ class NetworkRecipe:
     depth: int = 4
     expansion: int = 128
     long_skip: bool = False
+    sees_contrast: bool = False
+    """Whether the first layer sees differences between neighbours only, enlarged."""
+    residual_gain: float = 1.0
+    """What one unit of the last layer is worth, as a share of the range of code values. Where little
+    is to be corrected, one step of the optimizer is more than all of it: then it must be small."""
+    residual_limit: float = 0.0
+    """By how many code values at most the shipped network changes the plain upscale; 0: any number.
+    It bounds the harm to sharp pictures that were hardly coded. Training does not see it, so it
+    belongs to no checkpoint."""
 
     def __post_init__(self) -> None:
         check_range("network.scale", self.scale, 1, 4)
         check_range("network.channels", self.channels, 1, 512)
         check_range("network.depth", self.depth, 1, 64)
         check_range("network.expansion", self.expansion, 1, 4096)
+        check_range("network.residual_gain", self.residual_gain, 1e-4, 1.0)
+        check_range("network.residual_limit", self.residual_limit, 0.0, 255.0)
+        if 0.0 < self.residual_limit < 1.0:
+            raise ConfigError(
+                f"network.residual_limit is {self.residual_limit}, it must be 0 or at least 1"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +82,7 @@ class DataRecipe:
     blur_share: float = 0.15
     """Segments blurred before they are shrunk; many make the network sharpen what was soft."""
     noise_share: float = 0.2
-    """Segments with sensor noise."""
+    """Segments with sensor noise; the original's own where nothing is enlarged, else taken away."""
     clean_share: float = 0.2
     """Segments that no codec touches."""
     seed: int = 1
@@ -114,6 +129,14 @@ class PairTrainRecipe(TrainRecipe):
 
     chroma_weight: float = 0.25
     spectral_weight: float = 0.05
+    floor_codes: float = 0.0
+    """0: the Charbonnier distance. Otherwise the squared error as a share of what it is without the
+    network, patch by patch, which is what PSNR gains; this many code values on top, so that patches
+    without any damage count too."""
+
+    def __post_init__(self) -> None:
+        TrainRecipe.__post_init__(self)
+        check_range("train.floor_codes", self.floor_codes, 0.0, 255.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

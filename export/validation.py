@@ -16,8 +16,11 @@ from streamer.errors import ConfigError
 
 Upscaler = Callable[[Planes], Planes]
 
+UNDAMAGED = "clean"
+"""The condition that no codec is in."""
+
 CONDITIONS: Mapping[str, Coding | None] = {
-    "clean": None,
+    UNDAMAGED: None,
     "x264_crf23": x264(23),
     "x264_crf28": x264(28),
     "x264_crf33": x264(33),
@@ -26,6 +29,13 @@ CONDITIONS: Mapping[str, Coding | None] = {
 
 SEEN = {"clean": ("clean",), "live": ("clean", "x264_crf28")}
 """Conditions that each kind of training is for; what is neither is judged as live."""
+
+SEEN_AT_X1 = ("x264_crf28", "x264_crf33")
+"""The same without enlargement: an undamaged picture is the original there, which PSNR cannot judge."""
+
+SHARPENING_AT_X1 = 2.0
+"""Held-out clips are shrunk by this before they are coded where nothing enlarges them: soft as they
+are, they would hide what a codec does, and the pictures are as large as those that x2 is judged on."""
 
 SHRINKING = {"clean": "bicubic", "live": "area"}
 """How held-out frames are shrunk: by the kernel that clean networks learn, or as a camera does."""
@@ -51,6 +61,11 @@ def psnr_y(result: Plane, original: Plane, *, border: int) -> float:
     return 99.0 if mean == 0.0 else float(10.0 * np.log10(255.0**2 / mean))
 
 
+def seen_conditions(training: str, *, scale: int) -> tuple[str, ...]:
+    """What a network is judged on while it is trained and quantised: keys of ``CONDITIONS``."""
+    return SEEN_AT_X1 if scale == 1 else SEEN.get(training, SEEN["live"])
+
+
 def held_out_samples(
     clips: Sequence[Path],
     *,
@@ -66,7 +81,11 @@ def held_out_samples(
     for clip in clips:
         run = list(read_clip(clip, multiple=2 * scale, limit=RUN_FRAMES))
         for condition, kept in samples.items():
-            treatment = Treatment(kernel=kernel, coding=CONDITIONS[condition])
+            treatment = Treatment(
+                sharpening=SHARPENING_AT_X1 if scale == 1 else 1.0,
+                kernel=kernel,
+                coding=CONDITIONS[condition],
+            )
             small, large = damage(run, treatment, scale=scale, rng=np.random.default_rng(0))
             kept.extend(
                 Sample(clip=clip.stem, small=small[index], large=large[index])
@@ -82,6 +101,15 @@ def mean_psnr(samples: Sequence[Sample], upscaler: Upscaler, *, scale: int) -> f
     return float(np.mean(values))
 
 
+def mean_change(samples: Sequence[Sample], upscaler: Upscaler) -> float:
+    """By how many code values of luma a network that enlarges nothing changes pictures, on the mean."""
+    values = [
+        np.abs(upscaler(sample.small).y.astype(np.int16) - sample.small.y).mean()
+        for sample in samples
+    ]
+    return float(np.mean(values))
+
+
 def bicubic(scale: int) -> Upscaler:
-    """The plain upscale that the network corrects."""
+    """The plain upscale that the network corrects; at x1 the picture itself."""
     return lambda planes: upscale(planes, scale)

@@ -42,7 +42,8 @@ Budget = Annotated[float, typer.Option(help="Allowed milliseconds from arrival t
 Backend = Annotated[
     str,
     typer.Option(
-        help="What runs the networks: auto, ort-cpu, openvino, ort-cuda, tensorrt, reference."
+        help="What runs the networks: auto, ort-cpu, openvino, ort-cuda, tensorrt, tensorrt-int8, "
+        "reference."
     ),
 ]
 TierName = Annotated[

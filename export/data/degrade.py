@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from export.data.codec import Coding, round_trip
+from export.data.codec import Coding, round_trip, x264
 from export.data.planes import Plane, Planes, crop_to_multiple
 from export.data.resample import Floats, shrink, to_codes
 from export.recipe import DataRecipe
@@ -22,6 +22,8 @@ class Treatment:
 
     sharpening: float = 1.0
     """The original is first shrunk by this, which makes soft material sharp."""
+    grain_sigma: float = 0.0
+    """Noise that belongs to the original, in code values: a codec is not to be helped to remove it."""
     blur_sigma: float = 0.0
     """Gaussian, in pixels of the large picture; 0 is none."""
     kernel: str = "area"
@@ -32,8 +34,10 @@ class Treatment:
     coding: Coding | None = None
 
 
-def draw_treatment(recipe: DataRecipe, rng: np.random.Generator) -> Treatment:
+def draw_treatment(recipe: DataRecipe, rng: np.random.Generator, *, scale: int) -> Treatment:
     """One treatment out of the mixture that ``live`` networks train on."""
+    if scale == 1:
+        return _draw_compression(recipe, rng)
     is_noisy, is_blurred = rng.random(2) < (recipe.noise_share, recipe.blur_share)
     is_clean = rng.random() < recipe.clean_share
     return Treatment(
@@ -44,6 +48,23 @@ def draw_treatment(recipe: DataRecipe, rng: np.random.Generator) -> Treatment:
         poisson_gain=float(rng.uniform(0.0, 0.03)) if is_noisy else 0.0,
         coding=None if is_clean else draw_coding(rng),
     )
+
+
+def _draw_compression(recipe: DataRecipe, rng: np.random.Generator) -> Treatment:
+    """As ``draw_treatment``, where what the codec did is all that is to be undone.
+
+    Nothing else is: a network that also takes noise or blur away changes undamaged pictures, and
+    here there is no enlargement that it could improve instead. So noise is the original's own;
+    without any, well coded pictures with grain lose up to 4 dB. Clips are coded themselves and
+    are soft, so most are shrunk before.
+    """
+    sharpening = float(rng.choice([1.0, 1.5, 2.0, 2.5], p=[0.2, 0.25, 0.35, 0.2]))
+    grain = float(rng.uniform(0.5, 5.0)) if rng.random() < recipe.noise_share else 0.0
+    coding = x264(int(rng.integers(14, 39)), str(rng.choice(PRESETS, p=[0.6, 0.2, 0.2])))
+    if rng.random() < 0.2:
+        coding = draw_coding(rng)
+    is_clean = rng.random() < recipe.clean_share
+    return Treatment(sharpening=sharpening, grain_sigma=grain, coding=None if is_clean else coding)
 
 
 def draw_coding(rng: np.random.Generator) -> Coding:
@@ -64,6 +85,8 @@ def damage(
 ) -> tuple[list[Planes], list[Planes]]:
     """Small damaged frames and the large frames they should become, in the same order."""
     targets = [sharpen(planes, treatment.sharpening, multiple=2 * scale) for planes in originals]
+    if treatment.grain_sigma:
+        targets = [_with_grain(planes, treatment.grain_sigma, rng=rng) for planes in targets]
     small = [_shrink_and_soil(planes, treatment, scale=scale, rng=rng) for planes in targets]
     if treatment.coding is not None:
         small = round_trip(small, treatment.coding)
@@ -80,6 +103,14 @@ def sharpen(planes: Planes, factor: float, *, multiple: int) -> Planes:
     def change(plane: Plane) -> Plane:
         part = 1 if plane.shape == planes.y.shape else 2
         return to_codes(shrink(plane, height=height // part, width=width // part, kernel="bicubic"))
+
+    return planes.map(change)
+
+
+def _with_grain(planes: Planes, sigma: float, *, rng: np.random.Generator) -> Planes:
+    def change(plane: Plane) -> Plane:
+        noise = rng.standard_normal(plane.shape, dtype=np.float32)
+        return to_codes(plane.astype(np.float32) + np.float32(sigma) * noise)
 
     return planes.map(change)
 

@@ -160,10 +160,12 @@ def _pairs(
 ) -> Iterator[Pair]:
     rng = _rng(recipe, path, 1000 + number)
     for segment in segments:
-        treatment = draw_treatment(recipe, rng)
+        treatment = draw_treatment(recipe, rng, scale=scale)
         small, large = damage(segment, treatment, scale=scale, rng=rng)
         wanted = min(recipe.sampled_frames, len(segment))
-        for index in sorted(rng.choice(len(segment), wanted, replace=False)):
+        chosen = set(rng.choice(len(segment), wanted, replace=False).tolist())
+        # A keyframe is damaged otherwise than those after it; enlarging hides the difference.
+        for index in sorted(chosen | {0} if scale == 1 else chosen):
             for _ in range(recipe.patches_per_frame):
                 pair = _cut(small[index], large[index], recipe.patch, scale=scale, rng=rng)
                 if pair is not None:

@@ -18,6 +18,9 @@ def build_network(recipe: Recipe) -> Network:
             depth=size.depth,
             expansion=size.expansion,
             long_skip=size.long_skip,
+            sees_contrast=size.sees_contrast,
+            residual_gain=size.residual_gain,
+            residual_limit=size.residual_limit,
         )
     fine, coarse = size.channels
     return MotionNetwork(channels=(fine, coarse), depth=size.depth)

@@ -46,6 +46,45 @@ def output_gain(scale: int) -> Tensor:
     return torch.cat([luma, torch.full((2 * scale**2,), CHROMA_GAIN)])
 
 
+CONTRAST = 16.0
+"""A difference between neighbours, 0.01 where a codec has been, is as much as a picture's brightness
+by this."""
+
+
+class ContrastHead(nn.Module):
+    """A first layer whose every kernel sums to nothing, over luma and over either chroma.
+
+    What a codec did shows in differences of a few code values. Beside brightness, which is a
+    hundred times as large, a ReLU does not tell them apart: without this, x1 learns nothing. Edges
+    are repeated: beside zeros every border would be a contrast.
+    """
+
+    def __init__(self, outputs: int, *, expansion: int) -> None:
+        super().__init__()
+        self.layer = RepConv(PACKED_CHANNELS, outputs, expansion=expansion)
+
+    def kernel(self) -> Tensor:
+        """(outputs, 6, 3, 3), to be applied to packed pictures as they are."""
+        parts = torch.split(self.layer.kernel(), [4, 1, 1], dim=1)
+        means = [part.mean(dim=(1, 2, 3), keepdim=True) for part in parts]
+        free = [part - mean for part, mean in zip(parts, means, strict=True)]
+        return CONTRAST * torch.cat(free, dim=1)
+
+    def forward(self, packed: Tensor) -> Tensor:
+        edged = functional.pad(packed, (1, 1, 1, 1), mode="replicate")
+        return functional.conv2d(edged, self.kernel(), self.layer.bias)
+
+    @torch.no_grad()
+    def fused(self) -> nn.Conv2d:
+        """One plain convolution with this layer's present weights."""
+        kernel = self.kernel()
+        plain = nn.Conv2d(PACKED_CHANNELS, kernel.shape[0], 3, padding=1, padding_mode="replicate")
+        plain.weight.copy_(kernel)
+        if plain.bias is not None:
+            plain.bias.copy_(self.layer.bias)
+        return plain
+
+
 class SuperResolution(Network):
     """Residual over the plain bicubic upscale, in normalised units.
 
@@ -56,25 +95,41 @@ class SuperResolution(Network):
     """
 
     def __init__(
-        self, *, scale: int, channels: int, depth: int, expansion: int, long_skip: bool = False
+        self,
+        *,
+        scale: int,
+        channels: int,
+        depth: int,
+        expansion: int,
+        long_skip: bool = False,
+        sees_contrast: bool = False,
+        residual_gain: float = 1.0,
+        residual_limit: float = 0.0,
     ) -> None:
         super().__init__()
         self.scale, self.channels, self.depth = scale, channels, depth
-        self.long_skip = long_skip
-        self.head = RepConv(PACKED_CHANNELS, channels, expansion=expansion)
+        self.long_skip, self.residual_gain = long_skip, residual_gain
+        # Of the fused network, which is judged and exported; beyond it nothing would be learnt.
+        self.residual_limit = residual_limit
+        self.head = (
+            ContrastHead(channels, expansion=expansion)
+            if sees_contrast
+            else RepConv(PACKED_CHANNELS, channels, expansion=expansion)
+        )
         self.body = nn.ModuleList(
             RepConv(channels, channels, expansion=expansion, gain=0.5) for _ in range(depth)
         )
         # A small last layer starts the result at the plain upscale.
         outputs = PACKED_CHANNELS * scale**2
-        self.tail = RepConv(channels, outputs, expansion=expansion, gain=0.005, may_keep=False)
+        gain = min(0.2, 0.005 / residual_gain)
+        self.tail = RepConv(channels, outputs, expansion=expansion, gain=gain, may_keep=False)
 
     def forward(self, packed: Tensor) -> Tensor:
         x = first = functional.relu(self.head(packed))
         for layer in self.body:
             x = functional.relu(layer(x))
         residual: Tensor = self.tail(x + first if self.long_skip else x)
-        return residual
+        return self.residual_gain * residual
 
     @torch.no_grad()
     def fused(self) -> FusedSuperResolution:
@@ -82,20 +137,25 @@ class SuperResolution(Network):
         hidden = [self.head.fused()]
         hidden += [layer.fused() for layer in self.body if isinstance(layer, RepConv)]
         tail = self.tail.fused()
-        gain = output_gain(self.scale)
+        gain = self.residual_gain * output_gain(self.scale)
         tail.weight.mul_(gain[:, None, None, None])
         if tail.bias is not None:
             tail.bias.mul_(gain)
         layers = itertools.chain.from_iterable((layer, nn.ReLU()) for layer in hidden)
-        return FusedSuperResolution(*layers, tail, long_skip=self.long_skip).eval()
+        return FusedSuperResolution(
+            *layers, tail, long_skip=self.long_skip, residual_limit=self.residual_limit
+        ).eval()
 
 
 class FusedSuperResolution(nn.Sequential):
-    """Plain convolutions and ReLUs in a row, with or without the long skip."""
+    """Plain convolutions and ReLUs in a row, with or without the long skip.
 
-    def __init__(self, *layers: nn.Module, long_skip: bool) -> None:
+    The result is cut at ``residual_limit`` code values up and down; 0 leaves it.
+    """
+
+    def __init__(self, *layers: nn.Module, long_skip: bool, residual_limit: float) -> None:
         super().__init__(*layers)
-        self.long_skip = long_skip
+        self.long_skip, self.residual_limit = long_skip, residual_limit
 
     def forward(self, packed: Tensor) -> Tensor:
         head, activation, *body, tail = self
@@ -103,4 +163,6 @@ class FusedSuperResolution(nn.Sequential):
         for layer in body:
             x = layer(x)
         residual: Tensor = tail(x + first if self.long_skip else x)
+        if self.residual_limit:
+            return residual.clamp(-self.residual_limit, self.residual_limit)
         return residual

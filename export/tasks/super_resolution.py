@@ -14,13 +14,22 @@ from export.data.clips import find_data
 from export.data.patches import Pair, PatchCache, open_cache
 from export.data.planes import upscale_plane
 from export.data.stills import StillPairs, open_stills
-from export.losses import reconstruction_loss
+from export.losses import reconstruction_loss, share_left
 from export.networks.base import Network
 from export.networks.super_resolution import CHROMA_GAIN, LUMA_GAIN, SuperResolution, pack, unpack
 from export.recipe import PairRecipe, Recipe
 from export.tasks.base import Task
 from export.upscalers import network_upscaler
-from export.validation import SEEN, SHRINKING, Sample, bicubic, held_out_samples, mean_psnr
+from export.validation import (
+    SHRINKING,
+    UNDAMAGED,
+    Sample,
+    bicubic,
+    held_out_samples,
+    mean_change,
+    mean_psnr,
+    seen_conditions,
+)
 
 JUDGED_FRAMES = (3, 10)
 
@@ -42,10 +51,11 @@ def open_super_resolution(
         report(f"{len(pairs)} pairs in {pairs.folder}")
     held_out: dict[str, list[Sample]] = {}
     if split.validation:
+        seen = seen_conditions(recipe.training, scale=recipe.scale)
         held_out = held_out_samples(
             split.validation,
             scale=recipe.scale,
-            conditions=SEEN.get(recipe.training, SEEN["live"]),
+            conditions=dict.fromkeys((UNDAMAGED, *seen)),
             frames=JUDGED_FRAMES,
             kernel=SHRINKING.get(recipe.training, "area"),
         )
@@ -67,12 +77,19 @@ class SuperResolutionTask:
 
     def loss(self, network: Network, batch: Batch) -> Tensor:
         packed, luma, chroma = batch
+        settings = self._recipe.train
         residual_luma, residual_chroma = unpack(network(packed), scale=self._recipe.scale)
+        if floor_codes := settings.floor_codes:
+            of_luma = share_left(residual_luma - luma, luma, floor=floor_codes / LUMA_GAIN)
+            of_chroma = share_left(
+                residual_chroma - chroma, chroma, floor=floor_codes / CHROMA_GAIN
+            )
+            return of_luma + settings.chroma_weight * of_chroma
         return reconstruction_loss(
             residual_luma - luma,
             residual_chroma - chroma,
-            chroma_weight=self._recipe.train.chroma_weight,
-            spectral_weight=self._recipe.train.spectral_weight,
+            chroma_weight=settings.chroma_weight,
+            spectral_weight=settings.spectral_weight,
         )
 
     def judge(self, network: Network) -> str | None:
@@ -81,6 +98,9 @@ class SuperResolutionTask:
         upscaler, plain = network_upscaler(network), bicubic(scale)
         parts = []
         for condition, samples in self._held_out.items():
+            if condition == UNDAMAGED and scale == 1:
+                parts.append(f"{condition} changed by {mean_change(samples, upscaler):.3f} codes")
+                continue
             before = mean_psnr(samples, plain, scale=scale)
             after = mean_psnr(samples, upscaler, scale=scale)
             parts.append(f"{condition} {before:.2f} -> {after:.2f} ({after - before:+.2f} dB)")

@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 DOORS: dict[str, tuple[Callable[[], bool], tuple[str, ...]]] = {
     "tensorrt": (tensorrt.is_installed, ("fp16",)),
+    "tensorrt-int8": (tensorrt.is_installed, ("int8-symmetric",)),
     "ort-cuda": (ort_cuda.is_installed, ("fp16", "fp32")),
 }
 """By backend: whether it can be had, and the precisions it is opened with, the best first."""
@@ -64,7 +65,7 @@ def open_engine(
     A build of TensorRT ends soon after ``abandoned`` is set. Raises ``EngineError``.
     """
     engine: OrtCudaEngine | TensorRtEngine
-    if backend == "tensorrt":
+    if backend.startswith("tensorrt"):
         engine = TensorRtEngine(model, stream=DriverStream(gpu.compute), abandoned=abandoned)
     else:
         engine = OrtCudaEngine(model, stream=gpu.compute.handle)

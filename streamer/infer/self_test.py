@@ -32,6 +32,8 @@ TOLERANCES = {
     # 0.04 to 0.14 beside the rounding, where the processor has VNNI; instructions that saturate in
     # between, as older ones do, may err by far more.
     "int8": 0.25,
+    # As int8, for TensorRT: half of the steps, and no rounding to whole code values.
+    "int8-symmetric": 0.25,
 }
 """Root mean square of the error, as a share of that of the expected values, by precision."""
 

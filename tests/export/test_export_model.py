@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from export.evaluate import evaluate, evaluate_cost
+from export.networks import build_network
 from export.networks.super_resolution import SuperResolution
 from export.pictures import write_comparisons
 from export.recipe import Recipe
 from export.runner import model_residual
-from export.to_onnx import training_files
+from export.to_onnx import training_files, write_model
 from export.upscalers import network_upscaler, residual_upscaler
 from streamer.clock import MonotonicClock
 from streamer.errors import ConfigError
 from streamer.model import ModelManifest, find_models, read_manifest
-from tests.export.tiny import moving_picture
+from tests.export.tiny import moving_picture, tiny_recipe
 
 
 def test_the_model_is_one_opset_18_file_with_free_height_and_width(
@@ -75,6 +77,25 @@ def test_evaluation_writes_gains_over_the_plain_upscales(
     assert set(clean) == {"bicubic", "lanczos", "model"}
     assert set(quality["held_out_clips_gain_db"]) == {"beta_1"}
     assert any("x264_crf33" in line for line in lines)
+
+
+def test_where_nothing_is_enlarged_gains_are_over_the_input_and_undamaged_pictures_are_compared(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(scale=1)
+    torch.manual_seed(0)
+    network = build_network(recipe)
+    assert isinstance(network, SuperResolution)
+    with torch.no_grad():
+        network.tail.bias[:4] = 1 / 219
+    model = write_model(network, recipe, folder=tmp_path, weights=tmp_path)
+    evaluate(model, data_folder, report=lambda line: None)
+    quality = read_manifest(tmp_path / f"{model.name}.json").quality
+    held_out = quality["held_out_clips"]
+    assert set(held_out) == {"x264_crf23", "x264_crf28", "x264_crf33"}
+    assert all(set(row) == {"input", "model"} for row in held_out.values())
+    # All of luma is about one code brighter.
+    assert quality["undamaged_changed_codes"]["beta_1"] == pytest.approx(1.0, abs=0.5)
 
 
 def test_the_cost_is_noted_with_what_it_was_measured_on_and_kept_by_an_evaluation(

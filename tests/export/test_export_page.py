@@ -93,6 +93,15 @@ def test_a_network_that_is_worse_than_its_baseline_is_not_the_bold_one(tmp_path:
     assert cells[1:] == ["**33.00**", "31.00", "32.50"]
 
 
+def test_what_enlarges_nothing_is_shown_beside_its_input(tmp_path: Path) -> None:
+    measured = {"held_out_clips": {"x264_crf28": {"input": 33.0, "model": 33.25}}}
+    trained(tmp_path, scale=1, quality=measured)
+    text = page(tmp_path)
+    assert row(text, "dB, luma PSNR") == ["dB, luma PSNR", "as it arrives", "`tiny`"]
+    assert row(text, "held-out clips, H.264 crf 28")[1:] == ["33.00", "**33.25**"]
+    assert "enlarged again" not in text
+
+
 def test_variants_are_shown_with_what_they_lose(tmp_path: Path) -> None:
     trained(tmp_path)
     trained(

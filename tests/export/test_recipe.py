@@ -156,6 +156,24 @@ def test_a_checkpoint_from_before_a_key_with_a_default_is_continued(
     assert read_checkpoint(path, recipe)["iteration"] == 0
 
 
+def test_a_checkpoint_knows_nothing_of_the_bound_of_what_is_exported(tmp_path: Path) -> None:
+    path = tmp_path / "unbounded.ckpt"
+    write_checkpoint(path, Learner(tiny_recipe()).state())
+    bounded = changed(tiny_recipe(), "network", residual_limit=3.0)
+    assert read_checkpoint(path, bounded)["iteration"] == 0
+    assert read_start(path, bounded)["iteration"] == 0
+    with pytest.raises(ConfigError, match=r"\[network\]"):
+        read_checkpoint(path, changed(bounded, "network", long_skip=True))
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"), [(-1.0, "allowed is 0.0 to 255.0"), (0.5, "must be 0 or at least 1")]
+)
+def test_an_impossible_bound_of_the_residual_is_named(limit: float, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"network\.residual_limit is {limit}, .*{said}"):
+        changed(tiny_recipe(), "network", residual_limit=limit)
+
+
 def test_a_checkpoint_of_the_time_before_tasks_is_continued(tmp_path: Path) -> None:
     state = Learner(tiny_recipe()).state()
     del state["recipe"]["task"]

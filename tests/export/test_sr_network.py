@@ -11,6 +11,7 @@ from export.networks.rep_conv import RepConv
 from export.networks.super_resolution import (
     CHROMA_GAIN,
     LUMA_GAIN,
+    ContrastHead,
     SuperResolution,
     output_gain,
     pack,
@@ -42,6 +43,46 @@ def test_the_fused_network_gives_the_same_residual_in_code_values() -> None:
     assert torch.allclose(seen_chroma, chroma * CHROMA_GAIN, atol=1e-3)
 
 
+def test_a_network_for_small_corrections_is_fused_to_the_same_residual() -> None:
+    torch.manual_seed(0)
+    network = SuperResolution(
+        scale=1, channels=16, depth=2, expansion=32, sees_contrast=True, residual_gain=0.01
+    )
+    packed = torch.rand(1, 6, 10, 12)
+    with torch.no_grad():
+        luma, chroma = unpack(network(packed), scale=1)
+        seen_luma, seen_chroma = unpack(network.fused()(packed), scale=1)
+    assert luma.abs().max() * LUMA_GAIN > 0.05
+    assert torch.allclose(seen_luma, luma * LUMA_GAIN, atol=1e-4)
+    assert torch.allclose(seen_chroma, chroma * CHROMA_GAIN, atol=1e-4)
+
+
+def test_only_the_fused_residual_is_bounded_and_within_the_bounds_it_is_as_before() -> None:
+    torch.manual_seed(0)
+    network = SuperResolution(scale=1, channels=16, depth=2, expansion=32, residual_limit=3.0)
+    packed = 10 * torch.randn(1, 6, 10, 12)
+    with torch.no_grad():
+        unbounded = network(packed) * output_gain(1)[:, None, None]
+        bounded = network.fused()(packed)
+    assert unbounded.abs().max() > 4
+    assert unbounded.abs().min() < 2
+    assert torch.allclose(bounded, unbounded.clamp(-3, 3), atol=1e-3)
+
+
+def test_a_head_for_contrast_does_not_see_brightness_or_the_border() -> None:
+    torch.manual_seed(0)
+    head = ContrastHead(8, expansion=16)
+    nn.init.normal_(head.layer.bias)
+    packed = torch.rand(1, 6, 9, 7)
+    brighter = packed + torch.tensor([0.2] * 4 + [0.1, -0.3])[:, None, None]
+    even = torch.full((1, 6, 5, 4), 0.7)
+    with torch.no_grad():
+        assert torch.allclose(head(brighter), head(packed), atol=1e-4)
+        assert head(packed).std() > 1
+        # Nothing but the bias, up to the last row.
+        assert torch.allclose(head(even), head.layer.bias[:, None, None].expand(8, 5, 4), atol=1e-4)
+
+
 @pytest.mark.parametrize("long_skip", [False, True])
 def test_the_fused_network_is_the_sum_of_all_branches(*, long_skip: bool) -> None:
     torch.manual_seed(0)
@@ -50,6 +91,7 @@ def test_the_fused_network_is_the_sum_of_all_branches(*, long_skip: bool) -> Non
         nn.init.normal_(parameter, std=0.2)
     network.double()
     packed = torch.rand(1, 6, 10, 12, dtype=torch.float64)
+    assert isinstance(network.head, RepConv)
     with torch.no_grad():
         x = first = network.head.branches(packed).relu()
         for layer in network.body:

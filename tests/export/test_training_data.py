@@ -72,11 +72,30 @@ def test_a_codec_damages_frames_but_keeps_their_number_and_order(coding: Coding)
 
 def test_treatments_are_drawn_in_the_recipes_shares(recipe: PairRecipe) -> None:
     rng = np.random.default_rng(0)
-    drawn = [draw_treatment(recipe.data, rng) for _ in range(2000)]
+    drawn = [draw_treatment(recipe.data, rng, scale=2) for _ in range(2000)]
     clean = sum(treatment.coding is None for treatment in drawn) / len(drawn)
     blurred = sum(treatment.blur_sigma > 0 for treatment in drawn) / len(drawn)
     assert clean == pytest.approx(recipe.data.clean_share, abs=0.04)
     assert blurred == pytest.approx(recipe.data.blur_share, abs=0.04)
+
+
+def test_without_enlargement_a_codec_is_all_that_is_to_be_undone(recipe: PairRecipe) -> None:
+    rng = np.random.default_rng(0)
+    drawn = [draw_treatment(recipe.data, rng, scale=1) for _ in range(2000)]
+    clean = sum(treatment.coding is None for treatment in drawn) / len(drawn)
+    assert clean == pytest.approx(recipe.data.clean_share, abs=0.04)
+    # Otherwise an undamaged picture with noise or blur in it would be changed.
+    assert not any(t.blur_sigma or t.gauss_sigma or t.poisson_gain for t in drawn)
+    grainy = sum(treatment.grain_sigma > 0 for treatment in drawn) / len(drawn)
+    assert grainy == pytest.approx(recipe.data.noise_share, abs=0.04)
+
+
+def test_grain_is_in_the_original_as_in_what_is_coded() -> None:
+    frames = [moving_picture(0, width=96, height=64, seed=0)]
+    rng = np.random.default_rng(0)
+    small, large = damage(frames, Treatment(grain_sigma=3.0), scale=1, rng=rng)
+    assert np.array_equal(small[0].y, large[0].y)
+    assert np.std(large[0].y.astype(float) - frames[0].y) == pytest.approx(3.0, abs=0.3)
 
 
 def test_sharpening_shrinks_the_original_and_keeps_the_scale() -> None:

@@ -62,7 +62,7 @@ def write_clip(
         container.mux(stream.encode(None))
 
 
-def tiny_recipe(**network: int) -> PairRecipe:
+def tiny_recipe(**network: float) -> PairRecipe:
     recipe = recipe_from(
         {
             "name": "sr-tiny-x2-test",

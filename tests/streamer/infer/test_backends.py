@@ -130,7 +130,7 @@ def test_openvino_runs_an_fp32_model_in_bf16_where_the_processor_does(tmp_path: 
 
 
 @pytest.mark.usefixtures("one_model")
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [name for name, one in BACKENDS.items() if one.is_for_auto])
 def test_a_backend_that_is_not_installed_can_be_left_out_but_not_named(
     backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,4 +392,5 @@ def test_what_takes_long_to_build_is_built_once_for_all_streams_and_every_batch(
 
 
 def test_only_gpus_run_several_pictures_at_once() -> None:
-    assert {name for name, one in BACKENDS.items() if one.batches} == {"ort-cuda", "tensorrt"}
+    batching = {name for name, one in BACKENDS.items() if one.batches}
+    assert batching == {"ort-cuda", "tensorrt", "tensorrt-int8"}
