@@ -142,12 +142,11 @@ class Pacer:
         return len(self._waiting) >= MOST_WAITING
 
     def take(self) -> Frame | None:
-        """What is to be shown now, once; ``None`` while nothing is due."""
+        """What is to be shown now, once; ``None`` while nothing waits. What has a time waits for it coded:
+        while the next picture is not there yet, the encoder takes the cores from nobody."""
         now_ns = self._clock.now_ns()
         while self._waiting:
             is_late = any(self._due_ns(frame) <= now_ns for frame in list(self._waiting)[1:])
-            if not is_late and self._ahead_ns(self._waiting[0]) > now_ns:
-                return None
             frame = self._waiting.popleft()
             if is_late and frame.origin is not Origin.DECODED:
                 self._metrics.count("dropped.pace.late")
@@ -162,8 +161,7 @@ class Pacer:
     def next_ns(self) -> int | None:
         """When ``take`` or ``missing`` will have something; ``None`` while only a frame can tell."""
         if self._waiting:
-            first, *others = self._waiting
-            return min([self._ahead_ns(first), *map(self._due_ns, others)])
+            return self._clock.now_ns()
         missing = self._missing()
         return None if missing is None else missing[1]
 
@@ -216,31 +214,26 @@ class Pacer:
         if frame.origin is Origin.DECODED:
             self._last_real = (frame.time_s, now_ns)
             self._skipped_s = None
-        return frame.stamped(DUE, self._leaves_ns(frame)) if self.pacing.is_even else frame
+        leaves_ns = self._leaves_ns(frame)
+        return frame if leaves_ns is None else frame.stamped(DUE, leaves_ns)
 
     @property
     def _rhythm(self) -> Rhythm:
         return self._rhythm_now()
 
-    def _leaves_ns(self, frame: Frame) -> int:
-        """At even distances from the others."""
-        due_ns = self.playout.due_ns(frame.time_s)
-        assert due_ns is not None
-        return due_ns
+    def _leaves_ns(self, frame: Frame) -> int | None:
+        """At even distances from the others; ``None``: as soon as it is coded."""
+        if self.pacing.is_even:
+            return self.playout.due_ns(frame.time_s)
+        if frame.origin is Origin.DECODED or self._last_real is None:
+            return None
+        real_s, shown_ns = self._last_real
+        return shown_ns + self._lead_ns + nanoseconds(frame.time_s - real_s)
 
     def _due_ns(self, frame: Frame) -> int:
         """When it is to be shown at the latest."""
-        if self.pacing.is_even:
-            return self._leaves_ns(frame) - self._lead_ns
-        if frame.origin is Origin.DECODED or self._last_real is None:
-            return 0
-        real_s, shown_ns = self._last_real
-        return shown_ns + nanoseconds(frame.time_s - real_s)
-
-    def _ahead_ns(self, frame: Frame) -> int:
-        """When it may be shown, where nothing before it waits. What leaves evenly waits coded: while
-        the next picture is not there yet, the encoder takes the cores from nobody."""
-        return 0 if self.pacing.is_even else self._due_ns(frame)
+        leaves_ns = self._leaves_ns(frame)
+        return 0 if leaves_ns is None else leaves_ns - self._lead_ns
 
     def _missing(self) -> tuple[Fraction, int] | None:
         """What is expected next, and when it counts as missing.

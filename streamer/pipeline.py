@@ -322,10 +322,11 @@ class Stream:
             for enhanced in ready:
                 await self._enhanced.put(enhanced)
             if self.chain.predicts:
-                await call(self.chain.look, is_waited_for=self._has_backlog)
+                waited, coding_ms = self._has_backlog, lead_ms(self._encode_costs)
+                await call(self.chain.look, is_waited_for=waited, coding_ms=coding_ms)
                 if not self._waits:
-                    await self._showing.until_idle(unless=self._has_backlog)
-                for made in await call(self.chain.ahead, is_waited_for=self._has_backlog):
+                    await self._showing.until_idle(unless=waited)
+                for made in await call(self.chain.ahead, is_waited_for=waited, coding_ms=coding_ms):
                     await self._enhanced.put(made)
         await call(self.chain.close)
         await self._enhanced.close()
@@ -350,8 +351,7 @@ class Stream:
         """When enhancing must be done; offline there is no such time."""
         if self.settings.is_offline:
             return None
-        # With B-frames a picture can only be shown when later packets are there: that wait is the
-        # sender's, and leaves the whole budget.
+        # With B-frames a picture waits for later packets: that is the sender's, not of the budget.
         released_ns = frame.stamps_ns.get("released", frame.arrived_ns)
         return released_ns + round(self._enhance_ms * 1_000_000)
 

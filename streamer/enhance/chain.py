@@ -165,25 +165,28 @@ class Chain:
 
         return making.around(frame, enhanced, plan, may_make=may_make)
 
-    def look(self, *, is_waited_for: Callable[[], bool] = _nobody) -> None:
+    def look(self, *, is_waited_for: Callable[[], bool] = _nobody, coding_ms: float = 0.0) -> None:
         """Find the motion that ``ahead`` needs, once the last real frame is on its way; where there is
         no time for it, ``ahead`` gives nothing. Only for a chain that ``predicts``."""
         assert self._making is not None
         self._has_time = True
         if self._makes_frames:
-            self._making.look(self._fits(is_waited_for))
+            self._making.look(self._fits(is_waited_for, coding_ms))
 
-    def ahead(self, *, is_waited_for: Callable[[], bool] = _nobody) -> list[Frame]:
+    def ahead(
+        self, *, is_waited_for: Callable[[], bool] = _nobody, coding_ms: float = 0.0
+    ) -> list[Frame]:
         """Frames predicted after the last real one, as many as will be done before the next real one
         comes; called after ``look`` when the last has left, so that they cost real frames no time.
         Only for a chain that ``predicts``.
 
-        ``is_waited_for`` says whether the next real frame is there, which must not wait for these.
+        ``is_waited_for`` says whether the next real frame is there, which must not wait for these, and
+        ``coding_ms`` how long the encoder will take, which is to be done by then as well.
         """
         assert self._making is not None
         if not self._makes_frames:
             return []
-        return self._making.ahead(self._fits(is_waited_for)) if self._has_time else []
+        return self._making.ahead(self._fits(is_waited_for, coding_ms)) if self._has_time else []
 
     def conceal(self, time_s: Fraction) -> Frame | None:
         """A frame for a media time at which none came; ``None`` where the last picture is as good, or
@@ -220,13 +223,15 @@ class Chain:
             self._begun.add(frame.time_s, now_ns, now_ns=now_ns)
             self._last_s = frame.time_s
 
-    def _fits(self, is_waited_for: Callable[[], bool]) -> Callable[[float], bool]:
-        """Whether what costs so many ms is done before the next real frame comes."""
+    def _fits(self, is_waited_for: Callable[[], bool], coding_ms: float) -> Callable[[float], bool]:
+        """Whether what costs so many ms is made and coded before the next real frame comes."""
         assert self._making is not None
         next_ns = self._next_ns(self._making)
 
         def fits(cost_ms: float) -> bool:
-            is_early = next_ns is None or self._clock.now_ns() + cost_ms * 1e6 <= next_ns
+            is_early = (
+                next_ns is None or self._clock.now_ns() + (cost_ms + coding_ms) * 1e6 <= next_ns
+            )
             self._has_time = is_early and not is_waited_for()
             return self._has_time
 

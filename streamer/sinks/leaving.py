@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -57,6 +58,9 @@ class Leaving:
         self._coded: Link[_Coded] = Link(
             "coded_link", capacity=MOST_WAITING, overflow=Overflow.WAIT
         )
+        self._prompt = 0
+        """Of those that wait: such as leave as soon as they are coded."""
+        self._hurried = asyncio.Event()
         self._sounding = asyncio.Lock()
         self._last: tuple[Fraction, int] | None = None
         """Media time of what left last, and when that was."""
@@ -68,6 +72,9 @@ class Leaving:
 
     async def put(self, packet: Packet, fanout: FanOut, *, counts: bool) -> None:
         """A coded picture. One of its renditions ``counts``, for the frame."""
+        if DUE not in packet.stamps_ns:
+            self._prompt += 1
+            self._hurried.set()
         await self._coded.put(_Coded(packet, fanout, counts))
 
     async def sound(self, packet: Packet) -> None:
@@ -101,7 +108,9 @@ class Leaving:
         async for coded in self._coded:
             due_ns = coded.packet.stamps_ns.get(DUE)
             if due_ns is not None:
-                await asyncio.sleep(max(0, due_ns - self._clock.now_ns()) / 1e9)
+                await self._until(due_ns)
+            else:
+                self._prompt -= 1
             await coded.fanout.send(coded.packet)
             self._tally.coded(coded.packet)
             if coded.counts:
@@ -112,6 +121,14 @@ class Leaving:
             await self._send_sound(self._gate.flush())
         for fanout in self._fanouts:
             await fanout.close()
+
+    async def _until(self, due_ns: int) -> None:
+        """Wait for a picture's time, but keep none waiting behind it that has none."""
+        if not self._prompt:
+            self._hurried.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0, due_ns - self._clock.now_ns()) / 1e9):
+                    await self._hurried.wait()
 
     async def _send_sound(self, packets: Sequence[Packet]) -> None:
         """In order whoever releases it: for that ``_sounding`` is held."""

@@ -109,12 +109,12 @@ class Bench:
             frame, deadline_ns=deadline_ns, with_comparison=with_comparison, shown_s=shown_s
         )
 
-    def predicted(self, *, after_ms: float = 0.0) -> list[Frame]:
+    def predicted(self, *, after_ms: float = 0.0, coding_ms: float = 0.0) -> list[Frame]:
         """``after_ms``: until the last real frame is encoded, whose motion is looked for meanwhile."""
         if self.chain.predicts:
-            self.chain.look()
+            self.chain.look(coding_ms=coding_ms)
         self.clock.advance_ms(after_ms)
-        return self.chain.ahead() if self.chain.predicts else []
+        return self.chain.ahead(coding_ms=coding_ms) if self.chain.predicts else []
 
     def run(self, pictures: Picture, count: int) -> list[Frame]:
         frames: list[Frame] = []
@@ -292,7 +292,9 @@ def test_time_stamps_that_jump_or_run_back_make_no_frames(between: Between) -> N
     assert len(frames) < 2 * len(times)
 
 
-def live(bench: Bench, count: int, *, until_ahead_ms: float, first: int = 0) -> list[Frame]:
+def live(
+    bench: Bench, count: int, *, until_ahead_ms: float, first: int = 0, coding_ms: float = 0.0
+) -> list[Frame]:
     """Frames of a camera that come at their times; ``until_ahead_ms`` after each it is encoded, and
     comes its turn to be predicted from."""
     frames: list[Frame] = []
@@ -300,7 +302,7 @@ def live(bench: Bench, count: int, *, until_ahead_ms: float, first: int = 0) -> 
         bench.clock.advance_ms(max(0.0, number * 1000 / 30 - bench.clock.now_ns() / 1e6))
         deadline_ns = bench.clock.now_ns() + 70_000_000
         frames += bench.process(sent(pan(number), number), deadline_ns=deadline_ns)
-        frames += bench.predicted(after_ms=until_ahead_ms)
+        frames += bench.predicted(after_ms=until_ahead_ms, coding_ms=coding_ms)
     return frames
 
 
@@ -318,6 +320,15 @@ def test_a_prediction_is_begun_only_where_it_is_done_before_the_next_real_frame_
     frames = live(bench, 120, until_ahead_ms=18, first=45)
     # Three seconds after the last slow one.
     assert sum(frame.origin is Origin.PREDICTED for frame in frames) >= 35
+
+
+def test_a_prediction_that_could_not_be_coded_in_time_is_not_made() -> None:
+    """The encoder would take the cores from the next real frame."""
+    bench = Bench(Rate(times=2), between="predict", takes_ms=8)
+    frames = live(bench, 30, until_ahead_ms=15, coding_ms=4)
+    assert sum(frame.origin is Origin.PREDICTED for frame in frames) >= 27
+    frames = live(bench, 30, until_ahead_ms=15, first=30, coding_ms=14)
+    assert sum(frame.origin is Origin.PREDICTED for frame in frames) <= 1
 
 
 def test_a_network_predicts_where_it_has_the_time_and_arithmetic_where_not() -> None:

@@ -93,15 +93,22 @@ class Exit:
         return self.sinks[0].got
 
 
-def test_a_coded_picture_waits_for_its_time_and_one_without_does_not() -> None:
+def test_a_coded_picture_waits_for_its_time_and_keeps_none_waiting_that_has_none() -> None:
     out = Exit()
 
     async def coding() -> None:
         await out.picture(0, due_ms=12)
         await out.picture(16, due_ms=28)
+        await asyncio.sleep(0.02)
         await out.picture(33)
+        await out.picture(50, due_ms=40)
 
-    assert out.play(coding) == [("video", 0, 12), ("video", 16, 28), ("video", 33, 28)]
+    assert out.play(coding) == [
+        ("video", 0, 12),
+        ("video", 16, 20),
+        ("video", 33, 20),
+        ("video", 50, 40),
+    ]
 
 
 def test_a_picture_that_took_longer_to_be_coded_than_expected_leaves_at_once() -> None:
