@@ -15,7 +15,7 @@ from streamer.clock import MonotonicClock
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import EngineError
 from streamer.frame import Frame
-from streamer.gpu import choosing
+from streamer.gpu import choosing, self_check
 from streamer.gpu.choosing import DeviceChoice, choose_on_device
 from streamer.gpu.door import Gpu, ours
 from streamer.gpu.fallback import FallingBack
@@ -39,6 +39,8 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
         name: (partial(bool, name == "ort-cuda"), p) for name, (_, p) in choosing.DOORS.items()
     }
     monkeypatch.setattr(choosing, "DOORS", doors)
+    # Kernels that another test has tried are not loaded again.
+    monkeypatch.setattr(self_check, "_passed", set())
 
 
 def chosen(door: Callable[[Metrics], Gpu], backend: str = "auto") -> DeviceChoice:

@@ -74,7 +74,7 @@ def test_what_shipped_networks_give_for_the_harshest_pictures_is_sound() -> None
     noise = np.random.default_rng(1).integers(0, 2, (48, 64))
     for path in sorted(MODELS.glob("sr-*live*.json")):
         manifest = read_manifest(path)
-        if manifest.precision == "fp16":
+        if manifest.inputs[0].dtype == "float16":
             continue
         engine = OrtCpuEngine(manifest, threads=1)
         watchdog = Watchdog(engine, ManualClock())
