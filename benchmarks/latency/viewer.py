@@ -56,7 +56,7 @@ class MarkerBuffer(JitterBuffer):
                 return self._taken(packets)
         return None
 
-    def _taken(self, packets: list[RtpPacket]) -> JitterFrame:
+    def _taken(self, packets: list[RtpPacket]) -> JitterFrame | None:
         self.remove(len(packets))
         data = b"".join(packet._data for packet in packets)  # type: ignore[attr-defined]
         return JitterFrame(data=data, timestamp=packets[0].timestamp)

@@ -138,7 +138,9 @@ def waits_in_reach_ms(
     """
     gaps = [gap for gap in _runs(lost) if len(gap) > MOST_LOST]
     fresh = [
-        one for one in shown if one.change >= NEW_CHANGE and span_ns[0] <= one.seen_ns < span_ns[1]
+        one
+        for one in shown
+        if one.change >= NEW_CHANGE and span_ns[0] <= one.arrived_ns < span_ns[1]
     ]
     found: list[float] = []
     before = -1
@@ -150,7 +152,7 @@ def waits_in_reach_ms(
         if before < 0 or following is None:
             continue
         if not any(before < gap[-1] and gap[0] < following for gap in gaps):
-            found.append((after.seen_ns - one.seen_ns) / 1e6)
+            found.append((after.arrived_ns - one.arrived_ns) / 1e6)
     return found
 
 

@@ -31,8 +31,6 @@ class Shown:
     """Its RTP timestamp; unwrapped, so that it rises."""
     arrived_ns: int
     """When its last packet was there, by the monotonic clock."""
-    seen_ns: int
-    """When it was decoded."""
     frame_number: int
     """As burnt in; -1 where the counter could not be read, as in most made pictures."""
     counter_ms: int
@@ -48,17 +46,17 @@ class Shown:
 def from_rows(rows: Iterable[Sequence[float]]) -> list[Shown]:
     """Pictures as they travel in JSON, in the order they were shown."""
     shown: list[Shown] = []
-    for ticks, arrived_ns, seen_ns, number, counter_ms, change in rows:
+    for ticks, arrived_ns, number, counter_ms, change in rows:
         last = shown[-1].ticks if shown else int(ticks)
         step = (int(ticks) - last + _WRAP // 2) % _WRAP - _WRAP // 2
-        place = (last + step, int(arrived_ns), int(seen_ns))
-        shown.append(Shown(*place, int(number), int(counter_ms), float(change)))
+        when = (last + step, int(arrived_ns))
+        shown.append(Shown(*when, int(number), int(counter_ms), float(change)))
     return shown
 
 
 def within(shown: Iterable[Shown], spans_ns: Sequence[tuple[int, int]]) -> list[Shown]:
-    """Those that were seen in one of the spans."""
-    return [one for one in shown if any(low <= one.seen_ns < high for low, high in spans_ns)]
+    """Those that came in one of the spans."""
+    return [one for one in shown if any(low <= one.arrived_ns < high for low, high in spans_ns)]
 
 
 def real_pictures(shown: Sequence[Shown], *, interval_ms: float) -> list[Sighting]:
@@ -80,26 +78,21 @@ def real_pictures(shown: Sequence[Shown], *, interval_ms: float) -> list[Sightin
     best = [min(group, key=off_ms) for _, group in groupby(by_number, lambda one: one.frame_number)]
     kept = [one for one in best if off_ms(one) <= MOST_OFF * interval_ms]
     return [
-        Sighting(one.frame_number, one.counter_ms, one.seen_ns)
-        for one in sorted(kept, key=lambda one: one.seen_ns)
+        Sighting(one.frame_number, one.counter_ms, one.arrived_ns)
+        for one in sorted(kept, key=lambda one: one.arrived_ns)
     ]
 
 
-def cadence_errors_ms(shown: Sequence[Shown], *, decoded: bool = False) -> list[float]:
-    """Between neighbours: by how much the distance in time differs from that of the time stamps.
-
-    By the arrival of the last packet, or with ``decoded`` by the decoded picture, which adds the
-    viewer's own unevenness.
-    """
-    at_ns = [one.seen_ns if decoded else one.arrived_ns for one in shown]
-    late_ms = [at / 1e6 - one.time_ms for at, one in zip(at_ns, shown, strict=True)]
+def cadence_errors_ms(shown: Sequence[Shown]) -> list[float]:
+    """Between neighbours: by how much the distance in time differs from that of the time stamps."""
+    late_ms = [one.arrived_ns / 1e6 - one.time_ms for one in shown]
     return [abs(after - before) for before, after in pairwise(late_ms)]
 
 
 def waits_ms(shown: Sequence[Shown], span_ns: tuple[int, int]) -> list[float]:
     """The times for which the same picture stood, in order; the last one to the end of the span."""
     began_ns, ended_ns = span_ns
-    fresh = [one.seen_ns for one in shown if one.change >= NEW_CHANGE]
+    fresh = [one.arrived_ns for one in shown if one.change >= NEW_CHANGE]
     instants = [began_ns, *(at_ns for at_ns in fresh if began_ns <= at_ns < ended_ns), ended_ns]
     return [(after - at) / 1e6 for at, after in pairwise(instants)]
 

@@ -1,6 +1,7 @@
 """A WHEP viewer that tells of each picture when it came, when it was meant for, and what it reads.
 
-With ``--judge`` it also draws what the camera drew, from the same seed, and compares: at each of the
+It decodes when all is over: what the measured program runs on is not to be shared with a decoder that
+stands elsewhere for any real viewer. With ``--judge`` it also draws what the camera drew, from the same seed, and compares: at each of the
 camera's moments, the picture that is on the screen for that moment with the one that was drawn.
 """
 
@@ -8,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator
 from fractions import Fraction
-from itertools import count
+from itertools import islice
+from typing import IO
 
 import av
 import numpy as np
-from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtp import RtpPacket
 
 from benchmarks.latency.camera import Pictures
@@ -26,62 +30,62 @@ from streamer.sources import counter
 
 SAMPLED = 8
 """Of the picture every n-th row and column says whether it differs from the one before."""
-_TELL_S = 0.5
-_WRAP = 1 << 32
+_BATCH = 60
+"""Pictures that are told of at once."""
 
 
-class StampedBuffer(MarkerBuffer):
-    """Notes when each picture was complete."""
+class Recorder(MarkerBuffer):
+    """Keeps each picture as it came, undecoded, and notes when it was complete."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, file: IO[bytes]) -> None:
         super().__init__()
         self._clock = clock
-        self._first_ticks: int | None = None
-        self._arrived_ns: dict[int, int] = {}
+        self._file = file
+        self._came: list[tuple[int, int, int]] = []
+        """Time stamp, when the last packet was there, bytes."""
 
-    def arrived_ns(self, ticks: int) -> int | None:
-        """When the picture of this pts was complete, asked once. aiortc counts from the first one."""
-        return self._arrived_ns.pop(ticks % _WRAP, None)
+    def pictures(self) -> Iterator[tuple[int, int, av.VideoFrame]]:
+        """All that came, decoded now, with their time stamps and instants."""
+        decoder = av.CodecContext.create("h264", "r")
+        assert isinstance(decoder, av.VideoCodecContext)
+        self._file.seek(0)
+        known = {number: (ticks, at_ns) for number, (ticks, at_ns, _) in enumerate(self._came)}
+        for number, (_, _, size) in enumerate(self._came):
+            packet = av.Packet(self._file.read(size))
+            packet.pts = number
+            for picture in decoder.decode(packet):
+                assert picture.pts is not None
+                yield *known[picture.pts], picture
 
-    def _taken(self, packets: list[RtpPacket]) -> JitterFrame:
-        ticks = packets[0].timestamp
-        if self._first_ticks is None:
-            self._first_ticks = ticks
-        self._arrived_ns[(ticks - self._first_ticks) % _WRAP] = self._clock.now_ns()
-        return super()._taken(packets)
+    def _taken(self, packets: list[RtpPacket]) -> None:
+        at_ns = self._clock.now_ns()
+        picture = super()._taken(packets)
+        assert picture is not None
+        self._file.write(picture.data)
+        if not self._came:
+            say("receives")
+        self._came.append((picture.timestamp, at_ns, len(picture.data)))
 
 
 class Watcher:
-    """What is told of the pictures, and the pictures that are compared."""
+    """What is told of the pictures."""
 
-    def __init__(self, buffer: StampedBuffer, *, clock: Clock, screen: Screen | None) -> None:
-        self._buffer = buffer
-        self._clock = clock
+    def __init__(self, screen: Screen | None) -> None:
         self._screen = screen
         self._last: Plane | None = None
-        self._rows: list[tuple[float, ...]] = []
-        self._compared: list[tuple[int, Compared]] = []
-        """When it was known, and what."""
 
-    def see(self, picture: av.VideoFrame) -> None:
-        """A decoded picture."""
-        seen_ns = self._clock.now_ns()
+    def see(
+        self, picture: av.VideoFrame, *, ticks: int, at_ns: int
+    ) -> tuple[tuple[float, ...], list[tuple[int, Compared]]]:
+        """A picture that was there at ``at_ns``: its row, and what is known by it of the screen."""
         luma = luma_of(picture)
-        ticks = picture.pts
-        assert ticks is not None
-        arrived_ns = self._buffer.arrived_ns(ticks) or seen_ns
         reading = counter.read(luma)
         read = (-1, 0) if reading is None else (reading.frame_number, reading.milliseconds)
-        self._rows.append((ticks, arrived_ns, seen_ns, *read, self._change(luma)))
-        if self._screen is not None:
-            found = self._screen.see(luma, ticks=ticks, number=read[0])
-            self._compared += [(seen_ns, one) for one in found]
-
-    def tell(self) -> None:
-        """All since the last time."""
-        rows, self._rows = self._rows, []
-        compared, self._compared = self._compared, []
-        say("shown", rows=rows, compared=compared)
+        row = (ticks, at_ns, *read, self._change(luma))
+        if self._screen is None:
+            return row, []
+        found = self._screen.see(luma, ticks=ticks, number=read[0])
+        return row, [(at_ns, one) for one in found]
 
     def _change(self, luma: Plane) -> float:
         sampled = luma[::SAMPLED, ::SAMPLED].copy()
@@ -91,19 +95,24 @@ class Watcher:
         return round(float(np.abs(sampled.astype(np.int16) - last).mean()), 3)
 
 
-async def watch(url: str, *, clock: Clock, screen: Screen | None) -> None:
-    """Watch until stopped."""
-    buffer = StampedBuffer(clock)
-    watcher = Watcher(buffer, clock=clock, screen=screen)
-    viewer = Viewer(buffer, watcher.see)
+async def watch(url: str, recorder: Recorder) -> None:
+    """Receive until standard input says anything."""
+    viewer = Viewer(recorder, lambda _: None)
     await viewer.join(url)
-    for _ in count():
-        await asyncio.sleep(_TELL_S)
-        watcher.tell()
+    await asyncio.to_thread(sys.stdin.readline)
+
+
+def tell(recorder: Recorder, screen: Screen | None) -> None:
+    """Of everything that came, some pictures a line."""
+    watcher = Watcher(screen)
+    seen = (watcher.see(one, ticks=ticks, at_ns=at) for ticks, at, one in recorder.pictures())
+    while batch := list(islice(seen, _BATCH)):
+        say("shown", rows=[row for row, _ in batch], compared=[one for _, c in batch for one in c])
+    say("told")
 
 
 def main() -> None:
-    """Watch until stopped."""
+    """Record until told to stop; then tell."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url", help="the WHEP endpoint")
     parser.add_argument("--judge", action="store_true", help="compare with what was drawn")
@@ -117,7 +126,10 @@ def main() -> None:
         screen = Screen(
             pictures, width=options.width, height=options.height, interval=1 / options.fps
         )
-    asyncio.run(watch(options.url, clock=MonotonicClock(), screen=screen))
+    with tempfile.TemporaryFile() as file:
+        recorder = Recorder(MonotonicClock(), file)
+        asyncio.run(watch(options.url, recorder))
+        tell(recorder, screen)
 
 
 if __name__ == "__main__":

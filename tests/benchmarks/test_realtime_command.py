@@ -43,8 +43,6 @@ def test_a_doubled_camera_is_seen_by_a_viewer_and_its_made_pictures_are_told_apa
     (found,) = scenario["measurements"]
     assert 0 < found["latency_ms"]["n"] <= found["pictures_shown"]
     assert found["cadence_ms"]["n"] == found["pictures_shown"] - 1
-    # By its decoding a picture is later than by its last packet, so both are not the same clock.
-    assert found["cadence_ms"] != found["cadence_decoded_ms"]
     assert found["streamer"]["frames"]["sent"] > 0
     assert all(cores["two_at_once"] > 0 for cores in scenario["cores"].values())
     assert {goal["what"] for goal in scenario["goals"]} >= {"frames lost in the streamer"}

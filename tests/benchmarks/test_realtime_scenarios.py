@@ -93,10 +93,7 @@ def test_waits_in_reach_leave_out_those_in_which_more_than_four_pictures_in_a_ro
     real = [number for number in range(40) if not 10 <= number < 14 and not 20 <= number < 26]
     real.remove(31)
     read = {n: n for n in real} | {10: 9, 11: -1, 12: -1, 13: 9, 20: 19, 21: -1, 22: -1, 23: -1}
-    shown = [
-        Shown(3000 * n, n * S // 30, n * S // 30, number, 0, 5.0)
-        for n, number in sorted(read.items())
-    ]
+    shown = [Shown(3000 * n, n * S // 30, number, 0, 5.0) for n, number in sorted(read.items())]
     lost = [*range(10, 14), *range(20, 26), 31]
     waits = waits_in_reach_ms(shown, (0, 2 * S), lost=lost)
     # The five distances between 19 and 26 are left out.
