@@ -324,9 +324,9 @@ def test_a_prediction_is_begun_only_where_it_is_done_before_the_next_real_frame_
 
 def test_a_prediction_that_could_not_be_coded_in_time_is_not_made() -> None:
     bench = Bench(Rate(times=2), between="predict", takes_ms=8)
-    runs = (live(bench, 30, until_ahead_ms=15, first=n, coding_ms=n) for n in (0, 30))
-    made = [sum(frame.origin is Origin.PREDICTED for frame in frames) for frames in runs]
-    assert (made[0] >= 27, made[1]) == (True, 0)
+    for first, coding_ms, expected in ((0, 4, range(27, 31)), (30, 14, range(2))):
+        frames = live(bench, 30, until_ahead_ms=15, first=first, coding_ms=coding_ms)
+        assert sum(frame.origin is Origin.PREDICTED for frame in frames) in expected
 
 
 def test_a_network_predicts_where_it_has_the_time_and_arithmetic_where_not() -> None:
