@@ -18,6 +18,7 @@ from streamer.clock import Clock, MonotonicClock
 from streamer.config import StreamSettings
 from streamer.console import err, show_progress
 from streamer.errors import ConfigError
+from streamer.garbage import keep_what_is_loaded
 from streamer.pipeline import Stream
 from streamer.server.app import build_app
 from streamer.server.rtsp import RtspServer
@@ -51,6 +52,7 @@ async def run_stream(
     try:
         with _signals(stream, interrupted):
             async with _page(stream, host, port), _rtsp(mounts, host, rtsp_port, clock):
+                keep_what_is_loaded()
                 await _run_visibly(stream)
     finally:
         numbers = await asyncio.to_thread(stream.report)

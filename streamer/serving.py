@@ -19,6 +19,7 @@ from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
 from streamer.config import StreamSettings
 from streamer.console import err
+from streamer.garbage import keep_what_is_loaded
 from streamer.server.admission import Admission
 from streamer.server.app import Access, build_app
 from streamer.server.hls import hls_routes
@@ -51,6 +52,7 @@ async def serve(path: Path, *, host: str | None, port: int | None) -> int:
     with _signals() as interrupted:
         async with AsyncExitStack() as stack:
             await _Serving(settings, MonotonicClock()).begin(stack)
+            keep_what_is_loaded()
             await interrupted.wait()
             err.print("streamer: ending the streams; Ctrl-C again ends at once")
     return 0

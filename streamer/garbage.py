@@ -1,0 +1,14 @@
+"""What Python's garbage collector has to look through while streams run."""
+
+from __future__ import annotations
+
+import gc
+
+
+def keep_what_is_loaded() -> None:
+    """Spare it all modules, and what else is there when streams begin.
+
+    Looking through them every quarter of a minute or so took 44 ms, in which nothing left.
+    """
+    gc.collect()
+    gc.freeze()
