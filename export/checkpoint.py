@@ -28,10 +28,20 @@ def checkpoint_path(work: Path, recipe: Recipe) -> Path:
 
 
 def write_checkpoint(path: Path, state: State) -> None:
-    """Replaces the file in one step, so that a killed run leaves the previous one intact."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replaces the file in one step, so that a killed run leaves the previous one intact.
+
+    Raises ``ConfigError`` where it cannot be written, as on a full disk.
+    """
     partial = path.with_suffix(".partial")
-    torch.save(state, partial)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(state, partial)
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError of a full disk
+        partial.unlink(missing_ok=True)
+        raise ConfigError(
+            f"{path} could not be written, what was there is as it was; make room there, see that it may "
+            "be written, and run the same again"
+        ) from error
     os.replace(partial, path)
 
 

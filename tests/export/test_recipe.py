@@ -156,6 +156,17 @@ def test_a_checkpoint_from_before_a_key_with_a_default_is_continued(
     assert read_checkpoint(path, recipe)["iteration"] == 0
 
 
+def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(tmp_path: Path) -> None:
+    path, state = tmp_path / "tiny.ckpt", Learner(tiny_recipe()).state()
+    write_checkpoint(path, state)
+    before = path.read_bytes()
+    (tmp_path / "tiny.partial").symlink_to("/dev/full")
+    with pytest.raises(ConfigError, match=r"tiny\.ckpt could not be written.* make room"):
+        write_checkpoint(path, state)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_checkpoint_knows_nothing_of_the_bound_of_what_is_exported(tmp_path: Path) -> None:
     path = tmp_path / "unbounded.ckpt"
     write_checkpoint(path, Learner(tiny_recipe()).state())
