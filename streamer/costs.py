@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from streamer.clock import Clock
 from streamer.metrics import percentile
@@ -16,6 +18,18 @@ COST_SAMPLES = 200
 LATEST = 16
 """Samples of a median that follows a load within a third of a second at 30 fps; at 30 % of noise it
 is off by 10 %."""
+
+ENOUGH = 4
+"""Samples from which on their mean says whether a rung can be kept up."""
+
+SIZES = 8
+"""Picture sizes whose costs are kept."""
+
+ALONE = 1.8
+"""How many times as long a network takes in a stream as alone: decoder and encoder have the same cores,
+and its residual has to be added."""
+
+Size = tuple[int, int]
 
 
 class Costs:
@@ -67,3 +81,56 @@ class Costs:
     def _without_outlier(self) -> list[float]:
         # Below twenty samples the p95 is the maximum: a thread that lost its core, a first run.
         return sorted(cost for _, cost in self._costs)[:-1]
+
+
+class CostBook:
+    """What things have cost with pictures of each size, and what tiers that never ran there should.
+
+    A network is expected to cost what it took alone, scaled by the pixels and by what a tier that did
+    run has cost beside what it took alone itself: networks slow down alike. ``ALONE`` stands in for that
+    ratio while it is not known.
+    """
+
+    def __init__(self, clock: Clock, pixel_ns: Mapping[str, float] = MappingProxyType({})) -> None:
+        """``pixel_ns``: what a tier's network took alone, in ns per pixel of the input; nothing is
+        expected of tiers that are not there."""
+        self._clock = clock
+        self._pixel_ns = pixel_ns
+        self._costs: dict[Size, dict[str, Costs]] = {}
+        self._load = ALONE
+
+    def __len__(self) -> int:
+        """How many sizes there are."""
+        return len(self._costs)
+
+    def __contains__(self, size: Size) -> bool:
+        return size in self._costs
+
+    def of(self, what: str, size: Size) -> Costs:
+        """Kept until ``SIZES`` others have come."""
+        if size not in self._costs and len(self._costs) >= SIZES:
+            del self._costs[next(iter(self._costs))]
+        costs = self._costs.setdefault(size, {})
+        if what not in costs:
+            costs[what] = Costs(self._clock)
+        return costs[what]
+
+    def clear(self, size: Size) -> None:
+        """Forget what things of a size have cost, not how much longer than alone they take."""
+        self._costs[size].clear()
+
+    def compare(self, tier: str, size: Size) -> None:
+        """Learn from what a tier costs now how much longer than alone networks take; from one that has
+        no network, that nothing is known of it."""
+        alone_ms, costs = self._alone_ms(tier, size), self.of(tier, size)
+        if not alone_ms:
+            self._load = ALONE
+        elif len(costs) >= ENOUGH:
+            self._load = costs.latest_ms() / alone_ms
+
+    def expected_ms(self, tier: str, size: Size) -> float:
+        """What it should cost now, whether it ran or not; 0 where nothing is known."""
+        return self._load * self._alone_ms(tier, size)
+
+    def _alone_ms(self, tier: str, size: Size) -> float:
+        return self._pixel_ns.get(tier, 0.0) * size[0] * size[1] / 1e6

@@ -9,6 +9,7 @@ from streamer.config import StreamSettings, redacted
 from streamer.enhance.assembly import choose
 from streamer.infer.backends import Choice
 from streamer.infer.engine import Engine
+from streamer.infer.trial import PICTURE
 from streamer.metrics import Metrics
 from streamer.rungs import rungs_of
 
@@ -31,6 +32,7 @@ def describe_stream(settings: StreamSettings) -> str:
             f"  rate     {made.rate}",
             *(f"  engine   {_engine(engine)}" for engine in stage.engines.values()),
             f"           {choices.upscale.reason}",
+            *_costs(choices.upscale),
             *((f"           {choices.device.reason}",) if is_refused else ()),
             *made.engines,
             f"  tiers    {' > '.join(tiers)}",
@@ -66,6 +68,17 @@ def _made(settings: StreamSettings, choice: Choice | None) -> _Made:
         engines=engines,
         waits=waits if settings.waits_for_next else "for no later frame",
         makes=True,
+    )
+
+
+def _costs(choice: Choice) -> tuple[str, ...]:
+    """What decides with which network a live stream begins, where it is known."""
+    dearest = sorted(choice.costs_ms.items(), key=lambda item: -item[1])
+    costs = ", ".join(f"{variant} {cost_ms:.1f}" for variant, cost_ms in dearest)
+    if not costs:
+        return ()
+    return (
+        f"  costs    {costs} ms alone for {PICTURE}; live, what cannot be expected to fit is not run",
     )
 
 

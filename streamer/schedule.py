@@ -6,22 +6,25 @@ the old rung again. The rung itself is lost when what it costs cannot be kept up
 it had to be left for every other frame. It is tried again after a pause: what it cost before is
 forgotten, and it stays if its new costs fit for ``TRIAL_NS``. As soon as a real frame would have to
 wait for it the trial ends, so that under a lasting load a trial is a frame or two, and no step.
+
+Note [Networks that cannot fit]: What each network takes alone was tried before the first frame. One
+that cannot be expected to keep up (``CostBook``) is neither begun with nor tried, so that a network for
+larger machines costs nothing here. The cheapest is tried all the same: were its trial wrong, nothing else
+would ever say so.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from streamer.clock import Clock
-from streamer.costs import LATEST, Costs
+from streamer.costs import ENOUGH, LATEST, CostBook, Costs, Size
 from streamer.errors import ConfigError
 from streamer.rungs import Reason, Rung, Step, rungs_of
 from streamer.trials import TRIAL_NS, WARM_UP_NS, Loss, Trial
-
-ENOUGH = 4
-"""Samples from which on their mean says whether a rung can be kept up."""
 
 SHARE = 0.9
 """Of the interval between real frames: what one may take on average. The rest works off a backlog:
@@ -36,13 +39,11 @@ RECENT, DIPS = 12, 6
 SETTLED_NS = 5_000_000_000
 """What was held for so long was kept. A rung that is lost sooner has failed: the pauses double on."""
 
-SIZES = 8
-"""Picture sizes whose costs are kept."""
+USUAL_MS = 1000 / 30
+"""The interval while none is known."""
 
 MAKING = "made frame"
 """Among the costs of the tiers: what one made frame costs, with any of them."""
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,11 @@ class TierLadder:
         *,
         makes_frames: bool = False,
         on_step: Callable[[Step], None] | None = None,
+        pixel_ns: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        """``tiers`` run from best to cheapest; the last one always fits.
-
-        ``on_step`` is called by ``choose``, on its thread.
+        """``tiers`` run from best to cheapest; the last one always fits. ``pixel_ns`` is what their
+        networks took alone, in ns per pixel of the input. ``on_step`` is called by ``choose``, on its
+        thread.
         """
         self._tiers = tuple(tiers)
         self._makes_frames = makes_frames
@@ -88,7 +90,7 @@ class TierLadder:
         self._is_excused = False
         self._cold_until_ns: int | None = None
         self._size: Size = (0, 0)
-        self._costs: dict[Size, dict[str, Costs]] = {}
+        self._costs = CostBook(clock, pixel_ns)
 
     @property
     def rung(self) -> Rung:
@@ -127,8 +129,9 @@ class TierLadder:
         if deadline_ns is None:
             return self._rungs[0]
         now_ns = self._clock.now_ns()
-        self._enter(size, now_ns)
         demand = _Demand((deadline_ns - now_ns) / 1e6, interval_ms, made)
+        self._enter(size, demand, now_ns)
+        self._costs.compare(self._held.tier, size)
         trial = self._trial
         if trial is not None:
             self._judge_trial(trial, demand, now_ns, is_backlog=is_backlog)
@@ -149,16 +152,16 @@ class TierLadder:
 
     def spent(self, rung: Rung | str, cost_ms: float, *, size: Size = (0, 0)) -> None:
         """Note what one real frame of ``size`` has cost with a rung, or with its tier."""
-        self._costs_of(rung if isinstance(rung, str) else rung.tier, size).add(cost_ms)
+        self._costs.of(rung if isinstance(rung, str) else rung.tier, size).add(cost_ms)
 
     def spent_making(self, cost_ms: float, *, size: Size = (0, 0)) -> None:
         """Note what one made frame has cost; ``size`` is that of the real ones."""
-        self._costs_of(MAKING, size).add(cost_ms)
+        self._costs.of(MAKING, size).add(cost_ms)
 
     def can_make(self, deadline_ns: int, *, size: Size = (0, 0)) -> bool:
         """Whether a frame that is begun now will be made by ``deadline_ns``."""
         left_ms = (deadline_ns - self._clock.now_ns()) / 1e6
-        costs = self._costs_of(MAKING, size)
+        costs = self._costs.of(MAKING, size)
         # Whoever is never let try would be as slow as once for ever.
         return left_ms > 0 and (costs.are_old or costs.p95_ms() <= left_ms)
 
@@ -167,10 +170,11 @@ class TierLadder:
         self._is_excused = True
 
     def _affordable(self, best: Rung, left_ms: float) -> Rung:
-        """The first rung from ``best`` on that a frame with so much time can have."""
+        """The first rung from ``best`` on that a frame with so much time can have; no better network."""
         if left_ms > 0:
             for rung in self._rungs[self._rungs.index(best) :]:
-                if self._costs_of(rung.tier, self._size).p95_ms() <= left_ms:
+                is_better = self._tiers.index(rung.tier) < self._tiers.index(best.tier)
+                if not is_better and self._tier_ms(rung.tier, Costs.p95_ms) <= left_ms:
                     return rung
         return self._rungs[-1]
 
@@ -178,9 +182,18 @@ class TierLadder:
         """Whether one real frame after the other can have this rung, as far as is known. By the mean,
         not by the p95: what one frame takes too long, others make up for."""
         parts = (rung.tier, MAKING) if rung.makes_frames else (rung.tier,)
-        if all(len(self._costs_of(part, self._size)) < ENOUGH for part in parts):
-            return True
+        if all(len(self._costs.of(part, self._size)) < ENOUGH for part in parts):
+            return self._should_keep_up(rung, demand)
         return self._share(rung, demand, Costs.mean_ms) <= SHARE
+
+    def _should_keep_up(self, rung: Rung, demand: _Demand) -> bool:
+        """The same of one that is not running. See Note [Networks that cannot fit]."""
+        if not (expected_ms := self._costs.expected_ms(rung.tier, self._size)):
+            return True
+        making = self._costs.of(MAKING, self._size)
+        if rung.makes_frames and len(making) >= ENOUGH:
+            expected_ms += demand.made * making.latest_ms()
+        return expected_ms <= SHARE * (demand.interval_ms or USUAL_MS)
 
     def _dip(self, rung: Rung, reason: Reason, demand: _Demand, now_ns: int) -> None:
         """This frame is late: a trial ends with it, a held rung only if that was so too often."""
@@ -191,7 +204,7 @@ class TierLadder:
             return
         self._tell(self._held, rung, reason, now_ns)
         # Frames that waited while a stream began say nothing of a rung that was hardly used yet.
-        is_new = reason == "backlog" and len(self._costs_of(self._held.tier, self._size)) < ENOUGH
+        is_new = reason == "backlog" and len(self._costs.of(self._held.tier, self._size)) < ENOUGH
         if is_excused or is_new:
             return
         self._dips.append(True)
@@ -230,7 +243,7 @@ class TierLadder:
                 return better
             self._new_costs(better).forget()
             if better.makes_frames and not self._held.makes_frames:
-                self._costs_of(MAKING, self._size).forget()
+                self._costs.of(MAKING, self._size).forget()
             self._trial = Trial(better, now_ns, demand.left_ms, demand.made)
         self._trial.left_ms, self._trial.made = demand.left_ms, demand.made
         return self._trial.rung
@@ -244,12 +257,15 @@ class TierLadder:
     def _may_try(self, rung: Rung, demand: _Demand, now_ns: int) -> bool:
         """Whether it is time to, and worth it. See Note [Trials that need not be]."""
         loss, held = self._losses.get(rung), self._held
+        is_new = rung not in self._kept and rung.tier not in (held.tier, *self._tiers[-2:])
+        if is_new and not self._should_keep_up(rung, demand):
+            return False
         if loss is None:
             return True
         if not self._tells_of(rung):
             return now_ns >= loss.retry_ns
-        held_ms = self._costs_of(held.tier, self._size).latest_ms()
-        making_ms = self._costs_of(MAKING, self._size).latest_ms() if rung.makes_frames else 0.0
+        held_ms = self._costs.of(held.tier, self._size).latest_ms()
+        making_ms = self._costs.of(MAKING, self._size).latest_ms() if rung.makes_frames else 0.0
 
         def fits(new_ms: float) -> bool:
             is_made = rung.tier == held.tier
@@ -263,7 +279,7 @@ class TierLadder:
     def _compare(self, rung: Rung, *, is_certain: bool) -> None:
         """Keep what a rung that is not held has cost beside the held one, where both are known."""
         held = self._held.tier
-        held_ms = self._costs_of(held, self._size).latest_ms()
+        held_ms = self._costs.of(held, self._size).latest_ms()
         new_ms = self._new_costs(rung).latest_ms()
         if held_ms and new_ms and self._tells_of(rung):
             self._losses[rung].compare(new_ms, held_ms, held=held, is_certain=is_certain)
@@ -278,16 +294,16 @@ class TierLadder:
 
     def _new_costs(self, rung: Rung) -> Costs:
         """What ``rung`` costs and the held one does not."""
-        return self._costs_of(MAKING if rung.tier == self._held.tier else rung.tier, self._size)
+        return self._costs.of(MAKING if rung.tier == self._held.tier else rung.tier, self._size)
 
     def _judge_trial(self, trial: Trial, demand: _Demand, now_ns: int, *, is_backlog: bool) -> None:
         rung, interval_ms = trial.rung, demand.interval_ms
-        costs, new = self._costs_of(rung.tier, self._size), self._new_costs(rung)
+        costs, new = self._costs.of(rung.tier, self._size), self._new_costs(rung)
         # A stall of the tier that is held as well is no fault of what is on trial.
         newest_ms = costs.newest_ms if new is costs else costs.latest_ms()
         has_ms = trial.left_ms
         if rung.makes_frames:
-            newest_ms += trial.made * self._costs_of(MAKING, self._size).newest_ms
+            newest_ms += trial.made * self._costs.of(MAKING, self._size).newest_ms
             has_ms = max(has_ms, interval_ms or 0.0)
         # It, or the next one, is late in any case: trying it again must be rare.
         is_hopeless = newest_ms > has_ms
@@ -322,10 +338,15 @@ class TierLadder:
 
     def _share(self, rung: Rung, demand: _Demand, lately: Callable[[Costs], float]) -> float:
         """Of the interval: what a rung takes by what is known of it; 0 while there is no interval."""
-        cost_ms = lately(self._costs_of(rung.tier, self._size))
+        cost_ms = self._tier_ms(rung.tier, lately)
         if rung.makes_frames:
-            cost_ms += demand.made * lately(self._costs_of(MAKING, self._size))
+            cost_ms += demand.made * lately(self._costs.of(MAKING, self._size))
         return cost_ms / demand.interval_ms if demand.interval_ms else 0.0
+
+    def _tier_ms(self, tier: str, lately: Callable[[Costs], float]) -> float:
+        """What a tier has cost, or should where it never ran."""
+        costs = self._costs.of(tier, self._size)
+        return lately(costs) if costs else self._costs.expected_ms(tier, self._size)
 
     def _obey_limit(self) -> None:
         best = self._best
@@ -342,37 +363,37 @@ class TierLadder:
         tiers = self._tiers[self._tiers.index(best) :]
         return rungs_of(tiers, makes_frames=self._makes_frames)
 
-    def _enter(self, size: Size, now_ns: int) -> None:
+    def _enter(self, size: Size, demand: _Demand, now_ns: int) -> None:
         """What failed with pictures of another size may well fit now, and so may what failed with the
         first ones of this size."""
+        is_first = not self._costs
         if size not in self._costs:
             self._cold_until_ns = now_ns + WARM_UP_NS
-            self._costs_of(MAKING, size)
+            self._costs.of(MAKING, size)
         elif size != self._size:
             self._cold_until_ns = None
         elif self._cold_until_ns is not None and now_ns >= self._cold_until_ns:
             self._cold_until_ns = None
-            self._costs[size].clear()
-            self._hold(self._rungs[0], "recovered", now_ns)
+            self._costs.clear(size)
+            self._hold(self._first(demand), "recovered", now_ns)
         else:
             return
         self._size, self._trial, self._held_since_ns = size, None, now_ns
+        if is_first:
+            self._held = self._first(demand)
         self._losses.clear()
         self._kept.clear()
         self._dips.clear()
+
+    def _first(self, demand: _Demand) -> Rung:
+        """The best that can be expected to keep up."""
+        fitting = (rung for rung in self._rungs if self._should_keep_up(rung, demand))
+        return next(fitting, self._rungs[-1])
 
     def _hold(self, rung: Rung, reason: Reason, now_ns: int) -> None:
         before, self._held, self._held_since_ns = self._held, rung, now_ns
         if rung != before:
             self._tell(before, rung, reason, now_ns)
-
-    def _costs_of(self, what: str, size: Size) -> Costs:
-        if size not in self._costs and len(self._costs) >= SIZES:
-            del self._costs[next(iter(self._costs))]
-        costs = self._costs.setdefault(size, {})
-        if what not in costs:
-            costs[what] = Costs(self._clock)
-        return costs[what]
 
     def _tell(self, before: Rung, after: Rung, reason: Reason, now_ns: int) -> None:
         if self.on_step is not None:

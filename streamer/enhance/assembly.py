@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from streamer.clock import Clock
 from streamer.config import StreamSettings
@@ -45,6 +46,8 @@ class Engines:
     """Of the picture at hand, for engines that wait for the pictures of other streams."""
     device: DeviceChoice = NOT_CHOSEN
     """What upscales in place of ``upscale`` where pictures stay on a device."""
+    pixel_ns: Mapping[str, float] = field(default_factory=dict)
+    """What each of ``upscale`` takes alone, by tier, in ns per pixel of the input."""
 
     def close(self) -> None:
         if self.device.stage is not None:
@@ -109,7 +112,13 @@ def choose_engines(settings: StreamSettings, clock: Clock, metrics: Metrics) -> 
     choices = choose(settings, clock, metrics, deadline=deadline)
     _say(choices.upscale, settings)
     upscale = _guarded(choices.upscale, clock, metrics)
-    return Engines(upscale, _maker(settings, choices, clock, metrics), deadline, choices.device)
+    return Engines(
+        upscale,
+        _maker(settings, choices, clock, metrics),
+        deadline,
+        choices.device,
+        choices.upscale.pixel_ns,
+    )
 
 
 def _is_shown_by_host(settings: StreamSettings) -> bool:
@@ -170,7 +179,7 @@ def build_chain(
     makes = settings.rate is not None and settings.between != "none"
     return Chain(
         stage,
-        TierLadder(stage.tiers, clock, makes_frames=makes),
+        TierLadder(stage.tiers, clock, makes_frames=makes, pixel_ns=engines.pixel_ns),
         clock,
         metrics,
         concealer=_concealer(settings, engines.make, metrics),

@@ -12,9 +12,11 @@ from functools import partial
 
 from streamer.clock import Clock
 from streamer.costs import Costs
+from streamer.enhance.cadence import Cadence
 from streamer.enhance.conceal import Concealer
 from streamer.enhance.frame_maker import SHORTEST_SIDE
 from streamer.enhance.making import Making
+from streamer.enhance.slots import LONGEST_S
 from streamer.frame import Frame
 from streamer.gpu.fallback import Upscaler
 from streamer.infer.engine import Engine
@@ -74,6 +76,8 @@ class Chain:
         self._concealer = concealer
         self._is_closed = False
         self._size = (0, 0)
+        self._cadence = Cadence() if making is None else making.cadence
+        """Of the real frames; ``making`` learns its own."""
         self._rhythm = Rhythm()
         self._makes_frames = False
         """With the rung of the last real frame, which a trial may have given it."""
@@ -144,7 +148,7 @@ class Chain:
             rung = self._ladder.choose(
                 deadline_ns,
                 size=size,
-                interval_ms=None if making is None else making.interval_ms,
+                interval_ms=self._interval_ms,
                 made=0 if making is None else making.wanted(plan),
                 is_backlog=is_backlog,
             )
@@ -211,8 +215,17 @@ class Chain:
         if self._making is not None:
             self._making.close()
 
+    @property
+    def _interval_ms(self) -> float | None:
+        """Between real frames; ``None`` while it is not known."""
+        interval_s = self._cadence.interval_s
+        return None if interval_s is None else float(1000 * interval_s)
+
     def _enter(self, frame: Frame, *, is_live: bool) -> None:
         """Note when a real frame comes, and of what size."""
+        interval_s = frame.time_s - self._last_s
+        if self._making is None and self._begun and 0 < interval_s <= LONGEST_S:
+            self._cadence.see(interval_s)
         size = (frame.width, frame.height)
         if size != self._size:
             self._size = size

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Event
 from typing import Literal
@@ -16,10 +16,11 @@ from streamer.infer.batching_graph import BATCH, batched
 from streamer.infer.batching_group import BATCHES
 from streamer.infer.batching_pool import ENGINES
 from streamer.infer.batching_trial import most_places
-from streamer.infer.choosing import Candidate, Chosen, choose_fastest
+from streamer.infer.choosing import Candidate, Chosen, choose_fastest, costs_together
 from streamer.infer.engine import Deadline, Engine
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.swapping import Swapping
+from streamer.infer.trial import PIXELS
 from streamer.infer.trial_store import user_store
 from streamer.model import ModelManifest, find_models
 
@@ -114,6 +115,14 @@ class Choice:
 
     engines: tuple[Engine, ...]
     reason: str
+    costs_ms: Mapping[str, float] = field(default_factory=dict)
+    """What one picture of ``trial.PICTURE`` takes in each, by variant, nothing else being done; of
+    engines that compute on the processor's cores."""
+
+    @property
+    def pixel_ns(self) -> Mapping[str, float]:
+        """The same in ns per pixel of the input."""
+        return {variant: 1e6 * cost_ms / PIXELS for variant, cost_ms in self.costs_ms.items()}
 
 
 def choose_super_resolution(
@@ -144,8 +153,9 @@ def choose_super_resolution(
         return Choice((ReferenceEngine(scale),), "asked for with --backend reference")
     if models:
         chosen = _chosen(models, backend, use)
-        plain = () if chosen.engines else (ReferenceEngine(scale),)
-        return Choice((*chosen.engines, *plain), chosen.reason)
+        if not chosen.engines:
+            return Choice((ReferenceEngine(scale),), chosen.reason)
+        return replace(chosen, costs_ms=_costs(chosen.engines, use))
     if backend != "auto":
         raise EngineError(
             f"there is no trained network for x{scale} that {backend} could run; "
@@ -209,24 +219,51 @@ def _chosen(models: Sequence[ModelManifest], backend: str, use: Use) -> Choice:
             "done without a network; run: pip install 'streamer[cpu]'",
         )
     chosen: list[Chosen] = []
-    reasons = []
-    for variant in dict.fromkeys(candidate.manifest.variant for candidate in candidates):
+    reasons: list[str] = []
+    hopeless: frozenset[str] = frozenset()
+    # From the cheapest on: what is hopeless with it need not be tried with one that takes ten times as long.
+    for variant in reversed(dict.fromkeys(candidate.manifest.variant for candidate in candidates)):
         own = [candidate for candidate in candidates if candidate.manifest.variant == variant]
         try:
-            chosen.append(
-                choose_fastest(own, store=user_store(), clock=use.clock, cores=use.threads)
-            )
-            reasons.append(chosen[-1].reason)
+            one = _fastest(own, hopeless, use)
         except EngineError as error:
             if backend != "auto":
                 for earlier in chosen:
                     earlier.engine.close()
                 raise
-            reasons.append(f"{variant} is not used: {error}")
+            reasons.insert(0, f"{variant} is not used: {error}")
+            continue
+        chosen.insert(0, one)
+        reasons.insert(0, one.reason)
+        # A device gains with the size of a network.
+        hopeless |= {c.label for c in own if BACKENDS[c.backend].has_threads} & one.hopeless
     engines = (one.engine for one in chosen)
     if backend == "auto":
         engines = (_improving(engine, models, use) for engine in engines)
     return Choice(tuple(engines), "; ".join(reasons))
+
+
+def _fastest(own: Sequence[Candidate], hopeless: Collection[str], use: Use) -> Chosen:
+    """Of one network's candidates; the hopeless ones only where no other is right."""
+    choose = partial(choose_fastest, store=user_store(), clock=use.clock, cores=use.threads)
+    likely = [candidate for candidate in own if candidate.label not in hopeless]
+    if not likely or len(likely) == len(own):
+        return choose(own)
+    try:
+        chosen = choose(likely)
+    except EngineError:
+        return choose(own)
+    said = f"{chosen.reason}, others took twice as long with a smaller network"
+    return replace(chosen, reason=said)
+
+
+def _costs(engines: Sequence[Engine], use: Use) -> Mapping[str, float]:
+    """What each takes here; nothing where one waits for other streams or is going to be replaced."""
+    for engine in engines:
+        backend = BACKENDS.get(engine.backend)
+        if isinstance(engine, Swapping) or backend is None or not backend.has_threads:
+            return {}
+    return costs_together(engines, store=user_store(), clock=use.clock, cores=use.threads)
 
 
 def _improving(engine: Engine, models: Sequence[ModelManifest], use: Use) -> Engine:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 
 from streamer.clock import Clock
 from streamer.errors import EngineError
 from streamer.infer.engine import Engine
 from streamer.infer.self_test import check
-from streamer.infer.trial import PICTURE, time_engines
+from streamer.infer.trial import HOPELESS, PICTURE, time_engines, time_together
 from streamer.infer.trial_store import TrialStore, trial_key
 from streamer.model import ModelManifest
 
@@ -39,6 +39,14 @@ class Chosen:
 
     engine: Engine
     reason: str
+    costs_ms: Mapping[str, float] = field(default_factory=dict)
+    """By the candidates' labels, as they were tried; empty where there was but one."""
+
+    @property
+    def hopeless(self) -> frozenset[str]:
+        """Labels that need not be tried with a larger network: they took far longer with this one."""
+        limit_ms = HOPELESS * min(self.costs_ms.values(), default=0.0)
+        return frozenset(label for label, cost_ms in self.costs_ms.items() if cost_ms > limit_ms)
 
 
 def choose_fastest(
@@ -46,11 +54,33 @@ def choose_fastest(
 ) -> Chosen:
     """The fastest of one network's candidates that passes its self-test, opened.
 
-    ``cores``: how many they use, where those are not all that this process may use. Times are those of an earlier trial where the store has one; what is chosen passes its
-    self-test all the same. Raises ``EngineError`` saying why each was refused when none is left.
+    ``cores``: how many they use, where those are not all that this process may use. Times are those of an
+    earlier trial where the store has one; what is chosen passes its self-test all the same.
+    Raises ``EngineError`` saying why each was refused when none is left.
     """
     with _one_at_a_time:
         return _fastest(candidates, store=store, clock=clock, cores=cores)
+
+
+def costs_together(
+    engines: Sequence[Engine], *, store: TrialStore, clock: Clock, cores: int | None = None
+) -> Mapping[str, float]:
+    """What a run of each takes beside the others at ``PICTURE``, in ms, by variant; as earlier where
+    the store has it. ``engines`` are of different variants; ``cores`` as above.
+
+    Their own trials do not tell: they may be weeks and loads apart.
+    """
+    by_variant = {engine.manifest.variant: engine for engine in engines}
+    labels = {v: f"{v} {e.backend} {e.manifest.precision}" for v, e in by_variant.items()}
+    with _one_at_a_time:
+        key = trial_key({labels[v]: e.manifest for v, e in by_variant.items()}, cores)
+        remembered = store.recall(key)
+        if remembered is not None and remembered.costs_ms.keys() == by_variant.keys():
+            return remembered.costs_ms
+        timings = time_together(by_variant, clock)
+        if timings.is_steady:
+            store.keep(key, timings.costs_ms)
+        return timings.costs_ms
 
 
 def _fastest(
@@ -66,7 +96,8 @@ def _fastest(
             engine = _opened(by_label.pop(label, None), refused)
             if engine is not None:
                 when = f"{variant} as in the trial of {remembered.tried_on} at {PICTURE}"
-                return Chosen(engine, _said(when, remembered.costs_ms, refused))
+                said = _said(when, remembered.costs_ms, refused)
+                return Chosen(engine, said, remembered.costs_ms)
     engines: dict[str, Engine] = {}
     for label, candidate in by_label.items():
         engine = _opened(candidate, refused)
@@ -97,7 +128,8 @@ def _by_trial(
         store.keep(key, timings.costs_ms)
     else:
         when += " while the machine was busy, to be tried again next time"
-    return Chosen(engines[best], _said(when, timings.costs_ms, refused))
+    said = _said(when, timings.costs_ms, refused)
+    return Chosen(engines[best], said, timings.costs_ms)
 
 
 def _opened(candidate: Candidate | None, refused: dict[str, EngineError]) -> Engine | None:

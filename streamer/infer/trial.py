@@ -13,6 +13,9 @@ from streamer.model import ModelManifest
 
 PICTURE = "640x360"
 
+PIXELS = 640 * 360
+"""Of that picture."""
+
 SIZES = {
     "super_resolution": {"h": 180, "w": 320},
     # Motion is found on pictures of half the size, padded to a multiple of eight.
@@ -33,6 +36,13 @@ ROUND_RUNS = 3
 TIE = 1.1
 """Engines whose times are as near as this are as good as each other."""
 
+TOGETHER_RUNS = 3
+"""Of every engine of a ladder, in each of two rounds; the shortest counts: what disturbs one run makes
+it longer."""
+
+ALIKE = 1.3
+"""By how much the ratios of two rounds may differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timings:
@@ -41,8 +51,8 @@ class Timings:
     costs_ms: Mapping[str, float]
     """By the engine's label, fastest first."""
     is_steady: bool
-    """Whether both rounds would have chosen alike. A load that stays slows all engines alike and
-    leaves their order; it is one that comes or goes in between that misleads."""
+    """Whether both rounds say the same. A load that stays slows all engines alike and leaves their order
+    and their ratios; it is one that comes or goes in between that misleads."""
 
 
 def time_engines(engines: Mapping[str, Engine], clock: Clock) -> Timings:
@@ -59,6 +69,27 @@ def time_engines(engines: Mapping[str, Engine], clock: Clock) -> Timings:
     costs_ms = search | {label: min(round_ms[label] for round_ms in rounds) for label in left}
     ordered = dict(sorted(costs_ms.items(), key=lambda item: item[1]))
     return Timings(ordered, is_steady=_agree(*rounds))
+
+
+def time_together(engines: Mapping[str, Engine], clock: Clock) -> Timings:
+    """Times the engines of several networks, each of which is going to be used. They take turns, so
+    that their ratios hold whatever else the machine does."""
+    runs = {label: _Run(engine, clock) for label, engine in engines.items()}
+    _in_turns(runs, 1)
+    rounds = [
+        {label: min(taken_ms) for label, taken_ms in _in_turns(runs, TOGETHER_RUNS).items()}
+        for _ in range(2)
+    ]
+    costs_ms = {label: min(round_ms[label] for round_ms in rounds) for label in runs}
+    return Timings(
+        dict(sorted(costs_ms.items(), key=lambda item: item[1])), is_steady=_are_alike(*rounds)
+    )
+
+
+def _are_alike(first: Mapping[str, float], second: Mapping[str, float]) -> bool:
+    """Whether everything is about as many times longer in one round as in the other."""
+    ratios = [second[label] / first[label] for label in first]
+    return max(ratios) <= ALIKE * min(ratios)
 
 
 def _agree(first: Mapping[str, float], second: Mapping[str, float]) -> bool:

@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 
 from streamer.clock import ManualClock
-from streamer.costs import COST_WINDOW_NS, LATEST, Costs
+from streamer.costs import COST_WINDOW_NS, ENOUGH, LATEST, SIZES, Costs
 from streamer.errors import ConfigError
 from streamer.rungs import Step
-from streamer.schedule import DIPS, ENOUGH, RECENT, SIZES, TierLadder
+from streamer.schedule import DIPS, RECENT, TierLadder
 from streamer.trials import FIRST_PAUSE_NS, LONGEST_NS, TRIAL_NS, WARM_UP_NS
 
 MS = 1_000_000

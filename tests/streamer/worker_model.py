@@ -88,6 +88,8 @@ class Worker:
     seed: int = 1
     deaf: frozenset[str] = frozenset()
     """Tiers that a load does not slow down."""
+    alone_ms: Mapping[str, float] = field(default_factory=dict)
+    """What networks took alone for a picture of 640x360, which the ladder knows before the first frame."""
     stalls_hz: float = 0.0
     """How often the core is taken away while there is work, for 10 to 50 ms."""
 
@@ -104,7 +106,11 @@ class Worker:
         clock, run, noise = ManualClock(), Run(), random.Random(self.seed)
         stalls = random.Random(self.seed)
         ladder = TierLadder(
-            tuple(self.costs_ms), clock, makes_frames=bool(self.made), on_step=run.steps.append
+            tuple(self.costs_ms),
+            clock,
+            makes_frames=bool(self.made),
+            on_step=run.steps.append,
+            pixel_ns={tier: 1e6 * ms / (640 * 360) for tier, ms in self.alone_ms.items()},
         )
         interval_ms = 1000 / self.fps
         waiting: deque[float] = deque()

@@ -67,6 +67,8 @@ def test_auto_takes_a_shipped_network_and_says_so(scale: int) -> None:
         assert {engine.manifest.file for engine in choice.engines} <= {m.file for m in shipped}
         assert {engine.backend for engine in choice.engines} <= set(BACKENDS)
         assert "tried here at 640x360" in choice.reason
+        variants = {engine.manifest.variant for engine in choice.engines}
+        assert choice.costs_ms.keys() == choice.pixel_ns.keys() == variants
         for name, backend in BACKENDS.items():
             is_tried = backend.is_installed() and backend.build is None
             tried = backend.runnable(shipped) if is_tried else []
@@ -314,6 +316,7 @@ def test_streams_share_an_engine_that_runs_several_pictures_at_once(
     assert first is not second
     assert first.manifest.inputs[0].shape == (1, 6, "h", "w")
     assert len(ENGINES) == 1
+    assert not choices[0].costs_ms, "what waits for other streams tells nothing"
     first.close()
     assert len(ENGINES) == 1
     second.close()

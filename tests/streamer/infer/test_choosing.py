@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from threading import Thread
@@ -9,7 +10,7 @@ import pytest
 
 from streamer.clock import ManualClock
 from streamer.errors import EngineError
-from streamer.infer.choosing import Candidate, Chosen, choose_fastest
+from streamer.infer.choosing import Candidate, Chosen, choose_fastest, costs_together
 from streamer.infer.engine import Engine
 from streamer.infer.trial import ROUND_RUNS, SEARCH_RUNS
 from streamer.infer.trial_store import LASTS, TrialStore
@@ -42,6 +43,15 @@ class Machine:
         self.opened.clear()
         store = TrialStore(self.folder / "trials.json", today=TODAY + timedelta(days=days_later))
         return choose_fastest(candidates, store=store, clock=self.clock)
+
+    def together(self, costs_ms: Mapping[str, Sequence[float]]) -> Mapping[str, float]:
+        """What networks of these variants are found to take, as a ladder."""
+        self.opened.clear()
+        manifest = read_manifest(write_model(self.folder))
+        for variant, taken_ms in costs_ms.items():
+            self.opened.append(Timed(replace(manifest, variant=variant), self.clock, taken_ms))
+        store = TrialStore(self.folder / "trials.json", today=TODAY)
+        return costs_together(self.opened, store=store, clock=self.clock)
 
     @property
     def runs(self) -> list[int]:
@@ -180,3 +190,36 @@ def test_streams_that_start_together_wait_for_each_others_trials(machine: Machin
     other.join()
     assert opened_meanwhile == [0]
     assert reasons[0].startswith("tiny as in the trial of ")
+
+
+def test_what_a_ladder_costs_is_tried_once(machine: Machine) -> None:
+    seen = machine.together({"medium": [30.0], "lite": [6.0]})
+    assert dict(seen) == {"medium": 30.0, "lite": 6.0}
+    again = machine.together({"medium": [99.0], "lite": [99.0]})
+    assert dict(again) == {"medium": 30.0, "lite": 6.0}
+    assert machine.runs == [0, 0]
+    other = machine.together({"medium": [99.0], "nano": [99.0]})
+    assert dict(other) == {"medium": 99.0, "nano": 99.0}
+
+
+def test_a_ladder_tried_on_a_restless_machine_is_tried_again_next_time(machine: Machine) -> None:
+    restless = [30.0] * 4 + [90.0] * 3
+    assert dict(machine.together({"medium": restless, "lite": [6.0]})) == {
+        "medium": 30.0,
+        "lite": 6.0,
+    }
+    assert dict(machine.together({"medium": [20.0], "lite": [4.0]})) == {
+        "medium": 20.0,
+        "lite": 4.0,
+    }
+
+
+def test_a_candidate_far_slower_than_the_fastest_is_hopeless(machine: Machine) -> None:
+    candidates = [
+        machine.candidate("quick", 9.0),
+        machine.candidate("next", 18.0),
+        machine.candidate("slow", 18.1),
+    ]
+    for _ in range(2):
+        assert machine.choose(candidates).hopeless == {"slow fp32"}
+    assert machine.choose(candidates[:1]).hopeless == frozenset()

@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from streamer.clock import ManualClock
-from streamer.infer.trial import ROUND_RUNS, SEARCH_RUNS, SIZES, Timings, time_engines
+from streamer.infer.trial import (
+    PICTURE,
+    PIXELS,
+    ROUND_RUNS,
+    SEARCH_RUNS,
+    SIZES,
+    TOGETHER_RUNS,
+    Timings,
+    time_engines,
+    time_together,
+)
 from streamer.model import MODELS, read_manifest
 from tests.streamer.infer.timed import Timed
 from tests.streamer.models import tiny
@@ -80,3 +90,45 @@ def test_engines_as_good_as_each_other_may_change_places(tmp_path: Path) -> None
 
 def test_every_shipped_model_has_sizes_to_be_tried_at() -> None:
     assert {read_manifest(path).task for path in MODELS.glob("*.json")} <= set(SIZES)
+
+
+def together(
+    folder: Path, *, first: tuple[float, float] = (1.0, 1.0), second: tuple[float, float]
+) -> Timings:
+    """Two networks of 30 and 6 ms, slowed down by these factors in the two rounds."""
+    clock = ManualClock()
+    rounds = (first, second)
+    engines = {
+        label: Timed(
+            tiny(folder),
+            clock,
+            [900.0, *(cost_ms * factors[at] for factors in rounds for _ in range(TOGETHER_RUNS))],
+        )
+        for at, (label, cost_ms) in enumerate({"medium": 30.0, "lite": 6.0}.items())
+    }
+    return time_together(engines, clock)
+
+
+def test_every_engine_of_a_ladder_is_timed_whatever_it_takes(tmp_path: Path) -> None:
+    seen = together(tmp_path, second=(1.0, 1.0))
+    assert dict(seen.costs_ms) == {"medium": 30.0, "lite": 6.0}
+    assert seen.is_steady
+
+
+def test_a_load_on_all_engines_of_a_ladder_leaves_their_ratio(tmp_path: Path) -> None:
+    assert together(tmp_path, second=(3.0, 3.0)).is_steady
+    assert dict(together(tmp_path, first=(3.0, 3.0), second=(1.0, 1.0)).costs_ms) == {
+        "medium": 30.0,
+        "lite": 6.0,
+    }
+
+
+def test_a_ladder_whose_ratio_changed_meanwhile_says_nothing_for_later(tmp_path: Path) -> None:
+    assert not together(tmp_path, second=(2.0, 1.0)).is_steady
+    assert not together(tmp_path, second=(1.0, 2.0)).is_steady
+
+
+def test_the_picture_has_as_many_pixels_as_its_name_says() -> None:
+    width, height = map(int, PICTURE.split("x"))
+    assert width * height == PIXELS
+    assert 4 * SIZES["super_resolution"]["h"] * SIZES["super_resolution"]["w"] == PIXELS
