@@ -221,6 +221,9 @@ def build(
     size: Annotated[list[str], typer.Option(help="A picture that comes in, as 1280x720.")],
     scale: Scale = 2,
     tier: TierName = None,
+    streams: Annotated[
+        int, typer.Option(min=1, help="How many of that size will run side by side.")
+    ] = 1,
     optimisation_level: Annotated[
         int, typer.Option(min=0, max=5, help="How widely to search.")
     ] = 3,
@@ -236,6 +239,7 @@ def build(
         settings=BuildSettings(optimisation_level=optimisation_level),
         clock=MonotonicClock(),
         report=typer.echo,
+        streams=streams,
     )
 
 
@@ -278,8 +282,13 @@ def _finish(running: Coroutine[Any, Any, int]) -> None:
 
 
 def _fail(message: str) -> None:
-    typer.echo(f"streamer: {redacted(message)}", err=True)
+    typer.echo(f"streamer: {_in_one_line(redacted(message))}", err=True)
     sys.exit(2)
+
+
+def _in_one_line(text: str) -> str:
+    """With line breaks and what moves a terminal's cursor spelled out: a name may hold any of it."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _sentence(text: str) -> str:

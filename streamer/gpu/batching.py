@@ -21,7 +21,7 @@ from streamer.clock import Clock
 from streamer.errors import EngineError
 from streamer.gpu.door import Gpu, ours
 from streamer.gpu.memory import Lease
-from streamer.infer.batching_core import Batching, ended
+from streamer.infer.batching_core import Batching, ended, is_ready
 from streamer.infer.batching_graph import BATCH, BatchManifest, single
 from streamer.infer.batching_group import Batch, Sizes
 from streamer.infer.batching_pool import Share
@@ -67,6 +67,9 @@ class _OverMemory:
 
     def most_places(self, sizes: Sizes) -> int:
         return most_places(self._model, sizes)
+
+    def is_ready(self, sizes: Sizes, places: int) -> bool:
+        return is_ready(self._engine, sizes, places)
 
     def tried(self, sizes: Sizes, places: int) -> tuple[Sequence[Batch], Sequence[int]]:
         self._gpu.enter()

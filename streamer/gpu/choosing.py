@@ -20,9 +20,7 @@ from streamer.gpu.super_resolution import DeviceSuperResolution
 from streamer.infer import ort_cuda, tensorrt
 from streamer.infer.agreement import check_beside_cpu
 from streamer.infer.batching_graph import BATCH, BatchManifest, OneByOne, batched
-from streamer.infer.batching_group import BATCHES
 from streamer.infer.batching_pool import ENGINES
-from streamer.infer.batching_trial import most_places
 from streamer.infer.device import DriverStream, ResidentEngine
 from streamer.infer.engine import Deadline
 from streamer.infer.ort_cuda import OrtCudaEngine
@@ -149,9 +147,9 @@ class SharedEngines:
     def built(
         self, backend: str, manifest: ModelManifest, sizes: Mapping[str, int], abandoned: Event
     ) -> ResidentEngine:
-        """One that is built for a size of picture, in all batch sizes of it, and gives there what the
-        fp32 model gives on the processor; on another thread than the stream's. Raises
-        ``EngineError``."""
+        """One that is built for a size of picture and gives there what the fp32 model gives on the
+        processor; on another thread than the stream's. Larger batch sizes are built when streams come
+        for them, while it serves. Raises ``EngineError``."""
         key = ("device", backend, manifest.sha256, *sorted(sizes.items()))
         return self._shared(key, backend, manifest, sizes, abandoned)
 
@@ -169,7 +167,8 @@ class SharedEngines:
                 engine = self.open_engine(backend, model, gpu, abandoned)
                 try:
                     if sizes:
-                        _prepare(engine, model, sizes)
+                        engine.resident({**sizes, BATCH: 1})
+                        check_beside_cpu(OneByOne(engine), sizes)
                     return DeviceBatching(engine, model, gpu, self.clock)
                 except EngineError:
                     engine.close()
@@ -179,14 +178,6 @@ class SharedEngines:
                 raise
 
         return DeviceLease(ENGINES.share(key, open_one), self.gpu, self.deadline)
-
-
-def _prepare(engine: BothWays, model: BatchManifest, sizes: Mapping[str, int]) -> None:
-    most = most_places(model, tuple(sorted(sizes.items())))
-    for places in BATCHES:
-        if places <= most:
-            engine.resident({**sizes, BATCH: places})
-    check_beside_cpu(OneByOne(engine), sizes)
 
 
 def _opened(

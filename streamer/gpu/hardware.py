@@ -88,7 +88,9 @@ def open_decoder(video: VideoInfo, gpu: Gpu, *, max_pixels: int) -> Any:
             "libnvcuvid"
         ) from error
     if not context.is_hwaccel:
-        raise EngineError(f"no device decodes {video.codec}")
+        raise EngineError(
+            f"no device decodes {video.codec}; send H.264 or H.265 to have it decoded there"
+        )
     context.options = {"max_pixels": str(max_pixels)}
     told = video.codec_parameters
     extradata = video.extradata or (told.codec_context.extradata if told is not None else None)
@@ -201,7 +203,10 @@ class HardwareDecoder:
         """The picture with its planes taken over, or on the host where that is worked on."""
         assert self._intake is not None
         if not self._intake.knows(picture):
-            raise EngineError("the device does not do this kind of stream")
+            raise EngineError(
+                "the device does not decode this profile or size; send H.264 of 8 bits, or H.265, as "
+                "4:2:0 to have it decoded there"
+            )
         # Deinterlacing and turning work on rows in memory of the host.
         self._works_on_rows |= picture.interlaced_frame or bool(picture.rotation)
         if self._works_on_rows:
@@ -269,7 +274,10 @@ class Intake:
         """
         seen = _layout(picture)
         if seen not in LAYOUTS:
-            raise EngineError(f"the device's decoder gives {seen}, not {' or '.join(LAYOUTS)}")
+            raise EngineError(
+                f"the device's decoder gives {seen}, not {' or '.join(LAYOUTS)}; send 4:2:0 to "
+                "have it decoded there"
+            )
         arrays = [device_array(plane, kind=self._kind) for plane in picture.planes]
         size = {"width": picture.width & ~1, "height": picture.height & ~1}
         return self.taken_over(picture_of(even(arrays, **size), LAYOUTS[seen]))

@@ -106,8 +106,9 @@ class DeviceSuperResolution:
     ) -> Frame:
         """The frame at ``scale`` times its size; the same moment, the same colour.
 
-        ``deadline_ns`` is when it should be done; without one nobody waits for it. Raises ``EngineError`` where the device can do no more: the frame is whole, frames that left
-        earlier land, and the stage can only be closed.
+        ``deadline_ns`` is when it should be done; without one nobody waits for it. Raises
+        ``EngineError`` where the device can do no more: the frame is whole, frames that left earlier
+        land, and the stage can only be closed.
         """
         self._deadline.ns = None if deadline_ns is None else deadline_ns - AFTER_NS
         self._gpu.enter()

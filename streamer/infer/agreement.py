@@ -10,11 +10,11 @@ from streamer.errors import EngineError
 from streamer.infer.engine import Engine, Tensors, code_values
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.self_test import (
-    ROUNDING,
-    TOLERANCES,
+    allowed_error,
     drawn_inputs,
     root_mean_square,
     storage,
+    told,
 )
 from streamer.model import ModelManifest, find_models
 
@@ -23,17 +23,16 @@ def disagreement(
     seen_by: ModelManifest, seen: Tensors, expected_by: ModelManifest, expected: Tensors
 ) -> str:
     """How outputs of two variants of a network differ beyond what their precisions explain; or ""."""
-    allowed = max(TOLERANCES[seen_by.precision], TOLERANCES[expected_by.precision])
     for name, array in expected.items():
         values, others = code_values(array), code_values(seen[name])
         size, error = root_mean_square(values), root_mean_square(others - values)
         is_rounded = np.uint8 in (array.dtype, seen[name].dtype)
+        allowed = allowed_error(size, seen_by, expected_by, is_rounded=is_rounded)
         # Written so that not a number is never within.
-        if not error <= np.hypot(allowed * size, ROUNDING if is_rounded else 0.0):
+        if not error <= allowed:
             return (
-                f"{name} of {seen_by.name} is off by {error / size if size else np.inf:.2g} of its "
-                f"size at {'x'.join(map(str, array.shape))}, allowed are {allowed:g}; use another "
-                "--backend, and please report it"
+                f"{name} of {seen_by.name} is off by {told(error, allowed, size)}, seen at "
+                f"{'x'.join(map(str, array.shape))}; use another --backend, and please report it"
             )
     return ""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from streamer.clock import Clock
 from streamer.errors import EngineError
-from streamer.infer.batching_core import Batching, ended
+from streamer.infer.batching_core import Batching, ended, is_ready
 from streamer.infer.batching_graph import batched, single
 from streamer.infer.batching_group import Batch, Sizes
 from streamer.infer.batching_trial import STORED, most_places, placed, put, storage_for, tried
@@ -36,6 +36,9 @@ class _OverArrays:
 
     def most_places(self, sizes: Sizes) -> int:
         return most_places(self._model, sizes)
+
+    def is_ready(self, sizes: Sizes, places: int) -> bool:
+        return is_ready(self._engine, sizes, places)
 
     def tried(self, sizes: Sizes, places: int) -> tuple[Sequence[Batch], Sequence[int]]:
         batches = [storage_for(self._model, sizes, places) for _ in range(STORED)]

@@ -11,12 +11,13 @@ graphs of a device belong to one.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import Condition, Lock, Thread
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from streamer.clock import Clock
 from streamer.errors import EngineError
+from streamer.infer.batching_graph import BATCH
 from streamer.infer.batching_group import BATCHES, Batch, Group, Sizes
 from streamer.infer.batching_window import Business, Request
 from streamer.model import ModelManifest
@@ -45,6 +46,9 @@ class Way(Protocol[Given_contra]):
     def most_places(self, sizes: Sizes) -> int:
         """The largest batch size that there may be for a size of picture."""
 
+    def is_ready(self, sizes: Sizes, places: int) -> bool:
+        """Whether trying so many at once needs no build first; see ``BuildsAhead``."""
+
     def tried(self, sizes: Sizes, places: int) -> tuple[Sequence[Batch], Sequence[int]]:
         """Storage for batches of so many, and what runs of them took in ns, once they were found to
         give what one by one gives. On the engine's thread, as ``begin`` and ``end``."""
@@ -63,11 +67,25 @@ class Way(Protocol[Given_contra]):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class BuildsAhead(Protocol):
+    """An engine that builds for each size, for so long that nobody may wait for it meanwhile."""
+
+    def is_ready(self, sizes: Mapping[str, int]) -> bool:
+        """Whether a size is built; where not, that goes on from here on another thread."""
+
+
+def is_ready(engine: object, sizes: Sizes, places: int) -> bool:
+    """Whether an engine can run a batch size without a long build; one is begun where it cannot."""
+    return not isinstance(engine, BuildsAhead) or engine.is_ready({**dict(sizes), BATCH: places})
+
+
 class Batching(Generic[Picture]):
     """Runs an engine for many streams. See Note [A batch].
 
     A size of picture, and each batch size, is prepared when enough streams have come for it: all
-    wait meanwhile, on a GPU for up to a second. A batch size that fails or gives other pictures than
+    wait meanwhile, on a GPU for up to a second. Where a larger batch size has to be built first, they
+    go on with what there is until it is. A batch size that fails or gives other pictures than
     one by one is never used; that is logged once.
     """
 
@@ -211,7 +229,7 @@ class Batching(Generic[Picture]):
     def _next(self) -> tuple[Group, Batch | None] | None:
         """A group to prepare, or the batch that waits longest of those to be run now."""
         groups = self._groups.values()
-        wanting = next((group for group in groups if group.wants), None)
+        wanting = next((group for group in groups if self._may_prepare(group)), None)
         if wanting is not None:
             return wanting, None
         found = [(group, group.ready(self._wait_ns)) for group in groups]
@@ -222,6 +240,11 @@ class Batching(Generic[Picture]):
         group.begin(batch)
         self._free_ns = self._clock.now_ns() + group.costs.foreseen_ns(len(batch.members))
         return group, batch
+
+    def _may_prepare(self, group: Group) -> bool:
+        """Whether a batch size is wanted, and there is nothing yet or it can be had at once."""
+        size = group.wants
+        return size > 0 and (not group.places or self._way.is_ready(group.sizes, size))
 
     @property
     def _wait_ns(self) -> int:

@@ -21,6 +21,14 @@ BATCHES = (1, 2, 4, 8)
 Sizes = tuple[tuple[str, int], ...]
 
 
+def batch_sizes(*, streams: int, most: int) -> tuple[int, ...]:
+    """Those that are run for so many streams; ``most`` is the largest there may be, of ``BATCHES``."""
+    wanted = min(streams, most)
+    return tuple(
+        size for size, below in zip(BATCHES, (0, *BATCHES), strict=False) if below < wanted
+    )
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
     """Storage for several pictures, and the requests that are in it, each at its place."""
@@ -69,9 +77,10 @@ class Group:
     @property
     def wants(self) -> int:
         """The batch size to be tried next; 0 where a larger one is of no use or cannot be had."""
-        if self.fault or self._is_refused or self.places >= min(self.streams, self._most):
+        if self.fault or self._is_refused:
             return 0
-        return next(size for size in BATCHES if size > self.places)
+        wanted = batch_sizes(streams=self.streams, most=self._most)
+        return next((size for size in wanted if size > self.places), 0)
 
     @property
     def waiting(self) -> tuple[Batch, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from streamer.errors import EngineError
+from streamer.model import ModelManifest
 
 _log = logging.getLogger(__name__)
 
@@ -16,6 +17,9 @@ ABANDON_S = 5.0
 
 Sizes = tuple[tuple[str, int], ...]
 """Of the free dimensions of a model, in the order of their letters."""
+
+KEPT = 4
+"""Built engines, one for each size; a camera that changes its own goes back and forth between few."""
 
 Made = TypeVar("Made")
 
@@ -96,3 +100,75 @@ class Building(Generic[Made]):
                 return
         if made is not None:
             self._discard(made)
+
+
+class Served(Protocol):
+    """What all engines have, on the host and on a device."""
+
+    @property
+    def manifest(self) -> ModelManifest: ...
+
+    @property
+    def backend(self) -> str: ...
+
+    def close(self) -> None: ...
+
+
+One = TypeVar("One", bound=Served)
+
+
+class GivingWay(Generic[One, Made]):
+    """An engine that serves, and those that were built to take its place, one for each size.
+
+    Belongs to one thread. Where none can be built, that is logged once and the size stays with the
+    one that serves.
+    """
+
+    def __init__(
+        self,
+        serving: One,
+        build: Callable[[Mapping[str, int], Event], Made],
+        *,
+        discard: Callable[[Made], None],
+    ) -> None:
+        """See ``Building``. Closes ``serving`` with itself."""
+        self._serving = self._engine = serving
+        self._built: dict[Sizes, One] = {}
+        self._building = Building(
+            build,
+            discard=discard,
+            left_to=f"{serving.manifest.name} is left to {serving.backend}",
+        )
+
+    @property
+    def manifest(self) -> ModelManifest:
+        """Of the engine that was used last."""
+        return self._engine.manifest
+
+    @property
+    def backend(self) -> str:
+        """Of the engine that was used last."""
+        return self._engine.backend
+
+    def wait(self) -> None:
+        """Until a build that was begun is over; what it made serves from the next picture on."""
+        self._building.wait()
+
+    def close(self) -> None:
+        """Closes what runs; a build that does not notice in time closes what it makes by itself."""
+        self._building.close()
+        for engine in (self._serving, *self._built.values()):
+            engine.close()
+        self._built.clear()
+
+    def _take(self, sizes: Sizes, engine: One) -> None:
+        while len(self._built) >= KEPT:
+            self._built.pop(next(iter(self._built))).close()
+        self._built[sizes] = engine
+        _log.info("%s now runs on %s", engine.manifest.name, engine.backend)
+
+    def _give_up(self, sizes: Sizes, why: str) -> None:
+        """What was built for a size is not asked again."""
+        self._engine = self._serving
+        self._built.pop(sizes).close()
+        self._building.refuse(sizes, why)

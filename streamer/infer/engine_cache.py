@@ -95,6 +95,10 @@ class EngineCache:
             os.utime(path)
         return blob
 
+    def holds(self, key: Key) -> bool:
+        """Whether there is a file under the key; ``recall`` says whether it is any good."""
+        return self.path_of(key).is_file()
+
     def keep(self, key: Key, blob: bytes) -> None:
         """Puts the blob in its place in one step; where that cannot be, says so once."""
         try:

@@ -19,8 +19,7 @@ from streamer.infer.sizes import on_host, sizes_of
 from streamer.model import ModelManifest, TensorSpec
 
 KEPT_SIZES = 12
-"""Bindings that stay open at once, each with device memory and a CUDA graph: three pictures in four
-batch sizes."""
+"""Bindings that stay open at once, each with device memory: three pictures in four batch sizes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +33,18 @@ class Provider:
     """Settings of the session that go with it."""
 
 
+# Note [No graphs by ONNX Runtime]
+# It could capture a run as a CUDA graph (``enable_cuda_graph``), on the third run of a size in a
+# thread, for that thread alone. It captures in mode "global" (``cuda_graph.cc`` there), in which the
+# driver refuses what other threads do meanwhile, such as allocating or waiting for a stream, and spoils
+# the capture over it: frames of all streams would be lost each time a new size comes. And before its
+# pull request 28686 a replay was waited for, whatever the run was told. A graph would save the launches
+# of some ten kernels, of a few microseconds each.
 CUDA = Provider(
     name="CUDAExecutionProvider",
     device="cuda",
     options={
         "device_id": "0",
-        "enable_cuda_graph": "1",
         # It would double whenever it grows, and what is asked for here never changes.
         "arena_extend_strategy": "kSameAsRequested",
         # Tries all algorithms of a convolution in its first run; there is one such run a size.
@@ -56,16 +61,13 @@ QUEUED = {"disable_synchronize_execution_providers": "1"}
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """Storage on the device for one size, bound for good: a CUDA graph holds its addresses."""
+    """Storage on the device for one size, bound for good."""
 
     binding: Any
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
     staged: Mapping[str, NDArray[Any]]
     """Inputs on the host, in the types of the model."""
-    options: Any
-    queued: Any
-    """Options of runs that are not waited for."""
 
 
 class _Resident:
@@ -110,7 +112,9 @@ class OrtCudaEngine:
         self._bound: dict[tuple[tuple[str, int], ...], _Bound] = {}
         self._residents: dict[tuple[tuple[str, int], ...], _Resident] = {}
         """Of those, what runs on memory of the device."""
-        self._graphs = 0
+        self._queued = self._runtime.RunOptions()
+        for name, value in QUEUED.items():
+            self._queued.add_run_config_entry(name, value)
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         """Fill ``outputs``; a size that comes for the first time takes longer.
@@ -124,7 +128,7 @@ class OrtCudaEngine:
                 given = bound.staged[spec.name]
                 copy(inputs[spec.name], given)
                 bound.inputs[spec.name].update_inplace(given)
-            self._session.run_with_iobinding(bound.binding, bound.options)
+            self._session.run_with_iobinding(bound.binding)
             for name, array in outputs.items():
                 copy(bound.outputs[name].numpy(), array)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
@@ -142,7 +146,7 @@ class OrtCudaEngine:
             try:
                 bound = self._bound_for(sizes)
                 # Memory is planned and algorithms are tried in the first run.
-                self._session.run_with_iobinding(bound.binding, bound.options)
+                self._session.run_with_iobinding(bound.binding)
             except Exception as error:  # ONNX Runtime's own exceptions share no base class
                 raise self._failed(error) from error
             made = self._residents[wanted] = _Resident(self, bound)
@@ -151,7 +155,7 @@ class OrtCudaEngine:
     def queue(self, bound: _Bound) -> None:
         """What ``resident`` gave does this."""
         try:
-            self._session.run_with_iobinding(bound.binding, bound.queued)
+            self._session.run_with_iobinding(bound.binding, self._queued)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
             raise self._failed(error) from error
 
@@ -192,18 +196,8 @@ class OrtCudaEngine:
             binding.bind_ortvalue_input(name, value)
         for name, value in outputs.items():
             binding.bind_ortvalue_output(name, value)
-        # A graph of its own for each size; a number is never given twice.
-        self._graphs += 1
-        graph = {"gpu_graph_id": str(self._graphs)}
-        options, queued = (self._options(settings) for settings in (graph, graph | QUEUED))
         staged = {s.name: np.empty(s.sized(sizes), s.dtype) for s in self.model.inputs}
-        return _Bound(binding, inputs, outputs, staged, options, queued)
-
-    def _options(self, settings: Mapping[str, str]) -> Any:
-        options = self._runtime.RunOptions()
-        for name, value in settings.items():
-            options.add_run_config_entry(name, value)
-        return options
+        return _Bound(binding, inputs, outputs, staged)
 
 
 def is_installed() -> bool:
@@ -217,13 +211,8 @@ def is_installed() -> bool:
 
 
 def _on(provider: Provider, stream: int) -> Provider:
-    """The provider with all of its work on one stream, and nobody waiting for it.
-
-    Without graphs: the replay of one waits for its end whatever the run is told (ONNX Runtime's pull
-    request 28686), and belongs to the thread that captured it. These networks have few nodes.
-    """
-    own = {"user_compute_stream": str(stream), "enable_cuda_graph": "0"}
-    return replace(provider, options={**provider.options, **own})
+    """The provider with all of its work on one stream."""
+    return replace(provider, options={**provider.options, "user_compute_stream": str(stream)})
 
 
 def _tensor(spec: TensorSpec, value: Any) -> DeviceTensor:

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 
 from streamer.clock import Clock
 from streamer.errors import ConfigError, EngineError
+from streamer.infer.batching_graph import BATCH, OneByOne, batched
+from streamer.infer.batching_group import batch_sizes
+from streamer.infer.batching_trial import most_places
 from streamer.infer.self_test import check
 from streamer.infer.sizes import sizes_for
 from streamer.infer.tensorrt import TensorRtEngine
@@ -60,19 +63,30 @@ def build_engines(
     settings: BuildSettings,
     clock: Clock,
     report: Callable[[str], None],
+    streams: int = 1,
 ) -> None:
-    """Builds, self-tests and keeps an engine of each model for each (width, height).
+    """Builds, self-tests and keeps an engine of each model for each (width, height), and for each number
+    of pictures at once that so many ``streams`` of that size are run in.
 
-    What is kept already is only opened. Raises ``EngineError`` at the first that cannot be had.
+    What is kept already is only opened. Says of each what it took and how large it is. Raises
+    ``EngineError`` at the first that cannot be had.
     """
-    for model in models:
+    for manifest in models:
+        model = batched(manifest)
         engine = TensorRtEngine(model, settings=settings)
         try:
-            check(engine)
+            check(OneByOne(engine))
             for width, height in pictures:
-                began_ns = clock.now_ns()
-                engine.prepare(sizes_for(model, width=width, height=height))
-                took_s = (clock.now_ns() - began_ns) / 1e9
-                report(f"{model.name} for {width}x{height}: ready after {took_s:.1f} s")
+                sizes = sizes_for(manifest, width=width, height=height)
+                most = most_places(model, tuple(sorted(sizes.items())))
+                for places in batch_sizes(streams=streams, most=most):
+                    began_ns = clock.now_ns()
+                    ready = engine.prepare({**sizes, BATCH: places})
+                    took_s = (clock.now_ns() - began_ns) / 1e9
+                    done = f"built in {took_s:.1f} s" if ready.is_built else "was there already"
+                    report(
+                        f"{manifest.name} for {width}x{height}, {places} at once: {done}, "
+                        f"{ready.size_bytes / 1e3:.0f} kB"
+                    )
         finally:
             engine.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Event
@@ -13,17 +12,12 @@ from numpy.typing import NDArray
 
 from streamer.errors import EngineError
 from streamer.infer.agreement import disagreement
-from streamer.infer.building import Building, Sizes
+from streamer.infer.building import KEPT, GivingWay, Sizes
 from streamer.infer.copying import copy
 from streamer.infer.engine import Engine, Tensors
 from streamer.infer.self_test import check, drawn_inputs, storage
 from streamer.infer.sizes import sizes_of
-from streamer.model import RESIDUAL_ZERO, ModelManifest
-
-_log = logging.getLogger(__name__)
-
-KEPT = 4
-"""Built engines, one for each size; a camera that changes its own goes back and forth between few."""
+from streamer.model import RESIDUAL_ZERO
 
 Build = Callable[[Mapping[str, int], Event], Engine]
 """An engine that is ready for these sizes of the free dimensions, or ``EngineError``. The event is
@@ -38,7 +32,7 @@ class _Trial:
     outputs: Tensors
 
 
-class Swapping:
+class Swapping(GivingWay[Engine, _Trial]):
     """Runs ``serving`` until an engine for the size at hand is built, self-tested and agrees with it.
 
     The first run of a size starts the build, on a thread of its own, one at a time. What was built
@@ -53,26 +47,9 @@ class Swapping:
 
     def __init__(self, serving: Engine, build: Build) -> None:
         """``build`` is called on another thread. Closes ``serving`` with itself."""
-        self._serving = serving
+        super().__init__(serving, self._tried, discard=lambda trial: trial.engine.close())
         self._build = build
-        self._engine = serving
-        self._built: dict[Sizes, Engine] = {}
-        self._building = Building(
-            self._tried,
-            discard=lambda trial: trial.engine.close(),
-            left_to=f"{serving.manifest.name} is left to {serving.backend}",
-        )
         self._spare: dict[tuple[str, str, tuple[int, ...]], NDArray[Any]] = {}
-
-    @property
-    def manifest(self) -> ModelManifest:
-        """Of the engine that ran last."""
-        return self._engine.manifest
-
-    @property
-    def backend(self) -> str:
-        """Of the engine that ran last."""
-        return self._engine.backend
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         sizes = tuple(sorted(sizes_of(self._serving.manifest, inputs).items()))
@@ -85,17 +62,6 @@ class Swapping:
             return
         self._engine = self._serving
         self._run(self._serving, inputs, outputs)
-
-    def wait(self) -> None:
-        """Until a build that was begun is over; what it made serves from the next run on."""
-        self._building.wait()
-
-    def close(self) -> None:
-        """Closes what runs; a build that does not notice in time closes what it makes by itself."""
-        self._building.close()
-        for engine in (self._serving, *self._built.values()):
-            engine.close()
-        self._built.clear()
 
     def _tried(self, sizes: Mapping[str, int], abandoned: Event) -> _Trial:
         """On another thread: builds, self-tests, and leaves the rest to the next run."""
@@ -119,10 +85,7 @@ class Swapping:
             trial.engine.close()
             self._building.refuse(sizes, fault)
             return
-        while len(self._built) >= KEPT:
-            self._built.pop(next(iter(self._built))).close()
-        self._built[sizes] = trial.engine
-        _log.info("%s now runs on %s", trial.engine.manifest.name, trial.engine.backend)
+        self._take(sizes, trial.engine)
 
     def _is_run(self, sizes: Sizes, inputs: Tensors, outputs: Tensors) -> bool:
         """Whether the built engine filled the outputs; one that fails is not asked again."""
@@ -130,8 +93,7 @@ class Swapping:
         try:
             self._run(self._engine, inputs, outputs)
         except EngineError as error:
-            self._built.pop(sizes).close()
-            self._building.refuse(sizes, str(error))
+            self._give_up(sizes, str(error))
             return False
         return True
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from threading import Event
 from types import ModuleType
 
 from streamer.errors import EngineError
 from streamer.infer import tensorrt_api
+from streamer.infer.building import Building, Sizes
 from streamer.infer.device import DriverStream, Stream, has_device
 from streamer.infer.engine import Tensors
 from streamer.infer.engine_cache import EngineCache, EngineKey, Machine, TimingsKey, user_engines
@@ -25,11 +27,21 @@ KEPT_PLANS = 12
 goes back and forth between few."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """How a size came to be ready."""
+
+    is_built: bool
+    """Or else it was open, or kept from an earlier build."""
+    size_bytes: int
+    """Of its plan, which is what is kept."""
+
+
 class TensorRtEngine:
     """A typed model run by TensorRT; each size has a plan of its own, from the cache or built.
 
-    A plan takes up to minutes to build: ``prepare`` does so ahead, and ``infer.swapping`` while
-    another engine serves. Arrays are float32 on the caller's side, whatever the model takes: they
+    A plan takes up to minutes to build: ``prepare`` does so ahead, ``is_ready`` while other sizes run,
+    and ``infer.swapping`` while another engine serves. Arrays are float32 on the caller's side, whatever the model takes: they
     are converted on the way to page-locked memory, where they are copied in any case.
     """
 
@@ -56,7 +68,15 @@ class TensorRtEngine:
         self._cache = cache or user_engines()
         self._abandoned = abandoned
         self._machine = _machine(self._api, self._stream)
-        self._plans: dict[tuple[tuple[str, int], ...], Plan] = {}
+        self._plans: dict[Sizes, Plan] = {}
+        self._fresh: dict[Sizes, bytes] = {}
+        """What was built on another thread and not opened yet."""
+        self._building = Building[bytes](
+            self._build,
+            discard=lambda plan: None,
+            left_to=f"{manifest.name} on {self.backend} runs fewer pictures at once",
+        )
+        self._builds = 0
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         """Fill ``outputs``. The first run of a size opens its plan, or builds it: see ``prepare``.
@@ -66,10 +86,26 @@ class TensorRtEngine:
         self._stream.enter()
         self._plan(sizes_of(self._model, inputs)).run(inputs, outputs)
 
-    def prepare(self, sizes: Mapping[str, int]) -> None:
+    def prepare(self, sizes: Mapping[str, int]) -> Ready:
         """Makes a size ready to run: from the cache in a moment, else built. Raises ``EngineError``."""
         self._stream.enter()
-        self._plan(sizes)
+        built = self._builds
+        plan = self._plan(sizes)
+        return Ready(is_built=self._builds > built, size_bytes=plan.size_bytes)
+
+    def is_ready(self, sizes: Mapping[str, int]) -> bool:
+        """Whether a size can be run without being built first; where not, it is built on another thread.
+
+        One that cannot be had never is, which is logged once. Takes no time worth mentioning.
+        """
+        wanted = tuple(sorted(sizes.items()))
+        made = self._building.taken()
+        if made is not None:
+            self._fresh.update([made])
+        if wanted in self._plans or wanted in self._fresh or self._cache.holds(self._key(sizes)):
+            return True
+        self._building.ask(wanted)
+        return False
 
     def resident(self, sizes: Mapping[str, int]) -> Plan:
         """For pictures on the device: a plan whose ``queue`` runs on the engine's stream.
@@ -81,6 +117,7 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Gives back all device memory; from any thread, while nothing runs."""
+        self._building.close()
         # A device that was lost has nothing to give back.
         with suppress(EngineError):
             self._stream.enter()
@@ -93,7 +130,11 @@ class TensorRtEngine:
         if wanted not in self._plans:
             while len(self._plans) >= KEPT_PLANS:
                 self._plans.pop(next(iter(self._plans))).close()
-            self._plans[wanted] = self._kept(sizes) or self._built(sizes)
+            fresh = self._fresh.pop(wanted, None)
+            if fresh is not None:
+                self._plans[wanted] = self._opened(fresh, sizes)
+            else:
+                self._plans[wanted] = self._kept(sizes) or self._built(sizes)
         return self._plans[wanted]
 
     def _kept(self, sizes: Mapping[str, int]) -> Plan | None:
@@ -110,6 +151,12 @@ class TensorRtEngine:
             return None
 
     def _built(self, sizes: Mapping[str, int]) -> Plan:
+        self._builds += 1
+        return self._opened(self._build(sizes, self._abandoned), sizes)
+
+    def _build(self, sizes: Mapping[str, int], abandoned: Event | None) -> bytes:
+        """A plan, which is kept; from any thread."""
+        self._stream.enter()
         timings_key = TimingsKey(machine=self._machine)
         timings = self._cache.recall(timings_key) or b""
         _log.info("TensorRT builds %s for %s, once; this takes a while", self._model.file, sizes)
@@ -119,13 +166,12 @@ class TensorRtEngine:
             sizes,
             settings=self._settings,
             timings=timings,
-            abandoned=self._abandoned,
+            abandoned=abandoned,
         )
-        plan = self._opened(built.plan, sizes)
         self._cache.keep(self._key(sizes), built.plan)
         if built.timings != timings:
             self._cache.keep(timings_key, built.timings)
-        return plan
+        return built.plan
 
     def _opened(self, blob: bytes, sizes: Mapping[str, int]) -> Plan:
         return Plan(self._api, blob, self._model, sizes, self._stream)

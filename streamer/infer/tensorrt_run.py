@@ -51,12 +51,14 @@ class Plan:
         stream: Stream,
     ) -> None:
         """Raises ``EngineError`` where the blob is not a plan for this device, model and size."""
+        self.size_bytes = len(blob)
         self._api = api
         self._file = manifest.file
         self._stream = stream
         self._log = log_of(api)
         self._log.take()
         self._graph = 0
+        """Of a whole run; 0 where that cannot be one, and its parts are queued one by one."""
         self._resident: int | None = None
         """The graph of a run without copies, 0 where that cannot be one; made when it is asked for."""
         self._inputs: list[Slot] = []
@@ -84,11 +86,6 @@ class Plan:
         except EngineError:
             self.close()
             raise
-
-    @property
-    def is_graph(self) -> bool:
-        """Whether a run is one graph; where that could not be, its parts are queued one by one."""
-        return self._graph != 0
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         """Fill ``outputs``; any float type on the caller's side. Raises ``EngineError``."""

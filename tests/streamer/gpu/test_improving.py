@@ -21,15 +21,19 @@ from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import EngineError
 from streamer.frame import Frame
 from streamer.gpu import choosing
-from streamer.gpu.batching import BothWays
+from streamer.gpu.batching import BothWays, DeviceLease
 from streamer.gpu.choosing import choose_on_device
 from streamer.gpu.door import Gpu
 from streamer.gpu.super_resolution import DeviceSuperResolution
+from streamer.infer import device, tensorrt
 from streamer.infer.batching_graph import BatchManifest
 from streamer.infer.batching_pool import ENGINES
+from streamer.infer.device import DriverStream
 from streamer.infer.engine import Deadline, Tensors
 from streamer.infer.ort import OrtCpuEngine
+from streamer.infer.prebuild import build_engines, buildable
 from streamer.infer.swapping_resident import ResidentSwapping
+from streamer.infer.tensorrt_build import BuildSettings
 from streamer.metrics import Metrics
 from tests.streamer.gpu.emulated import Emulated
 from tests.streamer.gpu.engines import QueuedEngine, QueuedRun
@@ -123,6 +127,22 @@ class Going:
             assert np.abs(one.astype(int) - other).max() <= 2
         return seen
 
+    @property
+    def places(self) -> int:
+        """Of the batches that the pictures go in, which TensorRT runs."""
+        (group,) = self._shared._groups.values()
+        return int(group.places)
+
+    def wait_for_larger(self) -> None:
+        """Until the batch size that is being built is there; it is taken before the next picture."""
+        self._shared._way._engine._building.wait()
+
+    @property
+    def _shared(self) -> Any:
+        (lease,) = self.engine._built.values()
+        assert isinstance(lease, DeviceLease)
+        return lease._share.engine
+
     def close(self) -> None:
         self.stage.close()
         self.gpu.device.close()
@@ -148,9 +168,9 @@ def test_tensorrt_takes_over_between_two_frames_once_it_is_built(
     for number in range(3):
         assert going.send(number).tier == "nano"
         assert going.engine.backend == "tensorrt"
-    # The size of the self-test, and each batch size of the picture's.
+    # The size of the self-test, and that of the picture.
     shapes = [build["shapes"]["packed"] for build in world.builds]
-    assert shapes == [[1, 6, 48, 64], *([n, 6, 18, 32] for n in (1, 2, 4, 8))]
+    assert shapes == [[1, 6, 48, 64], [1, 6, 18, 32]]
     going.close()
 
 
@@ -161,14 +181,55 @@ def test_a_second_stream_takes_part_in_what_the_first_one_built(
     for going in (first, second):
         going.send(1)
         going.engine.wait()
-    assert len(world.builds) == 5
+    assert len(world.builds) == 2
+    world.waits_for_the_end = Event()
     for going in (first, second):
         assert going.send(2).tier == "nano"
         assert going.engine.backend == "tensorrt"
     # One of each backend, whoever asked.
     assert len(ENGINES) == 2
+    # Two at once are built while they are served one by one.
+    assert first.places == 1
+    world.waits_for_the_end.set()
+    first.wait_for_larger()
+    first.send(3)
+    assert first.places == 2
+    assert [build["shapes"]["packed"][0] for build in world.builds] == [1, 1, 2]
     first.close()
     second.send(3)
+    second.close()
+
+
+def test_streams_go_over_at_once_to_what_was_built_ahead(
+    emulated: Emulated, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class OnThisDevice(DriverStream):
+        def __init__(self, stream: Stream | None = None) -> None:
+            super().__init__(stream)
+            on_emulated: Any = OnEmulated(self._stream)
+            HostStream.by_handle[self.handle] = on_emulated
+
+    monkeypatch.setattr(device, "Device", emulated.device)
+    monkeypatch.setattr(tensorrt, "DriverStream", OnThisDevice)
+    build_engines(
+        buildable(scale=2, variant="nano"),
+        [(64, 36)],
+        settings=BuildSettings(),
+        clock=MonotonicClock(),
+        report=lambda line: None,
+        streams=2,
+    )
+    ahead = len(world.builds)
+    first, second = Going(emulated, doubled), Going(emulated, doubled)
+    for number in range(2):
+        for going in (first, second):
+            going.send(number)
+            going.engine.wait()
+    assert [going.engine.backend for going in (first, second)] == ["tensorrt"] * 2
+    first.send(2)
+    assert first.places == 2
+    assert len(world.builds) == ahead
+    first.close()
     second.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from threading import Event, get_ident
@@ -238,6 +238,31 @@ def test_a_batch_size_that_gives_other_pictures_is_never_used(
     assert at_once(each(streams, 0, 1, 2, 3)) == [None] * 4
     assert streams.runs == {2: 2}
     assert "runs at most 2 pictures at once: residual of sr-tiny-x2 is off by" in caplog.text
+
+
+def test_nobody_waits_for_a_larger_batch_size_that_has_to_be_built(opened: Opening) -> None:
+    built, asked = Event(), list[int]()
+
+    class BuildsFirst(Watched):
+        def is_ready(self, sizes: Mapping[str, int]) -> bool:
+            asked.append(sizes["n"])
+            return built.is_set()
+
+    streams = opened(2, engine=BuildsFirst)
+    assert at_once(each(streams, 0, 1)) == [None] * 2
+    assert streams.runs == {1: 2}
+    built.set()
+    # The engine's thread looks again when there is a picture.
+    for deadline in streams.deadlines:
+        deadline.ns = LATE_NS
+    streams.run(0)
+    streams.run(0)
+    for deadline in streams.deadlines:
+        deadline.ns = None
+    assert at_once(each(streams, 0, 1)) == [None] * 2
+    assert streams.runs == {1: 4, 2: 1}
+    # A single picture is never left waiting.
+    assert set(asked) == {2}
 
 
 def test_a_model_that_cannot_run_at_all_says_so_to_every_stream(tmp_path: Path) -> None:

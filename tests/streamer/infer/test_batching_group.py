@@ -11,7 +11,7 @@ import pytest
 
 from streamer.clock import ManualClock
 from streamer.infer.batching_graph import batched
-from streamer.infer.batching_group import BATCHES, Batch, Group
+from streamer.infer.batching_group import BATCHES, Batch, Group, batch_sizes
 from streamer.infer.batching_trial import most_places
 from streamer.infer.batching_window import Business, Request
 from streamer.model import MODELS, read_manifest
@@ -253,6 +253,19 @@ def test_who_is_in_a_hurry_comes_before_batches_that_are_full() -> None:
         assert batch is not None
         assert group.ready(0) is batch
         group.begin(batch)
+
+
+@pytest.mark.parametrize("most", BATCHES)
+@pytest.mark.parametrize("streams", range(1, 12))
+def test_what_a_group_asks_for_is_what_there_is_to_build_ahead(streams: int, most: int) -> None:
+    group = Group(SIZES, ManualClock(), most=most)
+    group.streams, asked = streams, list[int]()
+    while group.wants:
+        asked.append(group.wants)
+        group.take([Batch({}, {}, group.wants)], group.wants, [1])
+    assert tuple(asked) == batch_sizes(streams=streams, most=most)
+    assert asked[-1] >= min(streams, most)
+    assert asked[-1] < 2 * min(streams, most)
 
 
 def test_where_all_storage_is_in_use_a_request_has_to_wait() -> None:

@@ -34,8 +34,11 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def test_two_streams_are_one_run_of_a_plan_for_two() -> None:
     manifest = read_manifest(MODELS / "sr-nano-x2-live-fp16.json")
 
+    opened: list[TensorRtEngine] = []
+
     def open_one(model: ModelManifest) -> TensorRtEngine:
-        return TensorRtEngine(model, stream=HostStream())
+        opened.append(TensorRtEngine(model, stream=HostStream()))
+        return opened[0]
 
     door = BatchingEngine(open_one, manifest, MonotonicClock(), window_ns=FOR_EVER_NS)
     deadline = Deadline(LATE_NS)
@@ -49,6 +52,10 @@ def test_two_streams_are_one_run_of_a_plan_for_two() -> None:
 
     for number in range(2):
         assert at_once([lambda number=number: play(number)]) == [None]  # type: ignore[misc]
+    # The plan for two is built meanwhile, and taken when there is another picture.
+    opened[0]._building.wait()
+    for _ in range(2):
+        assert at_once([lambda: play(0)]) == [None]
     deadline.ns = None
     seen[:] = 0
     runs = dict(door.runs)

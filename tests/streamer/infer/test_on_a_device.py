@@ -93,7 +93,7 @@ def test_tensorrt_gives_what_the_cpu_gives() -> None:
     needs_tensorrt()
     engine = TensorRtEngine(model("fp16"))
     assert_right(engine)
-    assert all(plan.is_graph for plan in engine._plans.values())
+    assert all(plan._graph for plan in engine._plans.values())
     engine.close()
 
 

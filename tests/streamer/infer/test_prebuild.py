@@ -25,7 +25,7 @@ def test_a_size_that_is_none_is_refused(text: str) -> None:
         parse_picture(text)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_each_network_for_streams_is_there_for_tensorrt(scale: int) -> None:
     models = buildable(scale=scale)
     assert all(m.precision == "fp16" and m.training != "clean" for m in models)

@@ -1,17 +1,33 @@
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from streamer.errors import EngineError
 from streamer.infer.engine import Tensors
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
-from streamer.infer.self_test import SAMPLES, SIZES, TOLERANCES, check, drawn_inputs, sampled
+from streamer.infer.self_test import (
+    HALF_ROUNDING,
+    SAMPLES,
+    SIZES,
+    TOLERANCES,
+    allowed_error,
+    check,
+    drawn_inputs,
+    root_mean_square,
+    sampled,
+    storage,
+)
 from streamer.model import MODELS, ModelManifest, TensorSpec, read_manifest
 from tests.streamer.models import tiny, write_model
 
@@ -100,6 +116,96 @@ def test_whole_code_values_may_be_off_by_their_rounding() -> None:
             outputs["residual"][...] = 128
 
     check(Rounded(manifest))
+
+
+def half_steps_of(values: NDArray[np.float32]) -> float:
+    """Root mean square of what they lose in half precision."""
+    lost = values - values.astype(np.float16).astype(np.float32)
+    return float(np.sqrt(np.mean(np.square(lost, dtype=np.float64))))
+
+
+def test_what_a_picture_loses_in_half_precision_is_what_is_allowed_for() -> None:
+    even = np.random.default_rng(1).random(1 << 20).astype(np.float32)
+    assert 219 * half_steps_of(even) == pytest.approx(HALF_ROUNDING, rel=0.01)
+    packed = drawn_inputs(ReferenceEngine(1).manifest, SIZES)["packed"]
+    assert 219 * half_steps_of(packed[:, :4]) == pytest.approx(HALF_ROUNDING, rel=0.05)
+    assert 224 * half_steps_of(packed[:, 4:]) < HALF_ROUNDING
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("sr-*-fp16.json")), ids=lambda path: path.stem)
+def test_no_network_answers_that_by_more(path: Path) -> None:
+    manifest = read_manifest(path.with_stem(path.stem.removesuffix("-fp16")))
+    engine, drawn = OrtCpuEngine(manifest, threads=1), drawn_inputs(manifest, SIZES)
+    exact, seen = storage(manifest, SIZES), storage(manifest, SIZES)
+    engine.run(drawn, exact)
+    engine.run({"packed": drawn["packed"].astype(np.float16).astype(np.float32)}, seen)
+    assert root_mean_square(seen["residual"] - exact["residual"]) < HALF_ROUNDING
+
+
+def one_weight_of_the_third_layer(weights: dict[str, NDArray[Any]]) -> None:
+    third = list(weights)[2]
+    weights[third].flat[np.abs(weights[third]).argmax()] *= -1
+
+
+def one_weight_of_the_fifth_layer(weights: dict[str, NDArray[Any]]) -> None:
+    fifth = list(weights)[4]
+    weights[fifth].flat[np.abs(weights[fifth]).argmax()] *= 0.5
+
+
+def two_phases_of_luma(weights: dict[str, NDArray[Any]]) -> None:
+    first = next(iter(weights))
+    weights[first] = weights[first][:, [1, 0, 2, 3, 4, 5]]
+
+
+def u_and_v(weights: dict[str, NDArray[Any]]) -> None:
+    first = next(iter(weights))
+    weights[first] = weights[first][:, [0, 1, 2, 3, 5, 4]]
+
+
+def two_channels_that_come_out(weights: dict[str, NDArray[Any]]) -> None:
+    last = list(weights)[-1]
+    weights[last][[0, 1]] = weights[last][[1, 0]]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        one_weight_of_the_third_layer,
+        one_weight_of_the_fifth_layer,
+        two_phases_of_luma,
+        u_and_v,
+        two_channels_that_come_out,
+    ],
+)
+@pytest.mark.parametrize("name", ["sr-lite-x1-live-fp16", "sr-nano-x2-live-fp16"])
+def test_a_half_precision_network_with_one_thing_wrong_is_refused(
+    name: str, spoil: Callable[[dict[str, NDArray[Any]]], None], tmp_path: Path
+) -> None:
+    manifest = read_manifest(MODELS / f"{name}.json")
+    check(OrtCpuEngine(manifest, threads=1))
+    model = onnx.load(MODELS / manifest.file)
+    # In the order of the layers.
+    found = {one.name: one for one in model.graph.initializer if len(one.dims) == 4}
+    order = [node.input[1] for node in model.graph.node if node.op_type == "Conv"]
+    weights = {layer: numpy_helper.to_array(found[layer]).copy() for layer in order}
+    spoil(weights)
+    for layer, values in weights.items():
+        found[layer].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), layer))
+    blob = model.SerializeToString()
+    (tmp_path / manifest.file).write_bytes(blob)
+    wrong = replace(manifest, folder=tmp_path, sha256=hashlib.sha256(blob).hexdigest())
+    with pytest.raises(EngineError, match=r"^fp16 on ort-cpu is wrong on this processor: residual"):
+        check(OrtCpuEngine(wrong, threads=1))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_only_half_precision_is_given_what_it_loses(precision: str, tmp_path: Path) -> None:
+    manifest = replace(tiny(tmp_path), precision=precision)
+    share = TOLERANCES[precision]
+    assert (allowed_error(1.0, manifest, is_rounded=False) > share) == (precision == "fp16")
+    # What has no residual in code values has no such steps either.
+    other = replace(manifest, task="prediction")
+    assert allowed_error(1.0, other, is_rounded=False) == share
 
 
 def test_samples_lie_all_over_an_output() -> None:

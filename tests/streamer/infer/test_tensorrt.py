@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamer.clock import ManualClock, MonotonicClock
+from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
 from streamer.infer import tensorrt
 from streamer.infer.backends import Use, choose_super_resolution
 from streamer.infer.engine import code_values
 from streamer.infer.engine_cache import EngineCache, user_engines
 from streamer.infer.ort import OrtCpuEngine
-from streamer.infer.prebuild import build_engines, buildable, parse_picture
 from streamer.infer.self_test import check, drawn_inputs, storage
 from streamer.infer.swapping import Swapping
 from streamer.infer.tensorrt import KEPT_PLANS, TensorRtEngine
@@ -320,23 +319,6 @@ def test_without_a_device_auto_does_not_even_load_the_package(
     assert choice.engines[0].backend != "tensorrt"
     assert "tensorrt" not in choice.reason
     choice.engines[0].close()
-
-
-@pytest.mark.usefixtures("world", "device")
-def test_engines_can_be_built_ahead(world: World) -> None:
-    said: list[str] = []
-    models = buildable(scale=2, variant="nano")
-    build_engines(
-        models,
-        [parse_picture("64x48"), parse_picture("129x97")],
-        settings=BuildSettings(),
-        clock=ManualClock(),
-        report=said.append,
-    )
-    assert said == [
-        f"sr-nano-x2-live-fp16 for {size}: ready after 0.0 s" for size in ("64x48", "128x96")
-    ]
-    assert [build["shapes"]["packed"][2:] for build in world.builds] == [[48, 64], [24, 32]]
 
 
 @pytest.mark.parametrize(
