@@ -23,6 +23,8 @@ METHODS = (
 PUBLIC = ("Public", ", ".join(METHODS))
 OF_OTHER_SERVERS = ("ANNOUNCE", "RECORD", "REDIRECT")
 """Methods of RFC 2326 that a server which only plays does not allow."""
+ONLY_PLAYS = "Only Playing Is Allowed Here, Publish by RTMP or WHIP"
+"""Publishers (ffmpeg, GStreamer) show the reason to their user."""
 
 MAX_WRONG_PASSWORDS = 6
 """On one connection; a player asks once without one, and perhaps twice with what its user types."""
@@ -68,8 +70,10 @@ class Answers:
         if not _is_number(request.cseq):
             raise Refusal(400)
         method = self._methods.get(request.method)
+        if request.method in OF_OTHER_SERVERS:
+            raise Refusal(405, ("Allow", PUBLIC[1]), reason=ONLY_PLAYS)
         if method is None:
-            raise Refusal(405 if request.method in OF_OTHER_SERVERS else 501, ("Allow", PUBLIC[1]))
+            raise Refusal(501, ("Allow", PUBLIC[1]))
         if request.method != "OPTIONS":
             self._check_password(request)
         required = request.headers.get("require") or request.headers.get("proxy-require")

@@ -261,7 +261,7 @@ class Lasting:
                 # The address was right once, or the caller has time: any of these may pass.
                 reason = redacted(str(error))
                 if reason != told:
-                    log.warning("%s cannot be opened, trying on: %s", self._label, reason)
+                    log.warning("trying on: %s", self._with_label("cannot be opened", reason))
                 told = reason
         return None
 
@@ -328,6 +328,14 @@ class Lasting:
         self._lost_ns = self._clock.now_ns()
         self._enter("lost", self.reason)
 
+    def _with_label(self, what: str, reason: str) -> str:
+        """One sentence of both that names the source once, as most reasons do themselves."""
+        label = self._label
+        if reason.startswith(f"{label} "):
+            return f"{label} {what}: it{reason.removeprefix(label)}"
+        # With its path the reason says more than the label, and what happened.
+        return reason if reason.startswith(label) else f"{label} {what}: {reason}"
+
     def _enter(self, state: State, reason: str) -> None:
         if state == self._state:
             return
@@ -336,7 +344,8 @@ class Lasting:
         level = logging.WARNING if reason else logging.INFO
         if state == "connecting":
             level = logging.DEBUG  # that of every source, and where it fails the error says more
-        log.log(level, "%s is %s%s", self._label, state, f": {reason}" if reason else "")
+        text = self._with_label(f"is {state}", reason) if reason else f"{self._label} is {state}"
+        log.log(level, "%s", text)
         if self._on_state is not None:
             self._on_state(state, reason)
 

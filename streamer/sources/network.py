@@ -63,7 +63,13 @@ class NetworkSource:
         ``may_connect`` judges every host that HTTP leads to; it runs on a thread. An address that
         listens waits for its peer for ever. Raises ``ConfigError`` and ``SourceError``.
         """
-        address = parse(url)
+        return await cls.open_address(parse(url), clock=clock, may_connect=may_connect)
+
+    @classmethod
+    async def open_address(
+        cls, address: NetworkAddress, *, clock: Clock, may_connect: MayConnect | None = None
+    ) -> NetworkSource:
+        """``open``, for an address that was taken apart already."""
         source = cls(address, await Child.start(_CHILD), clock=clock)
         source._may_connect = may_connect
         try:

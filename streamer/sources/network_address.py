@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote
 
 from streamer.addresses import split
 from streamer.errors import ConfigError
+from streamer.rtsp.url import RtspUrl, parse_url
 
 OPEN_WITHIN_S = 10.0
 PACKET_WITHIN_S = 10.0
@@ -75,7 +76,7 @@ def _rtmp(url: str, parts: SplitResult, label: str) -> NetworkAddress:
     if given.get("listen") == "1":
         return _rtmp_listener(parts, label)
     if not parts.hostname:
-        raise ConfigError(f"{label} names no host; write it as rtmp://host/app/key")
+        raise ConfigError(f"{label} names no host; write one behind rtmp://, then the path")
     return NetworkAddress(
         scheme=parts.scheme.lower(),
         label=label,
@@ -100,9 +101,10 @@ def _rtmp_listener(parts: SplitResult, label: str) -> NetworkAddress:
         raise ConfigError(f"{label} cannot listen with TLS; use rtmp:// behind a TLS proxy")
     app, _, key = parts.path.strip("/").rpartition("/")
     if not app or not key:
+        # Without an example of an address: what is written like a key is blacked out in messages.
         raise ConfigError(
-            f"{label} names no application and key; write it as "
-            "rtmp://0.0.0.0:1935/live/KEY?listen=1, publishers send to the same path"
+            f"{label} names no application and key; write both behind the port, as in "
+            "/live/KEY?listen=1, and let publishers send to the same path"
         )
     return NetworkAddress(
         scheme="rtmp",
@@ -204,22 +206,29 @@ def _srt(url: str, parts: SplitResult, label: str) -> NetworkAddress:
 
 
 def _rtsp(url: str, parts: SplitResult, label: str) -> NetworkAddress:
-    if not parts.hostname:
-        raise ConfigError(f"{label} names no host; write it as rtsp://host/path")
+    return of_rtsp(parse_url(url))
+
+
+def of_rtsp(address: RtspUrl) -> NetworkAddress:
+    """An RTSP address for libav, with the transport and the checks that it asks for."""
+    ways: dict[str, str] = {"rtsp_transport": address.transport or "tcp"}
+    if address.transport is None and not address.is_tls:
+        ways = {"rtsp_transport": "udp+tcp", "rtsp_flags": "prefer_tcp"}
+    scheme = "rtsps" if address.is_tls else "rtsp"
     return NetworkAddress(
-        scheme=parts.scheme.lower(),
-        label=label,
+        scheme=scheme,
+        label=f"{scheme}://{address.place}",
         reader="libav",
-        url=url,
+        url=address.secret_url(),
         format="rtsp",
         options={
             **_PROBE,
             "protocol_whitelist": "rtsp,rtsps,rtp,udp,tcp,tls",
-            "rtsp_transport": "tcp",
+            **ways,
             "allowed_media_types": "video+audio",
             "timeout": _us(PACKET_WITHIN_S),
             "max_delay": "100000",
-            **_TLS,
+            **(_TLS if address.checks_certificate else {}),
         },
     )
 

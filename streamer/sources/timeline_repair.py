@@ -27,8 +27,10 @@ FARTHEST_S = Fraction(10)
 MAX_REORDER_S = Fraction(10)
 """A picture shown later than this after it is decoded has a damaged time stamp."""
 
-_FOLLOW = Fraction(200, 1_000_000)
-"""Cheap oscillators are 100 ppm off; the arrival clock's idea of the time follows them so fast."""
+_FOLLOW = Fraction(2000, 1_000_000)
+"""The arrival clock's idea of the time follows the sender's so fast. Cheap oscillators are 100 ppm
+off, clocks that software sets right 500, bad ones 1000: at 200 ppm those stepped by two seconds every
+forty minutes."""
 
 _OLD_CLOCK_NS = 1_000_000_000
 """Packets of the other stream may lie behind a jump for so long."""

@@ -52,7 +52,8 @@ def transport_refusal(url: RtspUrl, lower: str) -> str:
 
 def _password_refusal(url: RtspUrl, answer: Response) -> str:
     if url.credentials is None:
-        return f"{url.label} asks for a password (401); write it as rtsp://USER:PASSWORD@HOST/PATH"
+        # Not as a whole address: what is written like a password is blacked out in logs.
+        return f"{url.label} asks for a password (401); put USER:PASSWORD@ before the host"
     schemes = ", ".join(
         value.split(" ")[0][:20] for value in answer.headers.all("www-authenticate")
     )

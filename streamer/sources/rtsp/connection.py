@@ -241,10 +241,14 @@ def _connect_failure(url: RtspUrl, error: OSError | UnicodeError, limits: Limits
             f"{limits.connect_s:g} s; check the address, that the device is on, and the firewall"
         )
     if isinstance(error, (socket.gaierror, UnicodeError)):
-        return (
-            f"{url.label} cannot be reached: there is no host {url.host}; "
-            "check the name, or use the address in numbers"
-        )
+        hint = "check the name, or use the address in numbers"
+        if "@" in url.request_url:
+            # Two readings of one address: what is taken for the host may be half a password.
+            return (
+                f"{url.label} cannot be reached: there is no such host; percent-encode the @ and / "
+                f"of a password, or {hint}"
+            )
+        return f"{url.label} cannot be reached: there is no host {url.host}; {hint}"
     if isinstance(error, ConnectionRefusedError):
         return (
             f"{url.label} cannot be reached: nothing listens on {url.place}; check the port "

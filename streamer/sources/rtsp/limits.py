@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,3 +21,8 @@ class Limits:
     """Without a packet of the picture after that, the stream is lost."""
     report_s: float = 5.0
     """Between two receiver reports; RFC 3550's interval."""
+
+    def silent_after(self, fps: Fraction | None) -> float:
+        """``silence_s``, or three intervals of a picture that comes more slowly, as ``Lasting``
+        has it."""
+        return max(self.silence_s, 3 / float(fps) if fps else 0.0)

@@ -20,6 +20,7 @@ from streamer.rtsp.url import RtspUrl, parse_url
 from streamer.sources.base import PacketSource
 from streamer.sources.elementary import describe_video
 from streamer.sources.network import NetworkSource
+from streamer.sources.network_address import of_rtsp
 from streamer.sources.rtsp.limits import Limits
 from streamer.sources.rtsp.picture import measured_fps, picture_header
 from streamer.sources.rtsp.reception import Reception
@@ -97,9 +98,9 @@ class RtspSource:
             await source._start(may_connect or (lambda host: host.lower() == address.host.lower()))
         except UnsupportedFormat as error:
             await source.close()
-            logger.info("%s; it is read with libav, one frame later", error)
-            return await NetworkSource.open(
-                address.secret_url(), clock=clock, may_connect=may_connect
+            logger.info("%s; it is read with libav, one frame later than H.264 or H.265", error)
+            return await NetworkSource.open_address(
+                of_rtsp(address), clock=clock, may_connect=may_connect
             )
         except BaseException:
             await source.close()
@@ -331,15 +332,16 @@ class RtspSource:
     async def _watch(self) -> None:
         """Notice a server that stopped sending."""
         silence, heard_ns = Silence(self._clock), 0
+        limit_s = self._limits.silent_after(self.video.fps)
         while True:
-            await asyncio.sleep(min(0.25, self._limits.silence_s / 4))
+            await asyncio.sleep(min(0.25, limit_s / 4))
             now_ns, last_ns = self._clock.now_ns(), self._received_by.last_packet_ns or 0
             bye_ns = self._received_by.said_bye_ns
             if last_ns != heard_ns:
                 heard_ns = last_ns
                 silence.broken()
-            if silence.look() > self._limits.silence_s:
-                self._lose(f"no video packet for {self._limits.silence_s:g} s")
+            if silence.look() > limit_s:
+                self._lose(f"no video packet for {limit_s:g} s")
             elif bye_ns is not None and bye_ns >= last_ns and now_ns - bye_ns > _BYE_GRACE_NS:
                 self._lose("the server ended it")
 
@@ -356,9 +358,7 @@ class RtspSource:
                 f"{label} ended before its first picture: {reason}; "
                 "check that the stream plays in another player"
             )
-        return SourceLost(
-            f"{label} is lost: {reason}; check the device and the network, then open it again"
-        )
+        return SourceLost(f"{label} is lost: {reason}; check the device and the network")
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -45,10 +45,7 @@ def choose_tracks(session: SessionDescription, *, base_url: str, label: str) -> 
     found = [track for media in films if (track := _track(media, base_url))]
     if not found:
         names = ", ".join(dict.fromkeys(_name(media) for media in films))
-        raise UnsupportedFormat(
-            f"{label} sends video as {names}, which is not read here; "
-            "set the camera to H.264 or H.265"
-        )
+        raise UnsupportedFormat(f"{label} sends video as {names}")
     sounds = (
         media for media in session.media if media.kind == "audio" and _comes_to_us(media, films[0])
     )

@@ -229,6 +229,7 @@ def test_other_methods_headers_and_bodies_are_refused_by_name() -> None:
             announce = await client.ask("ANNOUNCE", body=b"v=0\r\n")
             assert announce.status == 405
             assert "DESCRIBE" in announce.headers["allow"]
+            assert "Publish by RTMP or WHIP" in announce.reason
             assert (await client.ask("BREW")).status == 501
             required = await client.ask("DESCRIBE", Require="onvif-replay")
             assert (required.status, required.headers["unsupported"]) == (551, "onvif-replay")

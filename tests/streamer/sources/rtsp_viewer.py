@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from streamer.clock import MonotonicClock
+from streamer.config import redacted
 from streamer.errors import SourceError
 from streamer.frame import Packet
 from streamer.sources.base import PacketSource
@@ -35,6 +36,7 @@ async def refusal_of(url: str, limits: Limits = PATIENT) -> str:
     assert re.search(r"; \S", text), f"no next step in {text!r}"
     assert "\n" not in text
     assert "secret" not in text
+    assert redacted(text) == text  # messages are cleaned before they are shown
     return text
 
 

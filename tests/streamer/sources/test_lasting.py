@@ -196,13 +196,14 @@ def test_it_tries_for_ever_and_says_each_reason_once(caplog: pytest.LogCaptureFi
         down = [SourceError("rtsp://u:pw@cam is down") for _ in range(20)]
         first = Camera([packet(0, is_keyframe=True), lost()])
         again = Camera([packet(0, is_keyframe=True), "silence"])
-        cameras = Cameras(first, *down, SourceError("refused"), again)
+        cameras = Cameras(first, *down, SourceError("cam refused; ask it"), again)
         with caplog.at_level(logging.WARNING):
             assert len(await taken(await opened(cameras), 2)) == 2
 
     asyncio.run(play())
     reasons = [text for text in caplog.messages if "trying on" in text]
     assert len(reasons) == 2
+    assert reasons[1] == "trying on: cam cannot be opened: it refused; ask it"
     assert [text for text in caplog.messages if "pw" in text or "secret" in text] == []
     assert sum("cam is lost" in text for text in caplog.messages) == 1
     assert sum("back after" in text for text in caplog.messages) == 1

@@ -1,5 +1,8 @@
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 
+from streamer.config import redacted
 from streamer.errors import ConfigError
 from streamer.sources.network_address import parse
 
@@ -67,11 +70,34 @@ def test_who_listens_waits_for_its_peer() -> None:
         ("srt://:9000?mode=caller", "names no host"),
         ("http:///x", "names no host"),
         ("rtsp:///x", "names no host"),
+        ("rtsps://host/x?transport=udp", "leave .transport=udp out"),
     ],
 )
 def test_what_cannot_be_read_is_said(url: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=said) as refused:
         parse(url)
+    # Messages are cleaned before they are shown: the hint must still be there.
+    assert redacted(str(refused.value)) == str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("rtsp://host/x", {"rtsp_transport": "udp+tcp", "rtsp_flags": "prefer_tcp"}),
+        ("rtsp://host/x?transport=tcp", {"rtsp_transport": "tcp"}),
+        ("rtsp://host/x?transport=udp&channel=1", {"rtsp_transport": "udp"}),
+        ("rtsps://host/x", {"rtsp_transport": "tcp", "tls_verify": "1"}),
+        ("rtsps://host/x?tls=insecure", {"rtsp_transport": "tcp"}),
+    ],
+)
+def test_libav_reads_rtsp_the_way_that_the_address_asks_for(
+    url: str, wanted: dict[str, str]
+) -> None:
+    address = parse(url)
+    chosen = ("rtsp_transport", "rtsp_flags", "tls_verify")
+    found = {name: address.options[name] for name in chosen if name in address.options}
+    assert found == ({"tls_verify": "1"} | wanted if "insecure" not in url else wanted)
+    assert not {"transport", "tls"} & parse_qs(urlsplit(address.url).query).keys()
 
 
 def test_latency_is_in_microseconds_as_ffmpeg_has_it() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from streamer.errors import SourceLost
 from streamer.rtsp.message import interleaved_bytes
+from streamer.sources.rtsp.limits import Limits
 from streamer.sources.rtsp.source import WAITING_PACKETS
 from tests.rtsp_camera import SDP, Asked, ScriptedServer, Viewer, coded_pictures, film
 from tests.streamer.sources.rtsp_viewer import (
@@ -144,6 +145,26 @@ def test_a_picture_that_stops_is_lost() -> None:
             source = await opened(server.url, replace(PATIENT, silence_s=0.5))
             with pytest.raises(SourceLost, match=r"no video packet for 0\.5 s"):
                 await packets_of(source, 100)
+            await source.close()
+
+    run(work)
+
+
+def test_a_slow_camera_may_be_silent_for_three_of_its_intervals() -> None:
+    limits = Limits(silence_s=5)
+    assert limits.silent_after(None) == limits.silent_after(Fraction(1)) == 5
+    assert limits.silent_after(Fraction(1, 5)) == 15
+
+    async def slowly(viewer: Viewer) -> None:
+        for unit in coded_pictures()[:4]:
+            viewer.send_picture(unit)
+            await asyncio.sleep(1)
+
+    async def work() -> None:
+        sdp = SDP.replace("framerate:30", "framerate:0.5")
+        async with ScriptedServer(sdp=sdp, playing=slowly) as server:
+            source = await opened(server.url, replace(PATIENT, silence_s=0.5))
+            assert len(await packets_of(source, 4)) == 4
             await source.close()
 
     run(work)

@@ -182,6 +182,17 @@ def test_video_that_only_libav_reads_is_read_with_libav() -> None:
     run(work)
 
 
+@pytest.mark.parametrize("asked", ["", "?transport=udp"])
+def test_libav_too_takes_udp_where_there_is_no_tcp(asked: str) -> None:
+    async def work() -> None:
+        with camera("--codec", "mjpeg", "--transport", "udp") as server:
+            source = await RtspSource.open(server.url + asked, clock=MonotonicClock())
+            assert source.video.codec == "mjpeg"
+            await source.close()
+
+    run(work)
+
+
 @needs("openssl")
 def test_tls_is_checked_against_trusted_certificates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

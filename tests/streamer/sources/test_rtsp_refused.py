@@ -86,6 +86,17 @@ def test_each_refusal_has_its_own_sentence(status: str, words: str) -> None:
     run(work)
 
 
+def test_who_gives_no_password_is_told_where_it_goes() -> None:
+    def refuse(viewer: Viewer, asked: Asked) -> None:
+        viewer.answer(asked, "401 Unauthorized", www_authenticate='Basic realm="x"')
+
+    async def work() -> None:
+        async with ScriptedServer(steps={"DESCRIBE": refuse}) as server:
+            assert "put USER:PASSWORD@ before the host" in await refusal_of(server.url)
+
+    run(work)
+
+
 def test_nothing_after_play_names_the_other_transport() -> None:
     async def work() -> None:
         hasty = replace(PATIENT, first_packet_s=0.3)
@@ -121,6 +132,8 @@ def test_a_port_where_nothing_listens_and_a_host_that_is_none_are_errors() -> No
             url = f"rtsp://user:secret@127.0.0.1:{port}/live"
             assert "nothing listens" in await refusal_of(url)
         assert "there is no host" in await refusal_of("rtsp://user:secret@nowhere.invalid/live")
+        torn = "rtsp://user:12@x.invalid/secret@cam/live"  # a password with both @ and /
+        assert "percent-encode the @ and / of a password" in await refusal_of(torn)
         with pytest.raises(ConfigError):
             await opened("rtsp://:secret@/live")
 
