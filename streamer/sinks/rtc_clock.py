@@ -6,10 +6,10 @@ from fractions import Fraction
 from typing import Any
 
 from aiortc import RTCRtpSender
-from aiortc.rtp import RtcpSrPacket
+from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket
 
 from streamer.rtc.peer import private
-from streamer.sinks.rtc_tracks import PacketTrack
+from streamer.sinks.rtc_sender import TrackSender
 
 JUMP_S = 2
 """Further off than this the stream's time began anew; sound is never so far ahead of the picture."""
@@ -17,6 +17,8 @@ JUMP_S = 2
 FOLLOWS = 64
 """Each report moves the clock by one part in so many of what it is off: the source's clock runs a
 little faster or slower than ours, and a single late frame must not move the sound."""
+
+_WRAP = 1 << 32
 
 
 class MediaClock:
@@ -42,29 +44,31 @@ class MediaClock:
         return now_s - self._zero_s
 
 
-def align_reports(sender: RTCRtpSender, track: PacketTrack, clock: MediaClock) -> None:
-    """Have the sender's reports state the common clock.
+def state_reports(sender: RTCRtpSender, track: TrackSender, clock: MediaClock) -> None:
+    """Have the sender's reports state what ``track`` sent, on the common clock.
 
-    aiortc states when the last packet was sent. A picture is sent later than the sound of the same
-    instant, by what decoding, enhancing and encoding took, and the browser would show it as much
-    later. Its RTCP task looks up ``_send_rtcp`` for each report. The NTP time stays: the round
-    trip is measured by it.
+    aiortc, whose own sender sends nothing, would state nothing; and otherwise when the last packet
+    was sent. A picture is sent later than the sound of the same instant, by what decoding,
+    enhancing and encoding took, and the browser would show it as much later. Its RTCP task looks
+    up ``_send_rtcp`` for each report.
     """
     send = private(sender, "_send_rtcp")
 
-    async def send_aligned(packets: list[Any]) -> None:
+    async def send_stated(packets: list[Any]) -> None:
         for packet in packets:
             if isinstance(packet, RtcpSrPacket):
-                _align(packet, track, clock)
+                _state(packet.sender_info, track, clock)
         await send(packets)
 
-    sender._send_rtcp = send_aligned  # type: ignore[method-assign]
+    sender._send_rtcp = send_stated  # type: ignore[method-assign]
 
 
-def _align(report: RtcpSrPacket, track: PacketTrack, clock: MediaClock) -> None:
-    info = report.sender_info
-    sent_s = track.time_of(info.rtp_timestamp)
-    if sent_s is None:
+def _state(info: RtcpSenderInfo, track: TrackSender, clock: MediaClock) -> None:
+    if track.last is None:
         return  # nothing was sent yet, and the report says nothing
-    media_s = clock.time_at(info.ntp_timestamp, sent_s=sent_s, leads=track.kind == "video")
+    ntp, sent_s = track.last
+    media_s = clock.time_at(ntp, sent_s=sent_s, leads=track.kind == "video")
+    info.ntp_timestamp = ntp
     info.rtp_timestamp = track.timestamp_at(media_s)
+    info.packet_count = track.lane.sent_packets % _WRAP
+    info.octet_count = track.lane.sent_payload_bytes % _WRAP

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-import av
 from aiortc import RTCIceServer, RTCRtpSender
+from aiortc.rtcrtpparameters import RTCRtpSendParameters
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from streamer.clock import Clock
@@ -23,12 +26,16 @@ from streamer.rtc.peer import (
     sections,
 )
 from streamer.rtc.session import OfferUnsupported
-from streamer.sinks.rtc_clock import MediaClock, align_reports
-from streamer.sinks.rtc_hooks import listen_to_feedback, watch_sending
+from streamer.sinks.rtc_clock import MediaClock, state_reports
+from streamer.sinks.rtc_hooks import listen_to_feedback, when_agreed
+from streamer.sinks.rtc_outlet import Outlet
 from streamer.sinks.rtc_ring import PacketRing
-from streamer.sinks.rtc_tracks import PacketTrack, ready
+from streamer.sinks.rtc_sender import TrackSender
+from streamer.sinks.rtc_tracks import IdleTrack, ReadyUnit, ready
 
 __all__ = ["Peer", "PeerEvents", "ready"]
+
+log = logging.getLogger(__name__)
 
 CONSTRAINED_BASELINE = "42e01f"
 """The profile every browser offers, so it is named first in the answer."""
@@ -49,11 +56,11 @@ class Peer:
 
     def __init__(
         self,
-        ring: PacketRing[av.Packet[Any]],
+        ring: PacketRing[ReadyUnit],
         events: PeerEvents,
         *,
         clock: Clock,
-        audio_ring: PacketRing[av.Packet[Any]] | None = None,
+        audio_ring: PacketRing[ReadyUnit] | None = None,
         ice_servers: Sequence[RTCIceServer | str] = (),
     ) -> None:
         """With an ``audio_ring``, sound is sent to viewers who offer to receive Opus."""
@@ -61,16 +68,19 @@ class Peer:
         self._clock = clock
         self._audio_ring = audio_ring
         self._media_clock = MediaClock()
-        self._tracks: dict[int, PacketTrack] = {}
-        """By their SSRC."""
         self._senders: list[RTCRtpSender] = []
+        self._outlets: dict[Any, Outlet] = {}
+        """By their transport: bundled tracks share one."""
+        self._sending: set[asyncio.Task[None]] = set()
+        self._is_closed = False
         self._connection = new_connection(ice_servers)
         self._connection.on("connectionstatechange", self._on_state)
-        self._add(ring, "video", _h264_first())
+        video = self._add(ring, "video", _h264_first())
         listen_to_feedback(
             self._senders[0],
             keyframe_wanted=events.keyframe_wanted,
             estimated_bps=events.estimated_bps,
+            missing=video.repeat,
         )
 
     @property
@@ -90,35 +100,57 @@ class Peer:
         if self._audio_ring is not None and _takes_opus(description):
             known = RTCRtpSender.getCapabilities("audio").codecs
             self._add(self._audio_ring, "audio", prefer(known, "opus"))
-        answer_sdp = await accept_offer(
+        return await accept_offer(
             self._connection,
             offer_sdp,
             unknown_codec="the offer has a media section without a codec this server knows; "
             "offer H.264 video with packetization-mode=1",
         )
-        # Only now: bundling may have moved the senders to another transport.
-        on_sent = {ssrc: track.on_sent for ssrc, track in self._tracks.items()}
-        for transport in {sender.transport for sender in self._senders}:
-            watch_sending(transport, on_sent, self._clock)
-        return answer_sdp
 
     async def close(self) -> None:
+        self._is_closed = True
+        for task in self._sending:
+            task.cancel()
         await self._connection.close()
 
     def _add(
         self,
-        ring: PacketRing[av.Packet[Any]],
+        ring: PacketRing[ReadyUnit],
         kind: Literal["video", "audio"],
         capabilities: list[Any],
-    ) -> None:
+    ) -> TrackSender:
         """One more track to send, before the offer is applied."""
-        track = PacketTrack(ring, kind)
-        transceiver = self._connection.addTransceiver(track, direction="sendonly")
+        transceiver = self._connection.addTransceiver(IdleTrack(kind), direction="sendonly")
         # An answerer's preferences count only when they are set before the offer is.
         transceiver.setCodecPreferences(capabilities)
-        self._senders.append(transceiver.sender)
-        self._tracks[private(transceiver.sender, "_ssrc")] = track
-        align_reports(transceiver.sender, track, self._media_clock)
+        sender = transceiver.sender
+        track = TrackSender(
+            ring, kind, ssrc=private(sender, "_ssrc"), rtx_ssrc=private(sender, "_rtx_ssrc")
+        )
+        self._senders.append(sender)
+        state_reports(sender, track, self._media_clock)
+        when_agreed(sender, partial(self._begin, sender, track))
+        return track
+
+    def _begin(
+        self, sender: RTCRtpSender, track: TrackSender, parameters: RTCRtpSendParameters
+    ) -> None:
+        if self._is_closed:
+            return
+        transport = sender.transport
+        outlet = self._outlets.get(transport)
+        if outlet is None:
+            outlet = self._outlets[transport] = Outlet(transport, self._clock)
+        task = asyncio.create_task(track.run(parameters, outlet))
+        self._sending.add(task)
+        task.add_done_callback(self._on_sent)
+
+    def _on_sent(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        log.error("a viewer is hung up, for sending to it failed", exc_info=task.exception())
+        self._events.gone()
 
     def _on_state(self) -> None:
         state = self._connection.connectionState

@@ -1,70 +1,64 @@
-"""Tracks that hand packets which are already encoded to aiortc, and know their RTP times."""
+"""Access units as RTP payloads, split once for all viewers, and the tracks that aiortc sees."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
-import av
 from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
 
 from streamer.frame import RTP_TIME_BASE, Packet, rescale
-from streamer.sinks.rtc_ring import PacketRing, RingClosed
+from streamer.rtp.packetise import Packetiser, RtpPiece
+from streamer.rtp.packetise_audio import OpusPacketiser
+from streamer.rtp.packetise_h264 import H264Packetiser
 
 OPUS_TIME_BASE = Fraction(1, 48_000)
 """RFC 7587, section 4.1: the clock of Opus over RTP, whatever rate it was coded from."""
 
 TIME_BASES = {"video": RTP_TIME_BASE, "audio": OPUS_TIME_BASE}
 
-_WRAP = 1 << 32
+PAYLOAD_BYTES = 1_300
+"""As aiortc has it. pylibsrtp takes packets of up to 1356 bytes; the RTP header with its extensions
+takes 28 of those and a second attempt (RTX) two more."""
+
+_PACKETISERS: Mapping[str, Packetiser] = {
+    "video": H264Packetiser(max_payload_bytes=PAYLOAD_BYTES),
+    "audio": OpusPacketiser(),
+}
 
 
-def ready(packet: Packet) -> av.Packet[Any]:
-    """The packet as aiortc's packetiser takes it; its RTP time is ``pts``, nothing else."""
-    out: av.Packet[Any] = av.Packet(bytes(packet.payload))
-    time_base = TIME_BASES[packet.stream]
-    out.pts = rescale(packet.pts, packet.time_base, time_base)
-    out.time_base = time_base
-    return out
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadyUnit:
+    """One access unit, as every viewer is sent it."""
+
+    pts: int
+    """On the clock of its RTP."""
+    pieces: tuple[RtpPiece, ...] = field(repr=False)
+    size_bytes: int
+    """Coded, without headers."""
 
 
-class PacketTrack(MediaStreamTrack):
-    """Hands aiortc one viewer's packets; aiortc splits them into RTP and never encodes."""
+def ready(packet: Packet) -> ReadyUnit:
+    """The packet's RTP payloads; those of a picture are equally long, its units' last ones apart."""
+    payload = bytes(packet.payload)
+    pieces = _PACKETISERS[packet.stream].split(payload)
+    return ReadyUnit(
+        pts=rescale(packet.pts, packet.time_base, TIME_BASES[packet.stream]),
+        # Opus is never split; what a publisher sends of it may be too long to be encrypted.
+        pieces=tuple(piece for piece in pieces if len(piece.payload) <= PAYLOAD_BYTES),
+        size_bytes=len(payload),
+    )
 
-    def __init__(
-        self, ring: PacketRing[av.Packet[Any]], kind: Literal["video", "audio"] = "video"
-    ) -> None:
+
+class IdleTrack(MediaStreamTrack):
+    """A track for aiortc to agree on; it never gives anything, since ``rtc_sender`` sends."""
+
+    def __init__(self, kind: Literal["video", "audio"]) -> None:
         super().__init__()
         self.kind = kind
-        self._ring = ring
-        self._time_base = TIME_BASES[kind]
-        self._pts = 0
-        """Of the packet that aiortc sends now, or sent last."""
-        self._origin: int | None = None
-        """The RTP timestamp of pts 0; aiortc draws it by lot."""
 
-    async def recv(self) -> av.Packet[Any]:
-        try:
-            packet = await self._ring.take()
-        except RingClosed:
-            raise MediaStreamError from None
-        self._pts = packet.pts or 0
-        return packet
-
-    def on_sent(self, timestamp: int) -> None:
-        """An RTP packet of this track leaves; the first one shows where its timestamps begin."""
-        if self._origin is None:
-            self._origin = timestamp - self._pts
-
-    def time_of(self, timestamp: int) -> Fraction | None:
-        """The media time of an RTP timestamp that was sent lately; ``None`` before the first."""
-        if self._origin is None:
-            return None
-        ahead = (timestamp - self._origin - self._pts) % _WRAP
-        ahead -= _WRAP if ahead >= _WRAP // 2 else 0
-        return (self._pts + ahead) * self._time_base
-
-    def timestamp_at(self, media_s: Fraction) -> int:
-        """The RTP timestamp, 32 bits, of a media time."""
-        return ((self._origin or 0) + round(media_s / self._time_base)) % _WRAP
+    async def recv(self) -> Any:
+        await asyncio.get_running_loop().create_future()

@@ -155,7 +155,7 @@ class WebRtcSink:
         if packet.is_keyframe:
             self._requests.served()
         ready = self._rtc.ready(packet)
-        self._vote.sent(ready.size)
+        self._vote.sent(ready.size_bytes)
         self._sent += 1
         for viewer in self._sessions.values():
             overflowed = viewer.ring.push(ready, is_keyframe=packet.is_keyframe)
@@ -174,7 +174,7 @@ class WebRtcSink:
             return
         ready = self._rtc.ready(packet)
         # Estimates are of the whole line, so the sound counts as well.
-        self._vote.sent(ready.size)
+        self._vote.sent(ready.size_bytes)
         for ring in listening:
             ring.push(ready, is_keyframe=True)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 from fractions import Fraction
+from typing import Literal
 
 import pytest
 from aiortc import RTCRtpSender
 from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket
 
-from streamer.frame import RTP_TIME_BASE
-from streamer.sinks.rtc_clock import FOLLOWS, MediaClock, align_reports
+from streamer.sinks.rtc_clock import FOLLOWS, MediaClock, state_reports
 from streamer.sinks.rtc_ring import PacketRing
-from streamer.sinks.rtc_tracks import OPUS_TIME_BASE, PacketTrack, ready
-from tests.streamer.sinks.sounds import opus_packet, video_packet
+from streamer.sinks.rtc_sender import TrackSender
+from streamer.sinks.rtc_tracks import TIME_BASES
 
 SECOND = 1 << 32
 """Of NTP time."""
@@ -37,27 +37,23 @@ def test_the_clock_follows_the_picture_slowly_and_a_new_beginning_at_once() -> N
     assert clock.time_at(111 * SECOND, sent_s=Fraction(490), leads=False) == 501
 
 
-def test_a_track_knows_the_media_time_of_its_timestamps_across_the_wrap() -> None:
-    async def scenario() -> None:
-        ring = PacketRing[object](4)
-        ring.open()
-        track = PacketTrack(ring, "audio")  # type: ignore[arg-type]
-        assert track.time_of(5) is None
-        for pts in (48_000, 96_000):
-            ring.push(ready(opus_packet(pts)), is_keyframe=True)
-        await track.recv()
-        track.on_sent(2**32 - 10)
-        await track.recv()
-        track.on_sent(47_990)
-        assert track.time_of(2**32 - 10) == 1
-        assert track.time_of(47_990) == 2
-        assert track.timestamp_at(Fraction(2)) == 47_990
-        assert track.timestamp_at(Fraction(1)) == 2**32 - 10
-
-    asyncio.run(scenario())
+def sender_of(kind: Literal["video", "audio"], pts: int, ntp: int) -> TrackSender:
+    """A sender whose last burst left at ``ntp``, and whose timestamp 1,000 is that of ``pts``."""
+    track = TrackSender(PacketRing(1), kind, ssrc=1, rtx_ssrc=2)
+    track.lane.tick_offset = 1_000 - pts
+    track.lane.sent_packets, track.lane.sent_payload_bytes = 2**32 + 7, 700
+    track.last = ntp, pts * TIME_BASES[kind]
+    return track
 
 
-def test_a_report_keeps_its_instant_and_states_the_media_time_of_it() -> None:
+def test_a_timestamp_is_that_of_the_media_time_across_the_wrap() -> None:
+    track = sender_of("audio", 48_000, 0)
+    track.lane.tick_offset = 2**32 - 10 - 48_000
+    assert track.timestamp_at(Fraction(1)) == 2**32 - 10
+    assert track.timestamp_at(Fraction(2)) == 47_990
+
+
+def test_a_report_states_the_last_burst_the_media_time_of_it_and_what_was_sent() -> None:
     async def scenario() -> None:
         clock = MediaClock()
         sent: list[RtcpSrPacket] = []
@@ -67,25 +63,20 @@ def test_a_report_keeps_its_instant_and_states_the_media_time_of_it() -> None:
                 sent.extend(packets)
 
         stated = {}
-        for kind, pts, ntp in (("video", 90_000, 100 * SECOND), ("audio", 67_200, 102 * SECOND)):
-            ring = PacketRing[object](4)
-            ring.open()
-            track = PacketTrack(ring, kind)  # type: ignore[arg-type]
-            packet = video_packet(pts) if kind == "video" else opus_packet(pts)
-            ring.push(ready(packet), is_keyframe=True)
-            await track.recv()
-            track.on_sent(1_000)
+        for track, ntp, pts in (
+            (sender_of("video", 90_000, 100 * SECOND), 100 * SECOND, 90_000),
+            (sender_of("audio", 67_200, 102 * SECOND), 102 * SECOND, 67_200),
+        ):
             sender = Sender()
-            align_reports(sender, track, clock)  # type: ignore[arg-type]
-            info = RtcpSenderInfo(
-                ntp_timestamp=ntp, rtp_timestamp=1_000, packet_count=1, octet_count=1
-            )
+            state_reports(sender, track, clock)  # type: ignore[arg-type]
+            info = RtcpSenderInfo(ntp_timestamp=0, rtp_timestamp=0, packet_count=0, octet_count=0)
             await sender._send_rtcp([RtcpSrPacket(ssrc=1, sender_info=info)])
-            assert sent[-1].sender_info.ntp_timestamp == ntp
-            time_base = RTP_TIME_BASE if kind == "video" else OPUS_TIME_BASE
-            ticks = sent[-1].sender_info.rtp_timestamp - 1_000 + pts
-            stated[kind] = ticks * time_base
+            assert info.ntp_timestamp == ntp
+            assert (info.packet_count, info.octet_count) == (7, 700)
+            ticks = info.rtp_timestamp - 1_000 + pts
+            stated[track.kind] = ticks * TIME_BASES[track.kind]
         assert stated == {"video": 1, "audio": 3}
+        assert len(sent) == 2
 
     asyncio.run(scenario())
 
@@ -93,4 +84,3 @@ def test_a_report_keeps_its_instant_and_states_the_media_time_of_it() -> None:
 def test_aiortc_still_sends_its_reports_where_the_hook_takes_hold_of_them() -> None:
     source = inspect.getsource(RTCRtpSender._run_rtcp)
     assert "await self._send_rtcp(packets)" in source
-    assert "ntp_timestamp=self.__ntp_timestamp" in source
