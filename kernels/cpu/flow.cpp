@@ -68,6 +68,8 @@ Search laid_out(int height, int width, Room& room) {
     return search;
 }
 
+int64_t pixels_of(const Level& level) { return int64_t(level.height) * level.width; }
+
 // The motion of each square by the level before, or none.
 void begin(const Search& search, int n) {
     const Level& level = search.levels[n];
@@ -117,10 +119,12 @@ EXPORTED void flow_search(Fields* fields) {
         }
         find_gradients(level);
     }
-    for (int n = search.coarsest; n >= 0; --n) run(search, n);
-    const int64_t pixels = int64_t(fields->height) * fields->width;
-    for (int64_t at = 0; at < pixels; ++at) {
-        fields->flow[2 * at] = search.across[at];
-        fields->flow[2 * at + 1] = search.down[at];
+    for (int n = search.coarsest; n >= 0; --n) {
+        run(search, n);
+        const int64_t pixels = pixels_of(search.levels[n]);
+        if (n)
+            average(pixels, search.across, search.down, search.total);
+        else
+            average(pixels, search.across, search.down, search.total, fields->flow);
     }
 }

@@ -18,7 +18,7 @@ constexpr int AROUND = 9, HALF = AROUND / 2;
 constexpr float FAVOUR = 1.2f;
 constexpr float UNITS = 64.0f;  // of a code value; 255 times that and the favour fits 16 bits
 
-typedef int16_t Shorts __attribute__((vector_size(16)));
+typedef int16_t Shorts __attribute__((vector_size(2 * LANES)));
 
 struct Work {
     Codes codes;
@@ -28,6 +28,7 @@ struct Work {
     int64_t stride;
     float *x, *y, *start;  // one row
     int32_t* columns;      // of `worse`, summed; with `HALF` more at either end
+    int32_t* around;       // of those, summed
 };
 
 Work laid_out(int height, int width, Room& room) {
@@ -43,6 +44,7 @@ Work laid_out(int height, int width, Room& room) {
     work.y = room.of<float>(work.stride);
     work.start = room.of<float>(work.stride);
     work.columns = room.of<int32_t>(work.stride + AROUND);
+    work.around = room.of<int32_t>(work.stride);
     return work;
 }
 
@@ -72,38 +74,48 @@ void compare_row(const Fields& fields, const Work& work, const Camera& camera, i
     }
 }
 
-void choose_row(const Fields& fields, const Work& work, const Camera& camera, int row) {
-    const int width = fields.width;
-    int32_t* sums = work.columns + HALF;
-    for (int n = 1; n <= HALF; ++n) sums[-n] = sums[0], sums[width - 1 + n] = sums[width - 1];
-    const float down = (row - fields.height / 2.0f) / width;
-    const float middle_x = camera.x[0] + down * camera.x[2];
-    const float middle_y = camera.y[0] + down * camera.y[2];
-    float* flow = fields.flow + 2 * int64_t(row) * width;
+// Of AROUND columns each: `sums` have HALF more at either end.
+inline void sum_across(const int32_t* __restrict sums, int width, int32_t* __restrict around) {
     for (int x = 0; x < width; ++x) {
         int32_t sum = 0;
         for (int n = -HALF; n <= HALF; ++n) sum += sums[x + n];
-        const float across = (x - width / 2.0f) * (1.0f / width);
-        flow[2 * x] = sum <= 0 ? middle_x + across * camera.x[1] : flow[2 * x];
-        flow[2 * x + 1] = sum <= 0 ? middle_y + across * camera.y[1] : flow[2 * x + 1];
+        around[x] = sum;
     }
+}
+
+inline void put(const int32_t* __restrict around, const Camera& camera, float down, int width,
+                float* __restrict flow) {
+    const float middle_x = camera.x[0] + down * camera.x[2], gain_x = camera.x[1];
+    const float middle_y = camera.y[0] + down * camera.y[2], gain_y = camera.y[1];
+    for (int x = 0; x < width; ++x) {
+        const float across = (x - width / 2.0f) * (1.0f / width);
+        flow[2 * x] = around[x] <= 0 ? middle_x + across * gain_x : flow[2 * x];
+        flow[2 * x + 1] = around[x] <= 0 ? middle_y + across * gain_y : flow[2 * x + 1];
+    }
+}
+
+// One row more below, one less above.
+inline void move_down(const int16_t* __restrict below, const int16_t* __restrict above, int width,
+                      int32_t* __restrict sums) {
+    for (int x = 0; x < width; ++x) sums[x] += below[x] - above[x];
 }
 
 void choose(const Fields& fields, const Work& work, const Camera& camera) {
     int32_t* sums = work.columns + HALF;
+    const int width = fields.width;
     const auto row_of = [&](int row) {
         row = row < 0 ? 0 : row < fields.height ? row : fields.height - 1;
         return work.worse + row * work.stride;
     };
-    for (int x = 0; x < fields.width; ++x) sums[x] = 0;
-    for (int row = -HALF; row < HALF; ++row)
-        for (int x = 0; x < fields.width; ++x) sums[x] += row_of(row)[x];
+    for (int x = 0; x < width; ++x) sums[x] = 0;
+    for (int row = -HALF; row <= HALF; ++row)
+        for (int x = 0; x < width; ++x) sums[x] += row_of(row)[x];
     for (int row = 0; row < fields.height; ++row) {
-        const int16_t* next = row_of(row + HALF);
-        for (int x = 0; x < fields.width; ++x) sums[x] += next[x];
-        choose_row(fields, work, camera, row);
-        const int16_t* last = row_of(row - HALF);
-        for (int x = 0; x < fields.width; ++x) sums[x] -= last[x];
+        if (row) move_down(row_of(row + HALF), row_of(row - HALF - 1), width, sums);
+        for (int n = 1; n <= HALF; ++n) sums[-n] = sums[0], sums[width - 1 + n] = sums[width - 1];
+        sum_across(sums, width, work.around);
+        const float down = (row - fields.height / 2.0f) / width;
+        put(work.around, camera, down, width, fields.flow + 2 * int64_t(row) * width);
     }
 }
 

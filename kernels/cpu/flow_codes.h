@@ -7,10 +7,6 @@
 #include "flow_lanes.h"
 #include "flow_room.h"
 
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
-
 namespace {
 
 // A copy with a row and a column more, so that four bytes can be read at every pixel.
@@ -39,7 +35,9 @@ INLINE Wholes whole(const Lanes& value) { return __builtin_convertvector(value, 
 INLINE Lanes real(const Wholes& value) { return __builtin_convertvector(value, Lanes); }
 
 INLINE Wholes four_bytes(const uint8_t* from, const Wholes& at) {
-#ifdef __AVX2__
+#if defined(__AVX512F__)
+    return (Wholes)_mm512_i32gather_epi32((__m512i)at, from, 1);
+#elif defined(__AVX2__)
     return (Wholes)_mm256_i32gather_epi32(reinterpret_cast<const int*>(from), (__m256i)at, 1);
 #else
     Wholes found;
@@ -68,7 +66,9 @@ INLINE Lanes look_up(const Codes& codes, Lanes x, Lanes y) {
 }
 
 INLINE Lanes counted_from(int first) {
-    return Lanes{0, 1, 2, 3, 4, 5, 6, 7} + float(first);
+    Wholes numbers;
+    for (int n = 0; n < LANES; ++n) numbers[n] = n;
+    return real(numbers) + float(first);
 }
 
 // As many floats as whole lanes have.

@@ -48,10 +48,13 @@ void repeat_edges(float* picture, const Level& level) {
     }
 }
 
+inline void widen(const uint8_t* __restrict codes, int count, float* __restrict row) {
+    for (int x = 0; x < count; ++x) row[x] = codes[x];
+}
+
 void take(const uint8_t* codes, int64_t stride, float* picture, const Level& level) {
     for (int y = 0; y < level.height; ++y)
-        for (int x = 0; x < level.width; ++x)
-            picture[y * level.stride + x] = codes[y * stride + x];
+        widen(codes + y * stride, level.width, picture + y * level.stride);
     repeat_edges(picture, level);
 }
 

@@ -22,73 +22,87 @@ struct Square {
 
 struct Match {
     float error;  // squared code values, without a difference of brightness
-    float x, y;   // sums of difference and gradient
+    float total;  // of the differences
 };
 
 struct Place {
     const float* at;
-    int64_t stride;
-    Lanes right, below;  // shares of the next pixels
+    float right, below;  // shares of the next pixels
 };
 
 INLINE Place place_of(const Level& level, float x, float y) {
     x = bounded(x, -SIDE, level.width), y = bounded(y, -SIDE, level.height);
     // The border makes both positive: rounded down.
     const int left = int(x + BORDER) - BORDER, top = int(y + BORDER) - BORDER;
-    return {level.end + top * level.stride + left, level.stride, Lanes{} + (x - float(left)),
-            Lanes{} + (y - float(top))};
+    return {level.end + top * level.stride + left, x - float(left), y - float(top)};
 }
 
 // Rows of a place one after another, between pixels.
 struct Rows {
-    const Place& place;
-    Lanes upper;
+    const float* at;
+    int64_t stride;
+    Eight right, below, upper;
 
-    INLINE explicit Rows(const Place& place) : place(place), upper(between(place.at)) {}
+    INLINE Rows(const Place& place, int64_t stride)
+        : at(place.at), stride(stride), right(Eight{} + place.right),
+          below(Eight{} + place.below), upper(between()) {}
 
-    INLINE Lanes between(const float* at) const {
-        const Lanes left = load(at);
-        return left + place.right * (load(at + 1) - left);
+    INLINE Eight between() {
+        const Eight left = load<Eight>(at), next = load<Eight>(at + 1);
+        at += stride;
+        return left + right * (next - left);
     }
 
-    INLINE Lanes operator[](int row) {
-        const Lanes lower = between(place.at + (row + 1) * place.stride);
-        const Lanes found = upper + place.below * (lower - upper);
+    INLINE Eight next() {
+        const Eight lower = between();
+        const Eight found = upper + below * (lower - upper);
         upper = lower;
         return found;
     }
 };
 
-INLINE Match match(const Level& level, const Square& square, float x, float y) {
-    const Place place = place_of(level, x, y);
-    Rows rows(place);
-    Lanes sums = {}, squares = {}, by_x = {}, by_y = {};
+// Keeps the rows of differences: most places are only compared, and their gradients never asked for.
+INLINE Match match(const Level& level, const Square& square, const Place& place, Eight* off) {
+    Rows rows(place, level.stride);
+    Eight sums = {}, squares = {};
     for (int n = 0; n < SIDE; ++n) {
-        const int64_t at = n * level.stride;
-        const Lanes off = rows[n] - load(square.start + at);
-        sums += off;
-        squares += off * off;
-        by_x += off * load(square.across + at);
-        by_y += off * load(square.down + at);
+        const Eight apart = rows.next() - load<Eight>(square.start + n * level.stride);
+        sums += apart;
+        squares += apart * apart;
+        off[n] = apart;
     }
-    const float total = sum(sums);
-    return {sum(squares) - total * total * (1.0f / (SIDE * SIDE)),
-            sum(by_x) - total * square.mean_x, sum(by_y) - total * square.mean_y};
+    const Two both = two_sums(sums, squares);
+    return {both.second - both.first * both.first * (1.0f / (SIDE * SIDE)), both.first};
+}
+
+struct Slope {
+    float x, y;  // sums of difference and gradient
+};
+
+INLINE Slope slope(const Level& level, const Square& square, const Match& at, const Eight* off) {
+    Eight by_x = {}, by_y = {};
+    for (int n = 0; n < SIDE; ++n) {
+        by_x += off[n] * load<Eight>(square.across + n * level.stride);
+        by_y += off[n] * load<Eight>(square.down + n * level.stride);
+    }
+    const Two both = two_sums(by_x, by_y);
+    return {both.first - at.total * square.mean_x, both.second - at.total * square.mean_y};
 }
 
 INLINE Square measured(const Level& level, int top, int left) {
     const int64_t at = top * level.stride + left;
     Square square = {level.start + at, level.across + at, level.down + at, 0, 0, 0, 0, 0};
-    Lanes x = {}, y = {}, xx = {}, xy = {}, yy = {};
+    Eight x = {}, y = {}, xx = {}, xy = {}, yy = {};
     for (int n = 0; n < SIDE; ++n) {
-        const Lanes across = load(square.across + n * level.stride);
-        const Lanes down = load(square.down + n * level.stride);
+        const Eight across = load<Eight>(square.across + n * level.stride);
+        const Eight down = load<Eight>(square.down + n * level.stride);
         x += across, y += down, xx += across * across, xy += across * down, yy += down * down;
     }
     constexpr float EACH = 1.0f / (SIDE * SIDE);
-    const float sum_x = sum(x), sum_y = sum(y);
-    const float in_xx = sum(xx) - sum_x * sum_x * EACH + RIDGE;
-    const float in_yy = sum(yy) - sum_y * sum_y * EACH + RIDGE;
+    const Two of = two_sums(x, y), of_squares = two_sums(xx, yy);
+    const float sum_x = of.first, sum_y = of.second;
+    const float in_xx = of_squares.first - sum_x * sum_x * EACH + RIDGE;
+    const float in_yy = of_squares.second - sum_y * sum_y * EACH + RIDGE;
     const float in_xy = sum(xy) - sum_x * sum_y * EACH;
     // At least the square of the ridge, by Cauchy and Schwarz.
     const float scale = 1.0f / bounded(in_xx * in_yy - in_xy * in_xy, RIDGE * RIDGE, 1e30f);
@@ -101,51 +115,168 @@ struct Motion {
     float x, y;
 };
 
+// Squares that are looked for at once: one alone would wait for its own sums most of the time.
+constexpr int AT_ONCE = 8;
+constexpr int PLACES = 3;  // where a square may begin: its own motion and those of two neighbours
+
+struct Seeker {
+    const Square* square;
+    int at, top, left;
+    bool has_neighbour[PLACES - 1];
+    Motion begun, motion;
+    Match now;
+    int found;  // at which of its places `now` is
+};
+
+struct Seekers {
+    Seeker of[AT_ONCE];
+    Eight off[AT_ONCE][PLACES][SIDE];
+    int count;
+};
+
+// Some of the seekers. Whether one belongs to them is no branch: nothing could foresee it.
+struct Some {
+    int of[AT_ONCE];
+    int count = 0;
+
+    INLINE void add(int n, bool belongs) {
+        of[count] = n;
+        count += belongs;
+    }
+};
+
+INLINE bool is_shorter(float x, float y, float than) { return x * x + y * y < than * than; }
+
+// What is left of some at these motions; `place` says where the differences are kept.
+void match_some(const Level& level, Seekers& all, const Some& some, int place,
+                const Motion* motions, Match* found) {
+    Place places[AT_ONCE];
+    for (int m = 0; m < some.count; ++m) {
+        const Seeker& it = all.of[some.of[m]];
+        places[m] = place_of(level, it.left + motions[m].x, it.top + motions[m].y);
+    }
+    for (int m = 0; m < some.count; ++m) {
+        const int n = some.of[m];
+        found[m] = match(level, *all.of[n].square, places[m], all.off[n][place]);
+    }
+}
+
+// Each tries its own motion and what its neighbours have found, `beside` and `over` it.
+void begin_well(const Level& level, const Motion* motions, int beside, int over, Seekers& all) {
+    Motion tried[AT_ONCE];
+    Match found[AT_ONCE];
+    Some every;
+    for (int n = 0; n < all.count; ++n) {
+        tried[n] = motions[all.of[n].at];
+        every.add(n, true);
+    }
+    match_some(level, all, every, PLACES - 1, tried, found);
+    for (int n = 0; n < all.count; ++n) {
+        Seeker& it = all.of[n];
+        it.motion = tried[n], it.now = found[n], it.found = PLACES - 1;
+    }
+    for (int side = 0; side < PLACES - 1; ++side) {
+        Some some;
+        for (int n = 0; n < all.count; ++n) {
+            const Seeker& it = all.of[n];
+            const int to = it.has_neighbour[side] ? (side ? over : beside) : 0;
+            const Motion other = tried[some.count] = motions[it.at + to];
+            const float x = other.x - it.motion.x, y = other.y - it.motion.y;
+            some.add(n, to != 0 && !is_shorter(x, y, SAME_PX));
+        }
+        match_some(level, all, some, side, tried, found);
+        for (int m = 0; m < some.count; ++m) {
+            Seeker& it = all.of[some.of[m]];
+            const bool is_better = found[m].error < it.now.error;
+            it.found = is_better ? side : it.found;
+            it.motion = is_better ? tried[m] : it.motion;
+            it.now = is_better ? found[m] : it.now;
+        }
+    }
+}
+
 // Gauss and Newton's steps along gradients that stay as they are; what ends farther off than a
 // square is wide has lost its way.
-INLINE Motion descended(const Level& level, const Square& square, int top, int left, Motion from,
-                        Match now, int steps) {
-    Motion motion = from;
-    for (int n = 0; n < steps; ++n) {
-        const float x = square.by_xx * now.x + square.by_xy * now.y;
-        const float y = square.by_xy * now.x + square.by_yy * now.y;
-        motion.x -= x, motion.y -= y;
-        if (n + 1 == steps || x * x + y * y < ARRIVED_PX * ARRIVED_PX) break;
-        const Match next = match(level, square, left + motion.x, top + motion.y);
-        if (!(next.error < now.error)) break;
-        now = next;
+void descend(const Level& level, int steps, Seekers& all) {
+    Some going;
+    for (int n = 0; n < all.count; ++n) {
+        all.of[n].begun = all.of[n].motion;
+        going.add(n, true);
     }
-    const float x = motion.x - from.x, y = motion.y - from.y;
-    return x * x + y * y <= SIDE * SIDE ? motion : from;
+    for (int step = 0; step < steps; ++step) {
+        Some moving, better;
+        Motion tried[AT_ONCE];
+        Match found[AT_ONCE];
+        for (int m = 0; m < going.count; ++m) {
+            const int n = going.of[m];
+            Seeker& it = all.of[n];
+            const Square& square = *it.square;
+            const Slope by = slope(level, square, it.now, all.off[n][it.found]);
+            const float x = square.by_xx * by.x + square.by_xy * by.y;
+            const float y = square.by_xy * by.x + square.by_yy * by.y;
+            it.motion.x -= x, it.motion.y -= y;
+            tried[moving.count] = it.motion;
+            moving.add(n, !is_shorter(x, y, ARRIVED_PX));
+        }
+        if (step + 1 == steps) break;
+        match_some(level, all, moving, 0, tried, found);
+        for (int m = 0; m < moving.count; ++m) {
+            Seeker& it = all.of[moving.of[m]];
+            better.add(moving.of[m], found[m].error < it.now.error);
+            it.now = found[m], it.found = 0;
+        }
+        going = better;
+    }
+    for (int n = 0; n < all.count; ++n) {
+        Seeker& it = all.of[n];
+        const float x = it.motion.x - it.begun.x, y = it.motion.y - it.begun.y;
+        it.motion = x * x + y * y <= SIDE * SIDE ? it.motion : it.begun;
+    }
 }
 
 // One pass over all squares, from the first to the last or back: each tries what its neighbours
-// before it have found.
+// before it have found. Those looked for at once lie each a row below the other and a column before:
+// none is another's neighbour.
 void pass(const Level& level, const Square* squares, Motion* motions, int steps, bool is_back) {
-    const int count = level.squares(), step = is_back ? -1 : 1;
-    for (int n = 0; n < count; ++n) {
-        const int at = is_back ? count - 1 - n : n;
-        const int row = at / level.columns, column = at % level.columns;
-        const int top = level.row(row), left = level.column(column);
-        const Square& square = squares[at];
-        Motion best = motions[at];
-        Match by_best = match(level, square, left + best.x, top + best.y);
-        const bool has_beside = is_back ? column + 1 < level.columns : column > 0;
-        const bool has_over = is_back ? row + 1 < level.rows : row > 0;
-        for (int side = 0; side < 2; ++side) {
-            if (!(side ? has_over : has_beside)) continue;
-            const Motion other = motions[at - step * (side ? level.columns : 1)];
-            const float x = other.x - best.x, y = other.y - best.y;
-            if (x * x + y * y < SAME_PX * SAME_PX) continue;
-            const Match by_other = match(level, square, left + other.x, top + other.y);
-            if (by_other.error < by_best.error) best = other, by_best = by_other;
+    const int last = level.squares() - 1, step = is_back ? -1 : 1;
+    Seekers all;
+    for (int first = 0; first < level.rows; first += AT_ONCE)
+        for (int front = 0; front < level.columns + AT_ONCE - 1; ++front) {
+            all.count = 0;
+            for (int n = 0; n < AT_ONCE; ++n) {
+                const int row = first + n, column = front - n;
+                if (row >= level.rows || column < 0 || column >= level.columns) continue;
+                const int before = row * level.columns + column;
+                Seeker& it = all.of[all.count++];
+                it.at = is_back ? last - before : before;
+                it.square = squares + it.at;
+                it.top = level.row(is_back ? level.rows - 1 - row : row);
+                it.left = level.column(is_back ? level.columns - 1 - column : column);
+                it.has_neighbour[0] = column > 0, it.has_neighbour[1] = row > 0;
+            }
+            begin_well(level, motions, -step, -step * level.columns, all);
+            descend(level, steps, all);
+            for (int n = 0; n < all.count; ++n) motions[all.of[n].at] = all.of[n].motion;
         }
-        motions[at] = descended(level, square, top, left, best, by_best, steps);
-    }
 }
 
-// Each pixel's motion: the mean of the squares over it, the less they explain the less they count.
-// `total` has one float per pixel to work in.
+// What differences count for as doubt, one code value or more.
+INLINE Eight doubt(const Eight& off) {
+#if defined(__SSE2__) && !defined(__AVX__)
+    // Compilers take each of the eight by itself to compare vectors that are wider than a register.
+    __m128 parts[2];
+    std::memcpy(parts, &off, sizeof parts);
+    for (__m128& part : parts)
+        part = _mm_max_ps(_mm_andnot_ps(_mm_set1_ps(-0.0f), part), _mm_set1_ps(1.0f));
+    return load<Eight>(reinterpret_cast<const float*>(parts));
+#else
+    const Eight size = size_of(off);
+    return size > 1.0f ? size : Eight{} + 1.0f;
+#endif
+}
+
+// At each pixel the sums of the motions of the squares over it and of what these count, `total`: the
+// less they explain, the less that is.
 void spread(const Level& level, const Motion* motions, float* across, float* down, float* total) {
     const size_t pixels = size_t(level.height) * level.width;
     std::memset(across, 0, pixels * sizeof(float));
@@ -154,21 +285,33 @@ void spread(const Level& level, const Motion* motions, float* across, float* dow
     for (int n = 0; n < level.squares(); ++n) {
         const int top = level.row(n / level.columns), left = level.column(n % level.columns);
         const Motion motion = motions[n];
-        const Place place = place_of(level, left + motion.x, top + motion.y);
-        Rows rows(place);
+        Rows rows(place_of(level, left + motion.x, top + motion.y), level.stride);
         for (int row = 0; row < SIDE; ++row) {
             const float* start = level.start + (top + row) * level.stride + left;
-            const Lanes off = size_of(rows[row] - load(start));
-            const Lanes share = 1.0f / (off > 1.0f ? off : Lanes{} + 1.0f);
+            const Eight share = 1.0f / doubt(rows.next() - load<Eight>(start));
             const size_t at = size_t(top + row) * level.width + left;
-            store(across + at, load(across + at) + share * motion.x);
-            store(down + at, load(down + at) + share * motion.y);
-            store(total + at, load(total + at) + share);
+            store(across + at, load<Eight>(across + at) + share * motion.x);
+            store(down + at, load<Eight>(down + at) + share * motion.y);
+            store(total + at, load<Eight>(total + at) + share);
         }
     }
-    for (size_t n = 0; n < pixels; ++n) {
+}
+
+// Each pixel's motion of these sums.
+void average(int64_t pixels, float* __restrict across, float* __restrict down,
+             const float* __restrict total) {
+    for (int64_t n = 0; n < pixels; ++n) {
         const float share = 1.0f / total[n];
         across[n] *= share, down[n] *= share;
+    }
+}
+
+// The same into a flow.
+void average(int64_t pixels, const float* __restrict across, const float* __restrict down,
+             const float* __restrict total, float* __restrict flow) {
+    for (int64_t n = 0; n < pixels; ++n) {
+        const float share = 1.0f / total[n];
+        flow[2 * n] = across[n] * share, flow[2 * n + 1] = down[n] * share;
     }
 }
 

@@ -39,7 +39,9 @@ void make_coarser(const float* flow, int height, int width, const Grid& grid, co
 }
 
 INLINE Lanes gathered(const float* from, const Wholes& at) {
-#ifdef __AVX2__
+#if defined(__AVX512F__)
+    return (Lanes)_mm512_i32gather_ps((__m512i)at, from, 4);
+#elif defined(__AVX2__)
     return (Lanes)_mm256_i32gather_ps(from, (__m256i)at, 4);
 #else
     Lanes found;

@@ -13,8 +13,6 @@
 // A run of a row in which nothing moves is copied, one that a single plane has the whole share of
 // does not touch the other, and only what is soft is blurred.
 
-#include <initializer_list>
-
 #include "exported.h"
 #include "warp_finish.h"
 #include "warp_runs.h"
@@ -82,9 +80,9 @@ struct Scratch {
         cells = storage.take<float>(columns);
         int32_t* const cell = storage.take<int32_t>(pixels);
         float* const share = storage.take<float>(pixels);
-        int32_t* const end = storage.take<int32_t>(pixels);
-        fill_across(cell, share, end, pixels, it.guide.across, it.guide.columns);
-        across = {cell, share, end};
+        int32_t* const begin = storage.take<int32_t>(pixels + 1);
+        fill_across(cell, share, begin, pixels, it.guide.across, it.guide.columns);
+        across = {cell, share, begin};
         kinds = storage.take<uint8_t>(2 * columns);
         const int blocks = it.width / BLOCK + 1;
         to_warp = {storage.take<Run>(blocks), 0, 0, -1};
@@ -107,17 +105,43 @@ struct Looking {
     alignas(64) int16_t values[2][RUN];
 };
 
+// What one row of a run is looked up by.
+struct Row {
+    const Run& run;
+    int y;
+    float down;  // between two rows of cells
+    bool is_inside[2];
+};
+
+// Where a row of a run looks to in planes of this stride.
 template <int TAPS>
-inline void look(const Plane& plane, const Run& run, int y, bool moves, int width, int height,
-                 Places& places, Seen<TAPS>& seen, int16_t* __restrict values) {
-    if (moves) {
-        const int whole = (run.count + CHUNK - 1) / CHUNK * CHUNK;
-        fetch<TAPS>(plane, places, whole, width, height, seen);
-        blend(seen, places, whole, values);
+inline void place(const WarpFields& it, const Scratch& scratch, const Row& row, int side,
+                  int64_t stride, Places& out) {
+    const int begin = row.run.begin, whole = row.run.whole();
+    const Line flow_x(scratch.flow[2 * side], begin, row.down);
+    const Line flow_y(scratch.flow[2 * side + 1], begin, row.down);
+    if (row.is_inside[side])
+        place_inside(out, flow_x, flow_y, (int32_t)stride, whole);
+    else
+        place<TAPS>(out, flow_x, flow_y, begin, row.y, whole, it.width, it.height);
+}
+
+template <int TAPS>
+inline void look(const WarpFields& it, const Plane& plane, const Row& row, int side,
+                 Looking<TAPS>& looking) {
+    const int begin = row.run.begin, whole = row.run.whole();
+    const uint8_t* const at = plane.row(row.y) + begin;
+    int16_t* __restrict const values = looking.values[side];
+    if (!(row.run.kind & (side ? SECOND_MOVES : FIRST_MOVES))) {
+        for (int i = 0; i < row.run.count; ++i) values[i] = (int16_t)(at[i] << CODE_BITS);
         return;
     }
-    const uint8_t* const row = plane.row(y) + run.begin;
-    for (int i = 0; i < run.count; ++i) values[i] = (int16_t)(row[i] << CODE_BITS);
+    Places& places = looking.places[side];
+    if (row.is_inside[side])
+        fetch_inside<TAPS>(at, plane.stride, places.offset, whole, looking.seen);
+    else
+        fetch<TAPS>(plane, places, whole, it.width, it.height, looking.seen);
+    blend(looking.seen, places, whole, values);
 }
 
 inline void mix(const int16_t* __restrict one, const int16_t* __restrict other,
@@ -131,27 +155,29 @@ inline void make_run(const WarpFields& it, const Scratch& scratch, const Run& ru
                      float down, Looking<TAPS>& looking, uint8_t* const* outs) {
     const bool uses[2] = {(run.kind & USES_FIRST) != 0, (run.kind & USES_SECOND) != 0};
     const bool moves[2] = {(run.kind & FIRST_MOVES) != 0, (run.kind & SECOND_MOVES) != 0};
-    const int whole = (run.count + CHUNK - 1) / CHUNK * CHUNK;
-    for (int side = 0; side < 2; ++side) {
-        if (!moves[side]) continue;
-        place<TAPS>(looking.places[side], Line(scratch.flow[2 * side], run.begin, down),
-                    Line(scratch.flow[2 * side + 1], run.begin, down), run.begin, y, whole,
-                    it.width, it.height);
-    }
     const bool is_mixed = uses[0] && uses[1];
+    const int only = uses[0] ? 0 : 1;
+    const Bounds<TAPS> bounds{it.width, it.height};
+    Row row = {run, y, down, {}};
+    for (int side = 0; side < 2; ++side)
+        row.is_inside[side] =
+            moves[side] && bounds.hold_all(run.reach[side], run.begin, run.whole(), y);
     if (is_mixed) fill_shares(Line(scratch.mask, run.begin, down), run.count, looking.share);
     for (int n = 0; n < it.trios_count; ++n) {
         const Plane planes[2] = {it.trios[n].first, it.trios[n].second};
         uint8_t* const out = outs[n];
-        const int only = uses[0] ? 0 : 1;
         if (!is_mixed && !moves[only]) {
             memcpy(out, planes[only].row(y) + run.begin, (size_t)run.count);
             continue;
         }
-        for (int side = 0; side < 2; ++side)
-            if (uses[side])
-                look<TAPS>(planes[side], run, y, moves[side], it.width, it.height,
-                           looking.places[side], looking.seen, looking.values[side]);
+        const Trio& last = it.trios[n ? n - 1 : 0];
+        const int64_t strides[2] = {last.first.stride, last.second.stride};
+        for (int side = 0; side < 2; ++side) {
+            if (!uses[side]) continue;
+            if (moves[side] && (n == 0 || planes[side].stride != strides[side]))
+                place<TAPS>(it, scratch, row, side, planes[side].stride, looking.places[side]);
+            look<TAPS>(it, planes[side], row, side, looking);
+        }
         if (is_mixed)
             mix(looking.values[0], looking.values[1], looking.share, run.count, out);
         else
@@ -170,6 +196,12 @@ void make_row(const WarpFields& it, Scratch& scratch, int y, Looking<TAPS>& look
             for (int n = 0; n < 4; ++n)
                 scratch.take(guide.flow[n], rows, moved_by(n % 2 ? guide.down : guide.across),
                              guide, scratch.flow[n]);
+        for (int n = 0; n < found.count; ++n)
+            for (int side = 0; side < 2; ++side)
+                if (found.runs[n].kind & (side ? SECOND_MOVES : FIRST_MOVES))
+                    found.runs[n].reach[side] =
+                        reach_of(scratch.flow[2 * side], scratch.flow[2 * side + 1],
+                                 found.runs[n].begin, found.runs[n].whole());
         if ((found.all & USES_FIRST) && (found.all & USES_SECOND))
             scratch.take(guide.mask, rows, SHARES, guide, scratch.mask);
     }

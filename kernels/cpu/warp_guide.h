@@ -40,23 +40,24 @@ inline Between between(int y, float down, int rows) {
     return {upper, upper + 1 < rows ? upper + 1 : upper, place - upper};
 }
 
-// For each column of pixels, and some more: its cell, how far behind that cell's centre it lies,
-// and where the pixels of that cell end.
+// For each column of pixels, and some more: its cell, and how far behind that cell's centre it lies.
+// And where the pixels of each cell that has some begin, behind which is where all end.
 struct Across {
     const int32_t* cell;
     const float* share;
-    const int32_t* end;
+    const int32_t* begin;
 };
 
-inline void fill_across(int32_t* cell, float* share, int32_t* end, int count, float across,
+inline void fill_across(int32_t* cell, float* share, int32_t* begin, int count, float across,
                         int columns) {
     for (int x = 0; x < count; ++x) {
         const float place = place_of(x, across, columns);
         cell[x] = (int)place;
         share[x] = place - (int)place;
     }
-    for (int x = count - 1; x >= 0; --x)
-        end[x] = x + 1 < count && cell[x + 1] == cell[x] ? end[x + 1] : x + 1;
+    for (int x = 0; x < count; ++x)
+        if (x == 0 || cell[x] != cell[x - 1]) *begin++ = x;
+    *begin = count;
 }
 
 // How a map is brought to fixed point.
@@ -88,11 +89,10 @@ constexpr int LANES = 8;
 
 // A row of cells at `count` pixels, whole lanes of them; up to LANES - 1 more are written.
 inline void enlarge(const float* cells, const Across& across, int count, float* out) {
-    for (int x = 0, end; x < count; x = end) {
-        const int j = across.cell[x];
+    for (const int32_t* begin = across.begin; *begin < count; ++begin) {
+        const int j = across.cell[*begin], end = begin[1] < count ? begin[1] : count;
         const float left = cells[j], more = cells[j + 1] - left;
-        end = across.end[x] < count ? across.end[x] : count;
-        for (int k = x; k < end; k += LANES) {
+        for (int k = *begin; k < end; k += LANES) {
             Floats share;
             memcpy(&share, across.share + k, sizeof share);
             share = left + more * share;

@@ -2,12 +2,15 @@
 //
 // Neighbouring pixels mostly look at neighbouring samples: eight whose motion has the same whole
 // part are loaded at once, others one by one, and those that look beyond an edge with every sample
-// clamped. The arithmetic afterwards is the same for all.
+// clamped. The arithmetic afterwards is the same for all. Where a run's motion is too short to reach
+// an edge, none of its pixels is asked.
 #pragma once
 
 #ifdef __SSE2__
 #include <immintrin.h>
 #endif
+
+#include <initializer_list>
 
 #include "fixed.h"
 #include "warp_guide.h"
@@ -30,8 +33,13 @@ struct Places {
     alignas(64) int32_t y[RUN];
     alignas(64) int16_t across[RUN];
     alignas(64) int16_t down[RUN];
+    // Of the sample there, in bytes: from its pixel's own, or from the plane's first row.
     alignas(64) int32_t offset[RUN];
-    bool is_inside;
+};
+
+// How far a run's pixels look, in whole pixels or one more.
+struct Reach {
+    int32_t left, right, up, down;
 };
 
 // The samples that TAPS x TAPS taps see: pairs of neighbours, the left one in the lower byte.
@@ -44,15 +52,21 @@ struct Seen {
 template <int TAPS>
 struct Bounds {
     static constexpr int BEFORE = TAPS / 2 - 1, AFTER = TAPS / 2;
+    static constexpr int READ = 4 - TAPS;  // samples behind those, which come with them
     int width, height;
 
     bool hold(int left, int right, int top, int bottom) const {
         return left >= BEFORE && right + AFTER < width && top >= BEFORE && bottom + AFTER < height;
     }
+    // Of `count` pixels from `begin` on in row y.
+    bool hold_all(const Reach& reach, int begin, int count, int y) const {
+        return hold(begin + reach.left, begin + count - 1 + reach.right + READ, y + reach.up,
+                    y + reach.down);
+    }
 };
 
 // Beyond these an edge looks the same everywhere. Two taps need none of that: up to 1/32768 before
-// the last sample both of them lie in the plane.
+// the last sample both of them lie in the plane, if that has two.
 template <int TAPS>
 inline int32_t lowest() {
     return TAPS == 2 ? 0 : -3 * WHOLE;
@@ -62,13 +76,32 @@ inline int32_t highest(int side) {
     return TAPS == 2 ? (side - 1) * WHOLE - 1 : (side + 2) * WHOLE;
 }
 
+inline void widen(const float* __restrict flow, int count, int32_t& least, int32_t& most) {
+    for (int i = 0; i < count; ++i) {
+        const int32_t place = (int32_t)flow[i];
+        least = place < least ? place : least;
+        most = place > most ? place : most;
+    }
+}
+
+// For all rows of pixels between two rows of cells. What lies between these is rounded, by less than
+// the pixel that is added.
+inline Reach reach_of(const Enlarged& flow_x, const Enlarged& flow_y, int begin, int count) {
+    Reach reach = {INT32_MAX, INT32_MIN, INT32_MAX, INT32_MIN};
+    for (const float* row : {flow_x.upper, flow_x.lower})
+        widen(row + begin, count, reach.left, reach.right);
+    for (const float* row : {flow_y.upper, flow_y.lower})
+        widen(row + begin, count, reach.up, reach.down);
+    return {(reach.left >> PLACE_BITS) - 1, (reach.right >> PLACE_BITS) + 1,
+            (reach.up >> PLACE_BITS) - 1, (reach.down >> PLACE_BITS) + 1};
+}
+
 // Where pixels look to, by flow in 1/32768 pixel: whole pixels and shares. They are those of row y
 // from `begin` on; `count` is whole chunks, here and below.
 template <int TAPS>
 inline void place(Places& __restrict it, const Line& flow_x, const Line& flow_y, int begin,
                   int y_of_row, int count, int width, int height) {
     const int32_t low = lowest<TAPS>(), right = highest<TAPS>(width), end = highest<TAPS>(height);
-    int32_t least_x = INT32_MAX, most_x = INT32_MIN, least_y = INT32_MAX, most_y = INT32_MIN;
     for (int i = 0; i < count; ++i) {
         const int32_t x = clamped(flow_x.at(i) + (begin + i) * WHOLE, low, right);
         const int32_t y = clamped(flow_y.at(i) + y_of_row * WHOLE, low, end);
@@ -76,13 +109,18 @@ inline void place(Places& __restrict it, const Line& flow_x, const Line& flow_y,
         it.down[i] = (int16_t)(y & (WHOLE - 1));
         it.x[i] = x >> PLACE_BITS;
         it.y[i] = y >> PLACE_BITS;
-        least_x = x < least_x ? x : least_x;
-        most_x = x > most_x ? x : most_x;
-        least_y = y < least_y ? y : least_y;
-        most_y = y > most_y ? y : most_y;
     }
-    it.is_inside = Bounds<TAPS>{width, height}.hold(least_x >> PLACE_BITS, most_x >> PLACE_BITS,
-                                                    least_y >> PLACE_BITS, most_y >> PLACE_BITS);
+}
+
+// The same where no pixel looks beyond an edge, in planes of one stride.
+inline void place_inside(Places& __restrict it, const Line& flow_x, const Line& flow_y,
+                         int32_t stride, int count) {
+    for (int i = 0; i < count; ++i) {
+        const int32_t x = flow_x.at(i), y = flow_y.at(i);
+        it.across[i] = (int16_t)(x & (WHOLE - 1));
+        it.down[i] = (int16_t)(y & (WHOLE - 1));
+        it.offset[i] = (y >> PLACE_BITS) * stride + (x >> PLACE_BITS);
+    }
 }
 
 inline uint16_t pair_at(const uint8_t* at) { return (uint16_t)(at[0] | at[1] << 8); }
@@ -114,8 +152,42 @@ inline void fetch_each(const uint8_t* at, const int32_t* offset, int64_t stride,
         for (int row = 0; row < TAPS; ++row)
             for (int pair = 0; pair < TAPS / 2; ++pair)
                 out.pairs[row][pair][i + k] =
-                    pair_at(at + k + offset[i + k] + row * stride + 2 * pair);
+                    pair_at(at + k + offset[k] + row * stride + 2 * pair);
 }
+
+// The same, four samples of a row at a time; behind those of two taps, two more are read.
+#ifdef __AVX2__
+template <int TAPS>
+inline void fetch_near(const uint8_t* at, const int32_t* offset, int64_t stride, int i,
+                       Seen<TAPS>& out) {
+    const __m256i places = _mm256_add_epi32(_mm256_loadu_si256((const __m256i*)offset),
+                                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    const __m256i lower = _mm256_set1_epi32(0xffff);
+    const auto store = [](const __m256i& one, const __m256i& other, uint16_t* first,
+                          uint16_t* second) {
+        const __m256i both = _mm256_permute4x64_epi64(_mm256_packus_epi32(one, other), 0xd8);
+        _mm_storeu_si128((__m128i*)first, _mm256_castsi256_si128(both));
+        _mm_storeu_si128((__m128i*)second, _mm256_extracti128_si256(both, 1));
+    };
+    at -= Bounds<TAPS>::BEFORE * (stride + 1);
+    __m256i rows[TAPS];
+    for (int row = 0; row < TAPS; ++row, at += stride)
+        rows[row] = _mm256_i32gather_epi32(reinterpret_cast<const int*>(at), places, 1);
+    if (TAPS == 2)
+        store(_mm256_and_si256(rows[0], lower), _mm256_and_si256(rows[1], lower),
+              out.pairs[0][0] + i, out.pairs[1][0] + i);
+    else
+        for (int row = 0; row < TAPS; ++row)
+            store(_mm256_and_si256(rows[row], lower), _mm256_srli_epi32(rows[row], 16),
+                  out.pairs[row][0] + i, out.pairs[row][TAPS / 2 - 1] + i);
+}
+#else
+template <int TAPS>
+inline void fetch_near(const uint8_t* at, const int32_t* offset, int64_t stride, int i,
+                       Seen<TAPS>& out) {
+    fetch_each<TAPS>(at, offset, stride, i, out);
+}
+#endif
 
 template <int TAPS>
 inline void fetch_clamped(const Plane& plane, const Places& places, int width, int height, int i,
@@ -151,22 +223,34 @@ inline bool is_chunk_inside(const Places& places, int i, const Bounds<TAPS>& bou
     return true;
 }
 
-// The samples of `count` pixels.
+// The samples of `count` pixels, by offsets from pixel to pixel on from `at`.
+template <int TAPS>
+inline void fetch_inside(const uint8_t* at, int64_t stride, const int32_t* offsets, int count,
+                         Seen<TAPS>& out) {
+    for (int i = 0; i < count; i += CHUNK) {
+        if (is_one_offset(offsets + i))
+            fetch_together<TAPS>(at + i + offsets[i], stride, i, out);
+        else
+            fetch_near<TAPS>(at + i, offsets + i, stride, i, out);
+    }
+}
+
 template <int TAPS>
 inline void fetch(const Plane& plane, Places& places, int count, int width, int height,
                   Seen<TAPS>& out) {
     const Bounds<TAPS> bounds{width, height};
+    const bool may_miss = TAPS > 2 || width < 2 || height < 2;
     const int32_t stride = (int32_t)plane.stride;
     for (int i = 0; i < count; ++i)
         places.offset[i] = places.y[i] * stride + places.x[i] - i;
     for (int i = 0; i < count; i += CHUNK) {
         const int32_t* const offset = places.offset + i;
-        if (!places.is_inside && !is_chunk_inside(places, i, bounds))
+        if (may_miss && !is_chunk_inside(places, i, bounds))
             fetch_clamped<TAPS>(plane, places, width, height, i, out);
         else if (is_one_offset(offset))
             fetch_together<TAPS>(plane.at + i + offset[0], plane.stride, i, out);
         else
-            fetch_each<TAPS>(plane.at + i, places.offset, plane.stride, i, out);
+            fetch_each<TAPS>(plane.at + i, offset, plane.stride, i, out);
     }
 }
 

@@ -37,6 +37,10 @@ struct Guide {
 struct Run {
     int begin, count;
     uint8_t kind;
+    Reach reach[2];  // into each plane where that moves
+
+    // Chunks are made whole.
+    int whole() const { return (count + CHUNK - 1) / CHUNK * CHUNK; }
 };
 
 struct Runs {
@@ -93,10 +97,12 @@ inline bool find_runs(const Guide& guide, const Across& across, const Between& r
         kind = (uint8_t)(without_unused(kind) & which);
         out.all |= kind;
         Run* const before = out.count ? &out.runs[out.count - 1] : nullptr;
-        if (before && before->kind == kind && before->count + count <= RUN)
+        // Those at the edges look beyond them, the others hardly ever.
+        const bool is_apart = which == TO_WARP && (x == BLOCK || x + BLOCK >= width);
+        if (before && before->kind == kind && before->count + count <= RUN && !is_apart)
             before->count += count;
         else
-            out.runs[out.count++] = {x, count, kind};
+            out.runs[out.count++] = {x, count, kind, {}};
     }
     return true;
 }

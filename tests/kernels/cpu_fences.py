@@ -22,7 +22,7 @@ from kernels.native_warp import Maps
 from streamer.ops.both import both
 from streamer.ops.still_limits import LIMITS
 from tests.kernels import cpu_residuals, cpu_stills
-from tests.kernels.cpu_warps import SIZES, case, runnable, warped
+from tests.kernels.cpu_warps import SIZES, calm, case, runnable, warped
 
 MOVING = [(8, 8), (17, 23), (64, 9), (213, 121)]
 """Width and height of small pictures: the smallest, odd ones, whole vectors and a part."""
@@ -148,15 +148,15 @@ def main() -> None:
             count += move(native, is_at_end=is_at_end)
         for size in SIZES:
             for is_at_end in (False, True):
-                it = case(*size, is_wild=True)
-                maps = fenced_maps(it.maps, is_at_end=is_at_end)
-                first, second, out = (
-                    fenced(plane, is_at_end=is_at_end)
-                    for plane in (it.first, it.second, it.empty())
-                )
-                for is_sharp in (False, True):
-                    warped(native, [(first, second, out)], maps, is_sharp=is_sharp)
-                    count += 1
+                for it in (case(*size, is_wild=True), calm(case(*size))):
+                    maps = fenced_maps(it.maps, is_at_end=is_at_end)
+                    first, second, out = (
+                        fenced(plane, is_at_end=is_at_end)
+                        for plane in (it.first, it.second, it.empty())
+                    )
+                    for is_sharp in (False, True):
+                        warped(native, [(first, second, out)], maps, is_sharp=is_sharp)
+                        count += 1
     sys.stdout.write(f"{count}\n")
 
 

@@ -72,6 +72,12 @@ def case(
     return Case(first, second, maps, cell)
 
 
+def calm(it: Case) -> Case:
+    """The same planes, where nothing moves by more than five eighths of a cell: too little for most
+    pixels to look beyond an edge, and neighbours' motions differ."""
+    return replace(it, maps=replace(it.maps, flow=it.maps.flow * np.float32(1 / 8)))
+
+
 def warped(
     native: Native,
     trios: Sequence[Trio],

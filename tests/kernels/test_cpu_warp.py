@@ -15,7 +15,7 @@ from kernels.errors import KernelError
 from kernels.native import Native
 from kernels.native_build import SOURCES
 from kernels.native_warp import Maps, WarpCall, scratch_bytes
-from tests.kernels.cpu_warps import SIZES, Case, apart, case, made, twin, warped
+from tests.kernels.cpu_warps import SIZES, Case, apart, calm, case, made, twin, warped
 from tests.kernels.host_build import compile_for_host
 from tests.kernels.pictures import Guarded
 
@@ -66,6 +66,20 @@ def test_every_level_makes_the_same_plane(
     it = case(width, height, cell, is_wild=is_wild)
     plain = made(levels[0], it, is_sharp=is_sharp)
     assert plain.max() > plain.min() or plain.size == 1
+    for native in levels[1:]:
+        np.testing.assert_array_equal(made(native, it, is_sharp=is_sharp), plain)
+
+
+@how
+@pytest.mark.parametrize("size", [(300, 70, 8.0), (700, 40, 16.0)])
+def test_short_motions_give_the_twin_within_one_code_value_and_the_same_at_every_level(
+    levels: list[Native], size: tuple[int, int, float], *, is_sharp: bool
+) -> None:
+    it = calm(case(*size, is_finished=False))
+    plain = made(levels[0], it, is_sharp=is_sharp)
+    difference = apart(plain, twin(it, is_sharp=is_sharp))
+    assert difference.max() <= 1
+    assert difference.sum() <= max(1, 0.02 * difference.size)
     for native in levels[1:]:
         np.testing.assert_array_equal(made(native, it, is_sharp=is_sharp), plain)
 
