@@ -32,7 +32,7 @@ class Native:
 
     def call(self, function: str, fields: ctypes.Structure) -> None:
         """Runs a function; the addresses among its fields are the caller's word."""
-        self._library[function](ctypes.byref(fields))
+        getattr(self._library, function)(ctypes.byref(fields))
 
     @property
     def is_current(self) -> bool:
