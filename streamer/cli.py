@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import sys
@@ -27,7 +28,6 @@ from streamer.errors import StreamerError, deliberate
 app = typer.Typer(
     name="streamer",
     help="Real-time streaming video enhancer.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -50,7 +50,7 @@ TierName = Annotated[
     str | None, typer.Option("--tier", help="A network by name, or plain for none at all.")
 ]
 Fps = Annotated[
-    str | None, typer.Option(help="Frames per second out: a number, or x2, x3, x4 of the source's.")
+    str | None, typer.Option(help="Frames per second out: a number, or x2 to x8 of the source's.")
 ]
 BetweenHow = Annotated[
     str | None,
@@ -93,7 +93,7 @@ def demo(
         int | None, typer.Option(min=0, max=65535, help="Port of the page; 8080 or a free one.")
     ] = None,
 ) -> None:
-    """A synthetic camera, enhanced, on a page in the browser: before and after."""
+    """A drawn camera, enhanced, on a page: before and after."""
     settings = _settings(
         source=source,
         sinks=(SinkSpec(kind="webrtc"),),
@@ -164,7 +164,7 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port of page and API; 0 takes a free one.")
     ] = None,
 ) -> None:
-    """Many streams from a file: page, API, WHIP in, WHEP and RTSP out, metrics."""
+    """Many streams from a file: page, API, WHIP, RTSP, metrics."""
     from streamer.serving import serve as serving
 
     _finish(serving(config, host=host, port=port))
@@ -175,7 +175,7 @@ def probe(
     source: Annotated[str, typer.Argument(help=SOURCE_HELP)],
     as_json: Annotated[bool, typer.Option("--json", help="Answer as JSON.")] = False,
 ) -> None:
-    """What comes in, and which tiers this machine can hold for it."""
+    """What comes in, and which tiers this machine holds for it."""
     from streamer.probe import as_text, probe_source
 
     found = asyncio.run(probe_source(source))
@@ -192,7 +192,7 @@ def describe(
     fps: Fps = None,
     between: BetweenHow = None,
 ) -> None:
-    """The chain, its engines and its latency budget, without running it."""
+    """The chain, its engines and its budget, without running it."""
     from streamer.describe import describe_stream
     from streamer.settings_file import read_settings
 
@@ -252,11 +252,15 @@ def main() -> None:
     # That a source is waited for, came or was lost is news for whoever watches the terminal.
     logging.getLogger("streamer.sources").setLevel(logging.INFO)
     try:
-        code = app(prog_name="streamer", standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="streamer", standalone_mode=False)
     except typer.TyperException as error:
         _fail(f"{_sentence(error.format_message())}; run: streamer --help")
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _fail(f"the answer could not be written ({error.strerror}); free some space")
     except (StreamerError, BaseExceptionGroup) as error:
         found = list(deliberate(error))
         if not found:

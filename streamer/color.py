@@ -8,7 +8,17 @@ from typing import Literal
 from streamer.media import Color
 
 # Two code points stand for the one BT.601 matrix (625 and 525 lines); it is written as 6.
-MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020nc"}
+MATRICES = {
+    1: "bt709",
+    4: "fcc",
+    5: "bt601",
+    6: "bt601",
+    7: "smpte240m",
+    8: "ycgco",
+    9: "bt2020nc",
+    10: "bt2020c",
+    14: "ictcp",
+}
 MATRIX_CODES = {name: code for code, name in MATRICES.items()}
 UNSPECIFIED = 2
 
@@ -18,9 +28,12 @@ PRIMARIES = {
     5: "bt470bg",
     6: "smpte170m",
     7: "smpte240m",
+    8: "film",
     9: "bt2020",
+    10: "smpte428",
     11: "smpte431",
     12: "smpte432",
+    22: "ebu3213",
 }
 PRIMARIES_CODES = {name: code for code, name in PRIMARIES.items()}
 
@@ -31,10 +44,15 @@ TRANSFERS = {
     6: "smpte170m",
     7: "smpte240m",
     8: "linear",
+    9: "log100",
+    10: "log316",
+    11: "iec61966-2-4",
+    12: "bt1361e",
     13: "iec61966-2-1",
     14: "bt2020-10",
     15: "bt2020-12",
     16: "smpte2084",
+    17: "smpte428",
     18: "arib-std-b67",
 }
 TRANSFER_CODES = {name: code for code, name in TRANSFERS.items()}

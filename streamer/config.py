@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
-from urllib.parse import urlsplit
 
 from streamer.addresses import AddressPolicy
 from streamer.errors import ConfigError
@@ -154,7 +154,8 @@ class StreamSettings:
             )
         if not self.sinks:
             raise ConfigError(f"there is no output; add --to with {SINK_HELP}")
-        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", self.name):
+        if not re.fullmatch(r"(?!\.\.?$)[A-Za-z0-9_.-]{1,64}", self.name):
+            # In an address . and .. mean another place, so nobody could ask for such a stream.
             raise ConfigError(
                 f"{self.name!r} is no name for a stream; use 1 to 64 letters, digits, - _ ."
             )
@@ -196,21 +197,32 @@ class StreamSettings:
         if len(addresses) != len(set(addresses)):
             raise ConfigError("two outputs have the same address; give each --to its own")
         targets = [s.target for s in self.sinks if s.target and s.kind != "push"]
-        if len(targets) != len({Path(target).resolve() for target in targets}):
+        if any("\0" in name for name in (self.source, *targets)):
+            raise ConfigError("a name holds a zero byte, which no file can have; leave it out")
+        if len(targets) != len({identity(target) for target in targets}):
             raise ConfigError("two outputs have the same name; give each --to its own file")
         for sink in self.sinks:
             target = sink.target
-            if sink.kind in ("file", "y4m") and not Path(target).parent.is_dir():
+            if sink.kind in ("file", "y4m") and not os.path.isdir(os.path.dirname(target) or "."):
                 raise ConfigError(
                     f"the folder of {target} does not exist; make it, or write somewhere else"
                 )
         if source_kind(self.source) != "file":
             return
         for target in targets:
-            if Path(target).resolve() == Path(self.source).resolve():
+            if identity(target) == identity(self.source):
                 raise ConfigError(
                     f"{target} is the input as well as the output; write to another file"
                 )
+
+
+def identity(path: str) -> tuple[int, int] | str:
+    """What is the same for two names of one file, whichever links lead to it."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
 
 
 def parse_made_frames(fps: str | None, between: str | None) -> tuple[Rate | None, Between]:
@@ -272,7 +284,7 @@ def parse_sink(text: str) -> SinkSpec:
         return SinkSpec(kind="hls", target=text[4:])
     if text.startswith("y4m:") and len(text) > 4:
         return SinkSpec(kind="y4m", target=text[4:])
-    if text.endswith(".y4m") and "://" not in text:
+    if text.lower().endswith(".y4m") and "://" not in text:
         return SinkSpec(kind="y4m", target=text)
     if Path(text).suffix.lower() in FILE_SUFFIXES and "://" not in text:
         return SinkSpec(kind="file", target=text)
@@ -281,9 +293,12 @@ def parse_sink(text: str) -> SinkSpec:
 
 def place_of(url: str) -> str:
     """Scheme, host and port: the path may hold a stream key, the rest a password."""
-    parts = urlsplit(url)
-    port = re.search(r":(\d+)$", parts.netloc)
-    return f"{parts.scheme}://{parts.hostname or ''}{port[0] if port else ''}"
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if "@" in rest[len(authority) :] and re.search("[:@]", authority):
+        # A password with an open / ends at a later @: what stands before may be a part of it.
+        return f"{scheme.lower()}://***"
+    return f"{scheme.lower()}://{authority.rpartition('@')[2]}"
 
 
 SECRET_KEYS = "token|pass(word|phrase|wd)?|pwd|key|secret|auth|sig(nature)?|streamid"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -22,8 +24,25 @@ REFRESH_S = 0.25
 QUIET_STATUS_S = 10.0
 """How often the status is printed where it cannot be overwritten (a log file)."""
 
-err = Console(stderr=True, highlight=False)
-"""Standard output belongs to the video of ``y4m:-`` and to answers."""
+err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+"""Standard output belongs to the video of ``y4m:-`` and to answers. An address is neither markup nor
+wrapped: somebody copies it."""
+
+
+def say(text: str, **options: Any) -> None:
+    """A line for the person at the terminal; ``options`` are those of rich's ``print``.
+
+    A terminal that was closed, or a full disk behind it, is no reason to end a stream.
+    """
+    with suppress(OSError):
+        err.print(text, **options)
+
+
+def ending_signals() -> list[signal.Signals]:
+    """What asks a program to end: Ctrl-C, a service manager, and a terminal that is closed. That one
+    is left alone where it is ignored, as nohup has it."""
+    is_heard = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if is_heard else [])]
 
 
 async def show_progress(stream: Stream) -> None:
@@ -75,9 +94,10 @@ async def _status_line(stream: Stream) -> None:
     while True:
         await asyncio.sleep(every_s)
         if err.is_terminal:
-            err.print(status_text(stream), end="\r", no_wrap=True, overflow="ellipsis")
+            text = status_text(stream)
+            say(text, end="\r", soft_wrap=False, no_wrap=True, overflow="ellipsis")
         else:
-            err.print(status_text(stream), soft_wrap=True)
+            say(status_text(stream))
 
 
 def status_text(stream: Stream) -> str:

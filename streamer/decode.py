@@ -9,6 +9,7 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from av.video.reformatter import Interpolation
 
 from streamer.clock import Clock
 from streamer.color import FULL, LIMITED, MATRIX_CODES, stated_color
@@ -21,6 +22,7 @@ from streamer.media import VideoInfo
 from streamer.metrics import Metrics
 from streamer.ops.damage import NO_VECTORS, LossMemory, coded_motion, made_up_rows
 from streamer.ops.deinterlace import Deinterlacer, shape_of
+from streamer.ops.upright import Turn, turn_stated, upright
 from streamer.rtp.h264_missing import MissingPictures
 
 MAX_PIXELS = 8192 * 4608
@@ -61,6 +63,7 @@ class Decoder:
         self._lost_s: Fraction | None = None
         """When something was lost last, in media time."""
         self._missing = _missing_pictures(video, low_delay=low_delay)
+        self._turn = Turn()
         self._arrived_ns = 0
         self._last_pts: int | None = None
         self._next_pts = 0
@@ -75,6 +78,7 @@ class Decoder:
             self._video = packet.video
             self._context = None
             self._deinterlacer = None
+            self._turn = Turn()
             self._losses = LossMemory()
             self._lost_s = None
             self._missing = _missing_pictures(packet.video, low_delay=self._low_delay)
@@ -167,6 +171,11 @@ class Decoder:
             if isinstance(picture.opaque, _MadeUp):
                 # A predicted frame has stood at its time already.
                 continue
+            if min(picture.width, picture.height) < 2:
+                # A single line or column has no 4:2:0.
+                self.refused += 1
+                self._metrics.count("dropped.decode.too_small")
+                continue
             self.refused += picture.is_corrupt
             ready += self._progressive(picture)
         return [self._as_frame(picture) for picture in ready]
@@ -193,7 +202,7 @@ class Decoder:
         )
         duration = picture.duration or self._nominal_duration()
         pts = self._time_of(picture, duration)
-        turned = picture.rotation % 360 in (90, 270)
+        turn = self._turn = self._turn_of(picture)
         arrival = picture.opaque if isinstance(picture.opaque, _Arrival) else None
         aspect = self._video.sample_aspect
         damage = None if arrival is None else self._damage(picture, arrival)
@@ -204,13 +213,13 @@ class Decoder:
             picture = _converted(picture, matrix=color.matrix, full=color.range == "full")
         kind = Frame if there is None else DeviceFrame
         return kind(
-            planes=there or _upright(_even(picture), round(picture.rotation)),
+            planes=there or upright(_even(picture), turn),
             pts=pts,
             time_base=self._video.time_base,
             duration=duration,
             arrived_ns=self._arrived_ns if arrival is None else arrival.ns,
             color=color,
-            sample_aspect=1 / aspect if turned else aspect,
+            sample_aspect=1 / aspect if turn.is_transposed else aspect,
             damage=damage,
             stamps_ns={"released": self._arrived_ns, "decoded": self._clock.now_ns()},
         )
@@ -218,7 +227,7 @@ class Decoder:
     def _damage(self, picture: av.VideoFrame, arrival: _Arrival) -> Damage | None:
         """What is known of the picture's damage now that it is decoded."""
         damage = arrival.damage
-        is_told = self._is_mended and not picture.rotation
+        is_told = self._is_mended and not any(self._turn)
         # Among B-frames a vector leads to another picture than the one that is shown before. Devices
         # tell none.
         is_told = is_told and picture.format.name in _NATIVE and not self._context.has_b_frames
@@ -229,6 +238,13 @@ class Decoder:
         size = {"width": picture.width & ~1, "height": picture.height & ~1}
         rows = made_up_rows(vectors, arrival.packet, **size) if arrival.packet else ()
         return replace(damage, lost_rows=rows, motion=coded_motion(vectors, **size))
+
+    def _turn_of(self, picture: av.VideoFrame) -> Turn:
+        """How to hold it: H.264 and H.265 may say so with the keyframe alone, for all up to the next."""
+        stated: Any = picture.side_data.get("DISPLAYMATRIX")
+        if stated is not None:
+            return turn_stated(bytes(stated))
+        return Turn() if picture.key_frame else self._turn
 
     def _time_of(self, picture: av.VideoFrame, duration: int) -> int:
         """Its pts; where the input states none (raw H.264) or one that does not lie after the last
@@ -336,6 +352,7 @@ def _converted(picture: av.VideoFrame, *, matrix: str, full: bool) -> av.VideoFr
     wanted = FULL if full else LIMITED
     converted = picture.reformat(
         format="yuv420p",
+        interpolation=_EXACTLY if picture.format.is_rgb else None,
         src_colorspace=code,
         dst_colorspace=code,
         src_color_range=FULL if full or picture.format.is_rgb else LIMITED,
@@ -344,6 +361,9 @@ def _converted(picture: av.VideoFrame, *, matrix: str, full: bool) -> av.VideoFr
     converted.colorspace = MATRIX_CODES.get(matrix, 2)
     return converted
 
+
+_EXACTLY = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+"""libav's fast way from packed RGB truncates: all of the picture would be half a code value darker."""
 
 _SWS_MATRIX = {
     "bt709": av.video.reformatter.Colorspace.ITU709,
@@ -364,15 +384,3 @@ def _even(picture: av.VideoFrame) -> Planes:
 def _view(plane: Any) -> Plane:
     # See Note [Picture memory] in ops/memory.py for what keeps it alive.
     return np.from_dlpack(plane)  # type: ignore[return-value]
-
-
-def _upright(planes: Planes, counter_clockwise: int) -> Planes:
-    turns = counter_clockwise // 90 % 4
-    if not turns:
-        return planes
-
-    def turned(plane: Plane) -> Plane:
-        # A copy: the steps after this read rows.
-        return np.ascontiguousarray(np.rot90(plane, turns))
-
-    return (turned(planes[0]), turned(planes[1]), turned(planes[2]))

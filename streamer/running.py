@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -15,9 +14,9 @@ import av
 
 from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
-from streamer.config import StreamSettings
-from streamer.console import err, show_progress
-from streamer.errors import ConfigError
+from streamer.config import StreamSettings, identity
+from streamer.console import ending_signals, err, say, show_progress
+from streamer.errors import ConfigError, SinkError
 from streamer.garbage import keep_what_is_loaded
 from streamer.pipeline import Stream
 from streamer.server.app import build_app
@@ -40,15 +39,17 @@ async def run_stream(
 ) -> int:
     """Run until the source ends, the time is over or Ctrl-C; gives the exit code.
 
-    The report is written in every case in which the stream began.
+    The report is written in every case in which the stream began. Raises ``SinkError`` where that
+    could not be done, unless the stream itself failed.
     """
     # What goes wrong in libav is said by our own errors, once.
     av.logging.set_level(av.logging.PANIC)
-    await asyncio.to_thread(_check_report, report)
+    await asyncio.to_thread(_check_report, report, settings)
     clock = MonotonicClock()
     mounts: dict[str, RtspMount] = {}
     stream = await open_stream(settings, clock=clock, mounts=mounts)
     interrupted = asyncio.Event()
+    unwritten: SinkError | None = None
     try:
         with _signals(stream, interrupted):
             async with _page(stream, host, port), _rtsp(mounts, host, rtsp_port, clock):
@@ -57,7 +58,9 @@ async def run_stream(
     finally:
         numbers = await asyncio.to_thread(stream.report)
         if report is not None:
-            await asyncio.to_thread(_write_report, report, numbers)
+            unwritten = await asyncio.to_thread(_write_report, report, numbers)
+    if unwritten is not None:
+        raise unwritten
     _say_result(numbers, is_live=not settings.is_offline)
     return INTERRUPTED if interrupted.is_set() and settings.is_offline else 0
 
@@ -71,7 +74,7 @@ async def _run_visibly(stream: Stream) -> None:
         with suppress(asyncio.CancelledError):
             await shown
         if err.is_terminal:
-            err.print(" " * (err.width - 1), end="\r")
+            say(" " * (err.width - 1), end="\r")
 
 
 @asynccontextmanager
@@ -82,7 +85,7 @@ async def _page(stream: Stream, host: str, port: int | None) -> AsyncIterator[No
         return
     app = build_app({stream.name: stream})
     async with await _listening(app, host, port) as server:
-        err.print(f"streamer: open {server.url} (Ctrl-C ends it)")
+        say(f"streamer: open {server.url} (Ctrl-C ends it)")
         yield
 
 
@@ -96,7 +99,7 @@ async def _rtsp(
         return
     async with RtspServer(mounts, host=host, port=port, users=None, clock=clock) as server:
         for name in mounts:
-            err.print(f"streamer: play {server.url}{name}")
+            say(f"streamer: play {server.url}{name}")
         yield
 
 
@@ -125,24 +128,55 @@ def _signals(stream: Stream, interrupted: asyncio.Event) -> Iterator[None]:
         interrupted.set()
         stream.stop()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = ending_signals()
+    for number in numbers:
         loop.add_signal_handler(number, interrupt)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.remove_signal_handler(number)
 
 
-def _check_report(path: Path | None) -> None:
-    if path is not None and not path.parent.is_dir():
+def _check_report(path: Path | None, settings: StreamSettings) -> None:
+    """Refuse a report that could not be written when all is done, or would overwrite something."""
+    if path is None:
+        return
+    if not os.path.isdir(path.parent):
         raise ConfigError(
             f"the folder of {path} does not exist; make it, or write --report somewhere else"
         )
+    if os.path.isdir(path):
+        raise ConfigError(f"{path} is a folder; write --report to a file, such as run.json")
+    written = [sink.target for sink in settings.sinks if sink.kind in ("file", "y4m")]
+    if identity(str(path)) in map(identity, (settings.source, *written)):
+        raise ConfigError(
+            f"{path} is the input or an output as well as the report; write --report to another file"
+        )
+    is_new = not os.path.lexists(path)
+    if not is_new and not path.is_file():
+        return  # a pipe would take this for its end
+    try:
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"the report {path} cannot be written ({error.strerror}); choose another file"
+        ) from error
+    if is_new:
+        path.unlink()
 
 
-def _write_report(path: Path, numbers: dict[str, Any]) -> None:
-    path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+def _write_report(path: Path, numbers: dict[str, Any]) -> SinkError | None:
+    """Why it could not be written; ``None`` where it was."""
+    try:
+        path.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        return SinkError(
+            f"the report {path} could not be written ({error.strerror}), all outputs are finished; "
+            "run again with --report somewhere else"
+        )
+    return None
 
 
 def _say_result(numbers: dict[str, Any], *, is_live: bool) -> None:
@@ -152,4 +186,4 @@ def _say_result(numbers: dict[str, Any], *, is_live: bool) -> None:
     text = f"streamer: {numbers['frames']['sent']} frames sent, {lost} dropped"
     if is_live:
         text += f", latency p50 {latency.get('p50', 0):.1f} ms, p95 {latency.get('p95', 0):.1f} ms"
-    err.print(text)
+    say(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
@@ -18,7 +17,7 @@ from fastapi import APIRouter
 from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
 from streamer.config import StreamSettings
-from streamer.console import err
+from streamer.console import ending_signals, err, say
 from streamer.garbage import keep_what_is_loaded
 from streamer.server.admission import Admission
 from streamer.server.app import Access, build_app
@@ -54,7 +53,7 @@ async def serve(path: Path, *, host: str | None, port: int | None) -> int:
             await _Serving(settings, MonotonicClock()).begin(stack)
             keep_what_is_loaded()
             await interrupted.wait()
-            err.print("streamer: ending the streams; Ctrl-C again ends at once")
+            say("streamer: ending the streams; Ctrl-C again ends at once")
     return 0
 
 
@@ -99,12 +98,12 @@ class _Serving:
                     clock=self._clock,
                 )
             )
-            err.print(f"streamer: rtsp: outputs are at {mounts.url} and their stream's name")
+            say(f"streamer: rtsp: outputs are at {mounts.url} and their stream's name")
         # Last in, first out: the streams end while their viewers are still connected.
         await stack.enter_async_context(registry)
         for one in settings.streams:
             await registry.add(one)
-        err.print(f"streamer: open {server.url} (Ctrl-C ends it)")
+        say(f"streamer: open {server.url} (Ctrl-C ends it)")
 
     def _routers(self) -> Sequence[APIRouter]:
         return (whip_routes(self._doors), hls_routes(self._hls_folder))
@@ -160,10 +159,11 @@ def _signals() -> Iterator[asyncio.Event]:
             os._exit(INTERRUPTED)
         interrupted.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    numbers = ending_signals()
+    for number in numbers:
         loop.add_signal_handler(number, interrupt)
     try:
         yield interrupted
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.remove_signal_handler(number)

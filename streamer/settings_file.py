@@ -51,6 +51,9 @@ TOKEN_VARIABLE = "STREAMER_TOKEN"
 MIN_TOKEN = 16
 """Letters: 16 of them from a generator cannot be guessed over a network."""
 
+MOST_BYTES = 1 << 20
+"""Of a settings file: a thousand streams take a fifth of it."""
+
 MAKE_TOKEN = "make one with: openssl rand -hex 16"
 
 
@@ -188,9 +191,11 @@ def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
 
 def _load(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceEach)
+        return yaml.load(_text(path), Loader=_OnceEach)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from error
+    except RecursionError:
+        raise ConfigError(f"{path} has too many levels; it looks like: {EXAMPLE}") from None
     except yaml.MarkedYAMLError as error:
         # Not the error's whole text: that repeats the line, which may hold a password.
         mark = error.problem_mark
@@ -198,9 +203,18 @@ def _load(path: Path) -> Any:
         raise ConfigError(
             f"{path} is not YAML ({error.problem}{where}); it looks like: {EXAMPLE}"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a bare ValueError
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not YAML ({reason}); it looks like: {EXAMPLE}") from error
+
+
+def _text(path: Path) -> str:
+    """What the file holds. Raises ``OSError`` or ``ValueError``, also where it never ends."""
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it is longer than {MOST_BYTES >> 20} MiB")
+    return content.decode("utf-8")
 
 
 class _OnceEach(yaml.SafeLoader):
@@ -209,6 +223,10 @@ class _OnceEach(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key is no text", key.start_mark
+                )
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{str(key.value)!r} is there twice", key.start_mark
@@ -248,16 +266,23 @@ def _text_of(where: str, name: Any) -> str:
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{where} is no path; write the path of a file that holds the token")
     try:
-        return Path(name).read_text(encoding="utf-8").strip()
+        return _text(Path(name)).strip()
     except OSError as error:
-        raise ConfigError(f"{where}: {name} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{where}: {name} cannot be read ({error.strerror}); check the path, or {MAKE_TOKEN}"
+        ) from error
+    except ValueError:
         raise ConfigError(f"{where}: {name} is not text; {MAKE_TOKEN}") from None
 
 
 def _streams(value: Any) -> tuple[StreamSettings, ...]:
     if not isinstance(value, dict) or not value:
         raise ConfigError(f"it lists no streams; it looks like: {EXAMPLE}")
+    for name in value:
+        if isinstance(name, bool) or name is None:
+            raise ConfigError(
+                f"a stream's name is {name}, as YAML reads yes, no, on, off and ~; put it in quotes"
+            )
     return tuple(parse_stream(str(name), each) for name, each in value.items())
 
 

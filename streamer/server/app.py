@@ -129,8 +129,15 @@ def _asset(name: str) -> Callable[[], Awaitable[Response]]:
 
 async def _one_sentence(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    allowed = (error.headers or {}).get("Allow", "GET")
+    # What the libraries say by themselves tells nobody what to do next.
+    said = {
+        "Not Found": "there is nothing at this address; GET /openapi.json lists what there is",
+        "Method Not Allowed": f"{request.method} is not possible here; use {allowed}",
+        "There was an error parsing the body": "the body is not JSON; check its brackets and quotes",
+    }
     return Response(
-        f"{error.detail}\n",
+        f"{said.get(error.detail, error.detail)}\n",
         status_code=error.status_code,
         media_type="text/plain; charset=utf-8",
         headers=error.headers,

@@ -29,7 +29,9 @@ def hls_routes(folder_of: Callable[[str], Path | None]) -> APIRouter:
     """``/hls/{name}/{file}``; ``folder_of`` gives a stream's folder, ``None`` where it has none."""
     router = APIRouter(prefix="/hls", tags=["hls"])
 
-    @router.api_route("/{name}/{file}", methods=["GET", "HEAD"])
+    # The schema lists one of them, or both would have one name in it.
+    @router.head("/{name}/{file}", include_in_schema=False)
+    @router.get("/{name}/{file}")
     async def send(name: str, file: str) -> Response:
         folder = folder_of(name)
         if folder is None:

@@ -160,7 +160,7 @@ BUDGET = "allowed milliseconds from arrival to the outputs"
 BITRATE = "average and ceiling of the encoder; by default from size and rate"
 
 
-FPS = "frames per second that leave: a number, or x2, x3, x4; by default as they come"
+FPS = "frames per second that leave: a number, or x2 to x8; by default as they come"
 BETWEEN = "where a higher rate gets its frames from: between two real ones, or ahead of the last"
 
 

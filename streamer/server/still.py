@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from streamer.frame import Frame
 
 WIDTH: Final = 480
+TALLEST: Final = 1080
+"""Lines: a camera may state any shape of its pixels, and with it a picture of a million of them."""
+
 QUALITY: Final = 80
 
 LUMA_WEIGHTS: Final = {
     "bt601": (0.299, 0.114),
     "bt709": (0.2126, 0.0722),
     "bt2020nc": (0.2627, 0.0593),
+    "bt2020c": (0.2627, 0.0593),
     "fcc": (0.30, 0.11),
     "smpte240m": (0.212, 0.087),
 }
@@ -26,8 +30,8 @@ LUMA_WEIGHTS: Final = {
 def still(frame: Frame) -> bytes:
     """``frame`` as JPEG, ``WIDTH`` wide in its true shape; takes a few milliseconds of a thread."""
     aspect = frame.width * frame.sample_aspect / frame.height
-    width = min(WIDTH, frame.width)
-    size = (width, max(1, round(width / aspect)))
+    width = min(WIDTH, frame.width, max(1, round(TALLEST * aspect)))
+    size = (width, min(TALLEST, max(1, round(width / aspect))))
     y, u, v = (
         np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.uint8)
         for plane in frame.planes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from fractions import Fraction
 from pathlib import Path
 
 import av.error
@@ -31,10 +32,11 @@ EARLY_PACKETS = 3000
 class FileSink:
     """Opens its file at the first keyframe, so that a failing input overwrites nothing."""
 
-    def __init__(self, path: str, *, audio: AudioInfo | None) -> None:
-        """``audio`` is what the input has beside the picture. Raises ``SinkError``."""
+    def __init__(self, path: str, *, audio: AudioInfo | None, fps: Fraction | None = None) -> None:
+        """``audio`` is what the input has beside the picture, ``fps`` the nominal rate of what is
+        written, where it is known. Raises ``SinkError``."""
         self._worker = Worker("mux")
-        self._writer = _Writer(Path(path), audio)
+        self._writer = _Writer(Path(path), audio, fps)
 
     async def send(self, packet: Packet) -> None:
         """Write one packet. Raises ``SinkError`` when the disk or the container refuses it."""
@@ -51,13 +53,16 @@ class FileSink:
 class _Writer:
     """The libav side of a file; lives on the sink's worker."""
 
-    def __init__(self, path: Path, audio: AudioInfo | None) -> None:
+    def __init__(self, path: Path, audio: AudioInfo | None, fps: Fraction | None) -> None:
         self._path = path
+        self._fps = fps
         self._early_audio: list[Packet] = []
         self._is_open = False
+        self._has_failed = False
         format = FILE_SUFFIXES[path.suffix.lower()]
         options = MP4_OPTIONS if format == "mp4" else {}
-        output = Output(url=str(path), format=format, options=options, describes_once=False)
+        # As a path: libav would take 12:30.mp4 for an address.
+        output = Output(url=f"file:{path}", format=format, options=options, describes_once=False)
         try:
             self._muxer = Muxer(output, audio)
         except SinkError as error:
@@ -76,11 +81,14 @@ class _Writer:
             )
 
     def write(self, packet: Packet) -> None:
+        if not self._is_open and not self._may_begin_at(packet):
+            return
         try:
-            if not self._is_open and not self._open_at(packet):
-                return
+            if not self._is_open:
+                self._open(packet)
             self._muxer.write(packet)
         except (av.error.FFmpegError, OSError) as error:
+            self._has_failed = True
             raise SinkError(
                 f"{self._path} could not be written further ({_reason(error)}); what is in it "
                 f"plays, {_way_out(error)} for the rest"
@@ -90,25 +98,38 @@ class _Writer:
         try:
             self._muxer.close()
         except (av.error.FFmpegError, OSError) as error:
+            if self._has_failed:
+                return  # for the same reason, which was said
             raise SinkError(
                 f"{self._path} could not be finished ({_reason(error)}); it may not play"
             ) from error
 
-    def _open_at(self, packet: Packet) -> bool:
-        """Whether the file is open now; audio before the first picture is kept for it."""
+    def _may_begin_at(self, packet: Packet) -> bool:
+        """Whether it is a keyframe; audio before the first one is kept."""
         if packet.stream == "audio":
             if len(self._early_audio) == EARLY_PACKETS:
                 del self._early_audio[0]
             self._early_audio.append(packet)
             return False
-        if not packet.is_keyframe:
-            return False
-        self._muxer.open(bytes(packet.payload), time_base=packet.time_base)
+        return packet.is_keyframe
+
+    def _open(self, keyframe: Packet) -> None:
+        try:
+            self._muxer.open(bytes(keyframe.payload), time_base=keyframe.time_base, fps=self._fps)
+        except (av.error.FFmpegError, OSError) as error:
+            self._has_failed = True
+            raise SinkError(
+                f"{self._path} could not be written ({_reason(error)}); {_way_in(error)}"
+            ) from error
         self._is_open = True
         for early in self._early_audio:
             self._muxer.write(early)
         self._early_audio = []
-        return True
+
+
+def _way_in(error: Exception) -> str:
+    is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    return "free some space or choose another file" if is_full else "choose another file"
 
 
 def _way_out(error: Exception) -> str:

@@ -53,10 +53,10 @@ class Muxer:
             self.transcoder = AudioTranscoder(audio, "aac")
             self._template = Template(self.transcoder.audio)
 
-    def open(self, keyframe: bytes, *, time_base: Fraction) -> None:
+    def open(self, keyframe: bytes, *, time_base: Fraction, fps: Fraction | None = None) -> None:
         """Write the header; ``keyframe`` holds the parameter sets. It is not written itself.
 
-        Raises ``FFmpegError`` or ``OSError``.
+        ``fps`` is the nominal rate, where it is known. Raises ``FFmpegError`` or ``OSError``.
         """
         target: Any = self._file if self._file is not None else self._output.url
         self._container = av.open(
@@ -66,6 +66,10 @@ class Muxer:
             self._video_stream = self._container.add_stream_from_template(
                 elementary.streams.video[0]
             )
+        if fps is not None:
+            # The parameter sets of a file give the time base for it, and Matroska repeats what they
+            # say: 15360 fps for what came from MP4.
+            self._video_stream.codec_context.framerate = fps
         self._video_stream.time_base = time_base
         self._sets = parameter_sets(keyframe)
         if self._template is not None:

@@ -62,6 +62,10 @@ class Y4mSink:
 
     def _begin(self, frame: Frame) -> None:
         is_piped = self._target == "-"
+        if is_piped and sys.stdout is None:
+            raise SinkError(
+                "y4m:- has nowhere to go, standard output is closed; use a pipe or a file"
+            )
         # Stays open from frame to frame; close() ends it.
         self._file = sys.stdout.buffer if is_piped else Path(self._target).open("wb")  # noqa: SIM115
         self._size = (frame.width, frame.height)

@@ -20,6 +20,9 @@ from streamer.sources.elementary import picture_notes
 
 READ_TIMEOUT_S = 5.0
 
+LEAD_IN_S = Fraction(1, 10)
+"""Of sound that is not to be heard: AAC needs a packet of 21 ms before the first, Opus 80 ms."""
+
 
 class Demuxer:
     """One opened container: its first picture and its first sound. Used from one thread."""
@@ -38,6 +41,8 @@ class Demuxer:
             raise
         self.audio = _audio_info(self._container)
         self.packets_read = 0
+        self._next_dts: dict[int, int] = {}
+        """Where the last packet ended, by stream."""
         self._packets = self._demux()
 
     def next_packet(self) -> Packet | None:
@@ -60,15 +65,28 @@ class Demuxer:
     def _demux(self) -> Iterator[Packet]:
         video = _films(self._container)[0]
         streams = [video, *self._container.streams.audio[:1]]
-        for packet in self._container.demux(streams):
-            if packet.size == 0:
+        unheard: list[Packet] = []
+        for native in self._container.demux(streams):
+            if native.size == 0:
                 continue
-            is_video = packet.stream_index == video.index
+            is_video = native.stream_index == video.index
             self.packets_read += is_video
-            yield self._as_packet(packet, is_video=is_video)
+            packet = self._as_packet(native, is_video=is_video)
+            if not is_video and native.is_discard:
+                unheard.append(packet)
+                continue
+            if not is_video and unheard:
+                # What an edit list cuts off would be heard after all, but a decoder needs a little.
+                yield from (one for one in unheard if one.time_s >= packet.time_s - LEAD_IN_S)
+                unheard = []
+            yield packet
 
     def _as_packet(self, packet: av.Packet[Any], *, is_video: bool) -> Packet:
-        dts = packet.dts if packet.dts is not None else packet.pts or 0
+        dts = packet.dts if packet.dts is not None else packet.pts
+        if dts is None:
+            # A bare codec stream has no times at all, and is paced by them.
+            dts = self._next_dts.get(packet.stream_index, 0)
+        self._next_dts[packet.stream_index] = dts + (packet.duration or 0)
         return Packet(
             payload=packet,
             pts=packet.pts if packet.pts is not None else dts,
@@ -119,6 +137,11 @@ def _video_info(container: Any, name: str) -> VideoInfo:
             f"{name} has a video stream of codec {kind!r} whose size cannot be found; "
             "the file is damaged or the codec is unknown: convert it with ffmpeg first"
         )
+    if min(codec.width, codec.height) < 2:
+        raise SourceError(
+            f"{name} is {codec.width}x{codec.height}, and video of this kind has at least 2x2 pixels; "
+            "use a larger picture"
+        )
     color = stated_color(
         matrix=codec.colorspace,
         color_range=codec.color_range,
@@ -139,15 +162,31 @@ def _video_info(container: Any, name: str) -> VideoInfo:
         pix_fmt=codec.pix_fmt,
         frames=stream.frames or 0,
         duration_s=container.duration / 1_000_000 if container.duration else None,
-        notes=picture_notes(
-            width=codec.width,
-            height=codec.height,
-            pix_fmt=codec.pix_fmt,
-            stated_matrix=codec.colorspace,
-            matrix=color.matrix,
+        notes=(
+            *picture_notes(
+                width=codec.width,
+                height=codec.height,
+                pix_fmt=codec.pix_fmt,
+                stated_matrix=codec.colorspace,
+                matrix=color.matrix,
+            ),
+            *_left_out(container, film=stream),
         ),
         codec_parameters=stream,
     )
+
+
+def _left_out(container: Any, *, film: Any) -> tuple[str, ...]:
+    """What else it holds, for the notes; a cover and data of no kind are not missed."""
+    taken = {film.index, *(stream.index for stream in container.streams.audio[:1])}
+    others = [
+        one for one in (*_films(container), *container.streams.audio) if one.index not in taken
+    ]
+    others += container.streams.subtitles
+    if not others:
+        return ()
+    kinds = ", ".join(one.type for one in others)
+    return (f"its first picture and its first sound are taken, not the other tracks ({kinds})",)
 
 
 def _films(container: Any) -> list[Any]:

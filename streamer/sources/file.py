@@ -6,20 +6,33 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 from streamer.clock import Clock
 from streamer.errors import SourceLost
 from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
 from streamer.sources.demux import Demuxer, file_url
+from streamer.sources.matroska import missing_bytes
+from streamer.sources.sequence import first_gap, numbers_of
 from streamer.worker import Worker
 
 
 class FileSource:
     """Anything libav opens from disk, image sequences (``%04d``) included."""
 
-    def __init__(self, demuxer: Demuxer, worker: Worker, clock: Clock, *, paced: bool) -> None:
+    def __init__(
+        self,
+        demuxer: Demuxer,
+        worker: Worker,
+        clock: Clock,
+        *,
+        paced: bool,
+        gap: tuple[int, int] | None,
+    ) -> None:
+        """``gap`` is where an image sequence ends too early, see ``first_gap``."""
         self._demuxer = demuxer
+        self._gap = gap
         self._worker = worker
         self._clock = clock
         self._paced = paced
@@ -29,21 +42,22 @@ class FileSource:
     async def open(cls, path: str, *, clock: Clock, paced: bool) -> FileSource:
         """Open ``path``; raises ``SourceError`` with the reason when it is no video."""
         worker = Worker("read")
+        # A playlist inside a file must not reach the network.
+        options = {"protocol_whitelist": "file,crypto,data"}
         try:
+            numbers = await worker.call(numbers_of, path)
+            if numbers:
+                # By itself libav looks for a first number up to 4 only.
+                options["start_number"] = str(numbers[0])
             demuxer = await worker.call(
                 lambda: Demuxer(
-                    file_url(path),
-                    name=path,
-                    clock=clock,
-                    format=None,
-                    # A playlist inside a file must not reach the network.
-                    options={"protocol_whitelist": "file,crypto,data"},
+                    file_url(path), name=path, clock=clock, format=None, options=options
                 )
             )
         except BaseException:
             await worker.close()
             raise
-        return cls(demuxer, worker, clock, paced=paced)
+        return cls(demuxer, worker, clock, paced=paced, gap=first_gap(numbers))
 
     @property
     def video(self) -> VideoInfo:
@@ -57,9 +71,13 @@ class FileSource:
         """All packets in file order; raises ``SourceLost`` at the end of a file cut short."""
         began: tuple[int, Fraction] | None = None
         while not self._closed:
-            packet = await self._worker.call(self._demuxer.next_packet)
+            try:
+                packet = await self._worker.call(self._demuxer.next_packet)
+            except SourceLost:
+                self._refuse_gap()
+                raise
             if packet is None:
-                self._refuse_short_file()
+                await self._worker.call(self._refuse_short_file)
                 return
             if self._paced:
                 at_s = packet.dts * packet.time_base
@@ -83,10 +101,25 @@ class FileSource:
         if left_s > 0:
             await asyncio.sleep(left_s)
 
+    def _refuse_gap(self) -> None:
+        if self._gap is not None:
+            number, following = self._gap
+            raise SourceLost(
+                f"{self._demuxer.name} has no picture {number} and {following} that come after it; "
+                "the output ends before, number the files without gaps for the rest"
+            )
+
     def _refuse_short_file(self) -> None:
+        self._refuse_gap()
         missing = self._demuxer.missing_packets()
         if missing:
             raise SourceLost(
                 f"{self._demuxer.name} ends early: {missing} of its {self.video.frames} frames "
                 "are not in the file; the output has the others, copy the file again for the rest"
+            )
+        short_bytes = missing_bytes(Path(self._demuxer.name))
+        if short_bytes:
+            raise SourceLost(
+                f"{self._demuxer.name} ends early: {short_bytes} bytes of what it announces are not in "
+                "the file; the output has what came before, copy the file again for the rest"
             )

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from streamer.clock import Clock
 from streamer.config import SourceKind, source_kind
+from streamer.errors import ConfigError
 from streamer.sources.base import Source
 from streamer.sources.device import DeviceSource
 from streamer.sources.file import FileSource
@@ -54,5 +55,11 @@ async def open_source(
     ``may_connect`` says to which hosts a redirect or a playlist may lead; it runs on a thread.
     Raises ``ConfigError`` for what is no source and ``SourceError`` for one that does not open.
     """
-    opener = OPENERS[source_kind(source)]
+    kind = source_kind(source)
+    opener = OPENERS.get(kind)
+    if opener is None:
+        raise ConfigError(
+            f"{source} is no source that can be opened, a publisher comes to it; "
+            "use it under streamer serve"
+        )
     return await opener(source, clock=clock, paced=paced, may_connect=may_connect)

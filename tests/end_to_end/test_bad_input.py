@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.clips import Clips, h264, moving
-from tests.command import Done, RunHere, started
+from tests.command import ROOT, Done, RunHere, started
 from tests.measure import pictures_of, psnr
 from tests.programs import needs
 
@@ -109,6 +111,41 @@ def test_a_full_disk_ends_the_run_in_one_sentence(
     assert linked in sentence
 
 
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.ts"])
+def test_what_was_written_before_the_disk_was_full_plays(
+    name: str, clips: Clips, tmp_path: Path
+) -> None:
+    picture = moving(size="160x90", frames=600)
+    source = clips.made("twenty-seconds.mp4", *picture, *h264("-preset", "ultrafast"))
+    output = tmp_path / name
+    # In blocks of 512 or 1024 bytes, by the shell; it is several times as long.
+    limited = f'ulimit -f 600; exec {sys.executable} -m streamer run "$@"'
+    running = subprocess.run(
+        ["sh", "-c", limited, "sh", source, "--to", output, *PLAIN, "--crf", "1"],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    sentence = Done(running.returncode, "", running.stderr.decode()).sentence
+    assert "could not be written further (File too large); what is in it plays" in sentence
+    assert len(pictures_of(output)) > 20
+
+
+def test_standard_output_on_a_full_disk_is_said() -> None:
+    with Path("/dev/full").open("w") as full:
+        running = subprocess.run(
+            [sys.executable, "-m", "streamer", "--help"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=300,
+            check=False,
+        )
+    sentence = Done(running.returncode, "", running.stderr.decode()).sentence
+    assert sentence == "the answer could not be written (No space left on device); free some space"
+
+
 def test_an_output_that_fails_does_not_stop_the_others(
     clips: Clips, streamer: RunHere, tmp_path: Path
 ) -> None:
@@ -132,6 +169,18 @@ def test_a_file_cut_in_the_middle_gives_what_it_holds(
     assert 8 <= len(ours) < 30
     # The last one was cut itself.
     assert min(psnr(a, b) for a, b in zip(ours[:-1], theirs, strict=False)) > 30
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm"])
+def test_a_matroska_file_cut_in_the_middle_is_said(
+    suffix: str, clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    coded = h264() if suffix == ".mkv" else ("-c:v", "libvpx", "-b:v", "1M", "-g", "10")
+    whole = clips.made(f"whole{suffix}", *moving(), *coded).read_bytes()
+    cut, output = tmp_path / f"cut{suffix}", tmp_path / "out.mp4"
+    cut.write_bytes(whole[: len(whole) * 6 // 10])
+    assert f"cut{suffix} ends early" in streamer("run", cut, "--to", output, *PLAIN).sentence
+    assert 8 <= len(pictures_of(output)) < 30
 
 
 def test_damage_in_the_middle_is_said_and_costs_no_more_than_it_hit(

@@ -20,6 +20,15 @@ def test_every_command_explains_itself(command: str, streamer: RunHere) -> None:
     assert done.err == ""
 
 
+def test_without_a_command_all_of_them_are_listed_in_whole_sentences(streamer: RunHere) -> None:
+    done = streamer()
+    assert (done.code, done.err) == (0, "")
+    assert done.out == streamer("--help").out
+    for command in ("run", "demo", "serve", "probe", "describe", "engines"):
+        assert f"\n  {command} " in done.out
+    assert "..." not in done.out.partition("Commands:")[2]
+
+
 @needs("ffmpeg")
 def test_probe_says_what_comes_in_and_what_each_tier_costs(clips: Clips, streamer: RunHere) -> None:
     done = streamer("probe", clips.with_sound(), "--json")
@@ -47,6 +56,7 @@ def test_probe_says_in_words_what_is_changed_on_the_way_in(clips: Clips, streame
 
 def test_probe_of_nothing_is_refused(streamer: RunHere) -> None:
     assert "missing.mp4 does not exist" in streamer("probe", "missing.mp4").sentence
+    assert "use it under streamer serve" in streamer("probe", "whip:").sentence
 
 
 def test_describe_says_the_chain_and_its_budget(streamer: RunHere) -> None:

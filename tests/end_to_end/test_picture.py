@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import Clips, h264, interlaced, moving, turned
+from tests.clips import Clips, ffmpeg, h264, interlaced, moving, turned
 from tests.command import RunHere
 from tests.measure import pictures_of, psnr, stream_of, times_of
 from tests.programs import needs
@@ -31,6 +31,27 @@ def test_stated_colour_is_stated_in_the_output(
     assert seen["color_primaries"] == name
     assert seen["color_transfer"] == name
     assert seen["color_range"] == "tv"
+
+
+@pytest.mark.parametrize(
+    ("matrix", "primaries", "transfer"),
+    [
+        ("bt709", "bt709", "iec61966-2-4"),
+        ("bt2020c", "bt2020", "bt2020-12"),
+        ("ycgco", "film", "log100"),
+        ("bt2020nc", "bt2020", "smpte2084"),
+    ],
+)
+def test_rare_colour_is_stated_as_it_came(
+    matrix: str, primaries: str, transfer: str, clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    state = ("-colorspace", matrix, "-color_primaries", primaries, "-color_trc", transfer)
+    source = clips.made(f"rare-{matrix}.mp4", *moving(frames=2), *h264(), *state)
+    output = tmp_path / "out.mp4"
+    assert streamer("run", source, "--to", output, *PLAIN).code == 0
+    seen, asked = stream_of(output), stream_of(source)
+    for key in ("color_space", "color_primaries", "color_transfer"):
+        assert seen[key] == asked[key] != "unknown"
 
 
 @pytest.mark.parametrize(("height", "matrix"), [(180, "smpte170m"), (720, "bt709")])
@@ -74,6 +95,35 @@ def test_a_turned_picture_is_written_upright(
     assert "side_data_list" not in seen
     theirs = pictures_of(source)
     assert min(psnr(a, b) for a, b in zip(pictures_of(output), theirs, strict=True)) > 30
+
+
+@pytest.mark.parametrize(
+    ("stated", "filters"),
+    [
+        ("flip=horizontal", "hflip"),
+        ("flip=vertical", "vflip"),
+        ("rotate=90:flip=horizontal", "transpose=cclock_flip"),
+    ],
+)
+def test_a_mirrored_picture_is_written_as_it_is_to_be_seen(
+    stated: str, filters: str, clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    # Said with the keyframe, for all that follow it.
+    flat = clips.made("one-gop.mp4", *moving(frames=9), *h264("-g", "99"))
+    source, output = tmp_path / "mirrored.mp4", tmp_path / "out.mp4"
+    orientation = f"h264_metadata=display_orientation=insert:{stated}"
+    ffmpeg("-i", str(flat), "-c", "copy", "-bsf:v", orientation, str(source))
+    assert streamer("run", source, "--to", output, *PLAIN).code == 0
+    theirs = pictures_of(flat, "-vf", filters)
+    assert min(psnr(a, b) for a, b in zip(pictures_of(output), theirs, strict=True)) > 30
+
+
+def test_a_single_pixel_is_refused(clips: Clips, streamer: RunHere, tmp_path: Path) -> None:
+    dot = ("-vf", "scale=1:1", "-pix_fmt", "yuv444p", "-c:v", "ffv1")
+    source, output = clips.made("dot.mkv", *moving(frames=2), *dot), tmp_path / "out.mp4"
+    sentence = streamer("run", source, "--to", output, *PLAIN).sentence
+    assert "dot.mkv is 1x1" in sentence
+    assert not output.exists()
 
 
 def test_a_broadcast_of_fields_is_written_frame_by_frame_at_its_times(

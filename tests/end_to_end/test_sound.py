@@ -73,6 +73,25 @@ def test_what_begins_later_still_begins_later(
         assert abs((after[1] - after[0]) - (before[1] - before[0])) < 0.010
 
 
+@pytest.mark.parametrize("to", [".mp4", ".mkv", ".ts"])
+def test_sound_that_was_cut_off_is_not_heard_again(
+    to: str, clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    # Cut without a new encode: all since the keyframe before is still in the file, behind an edit list.
+    source, output = tmp_path / "trimmed.mp4", tmp_path / f"out{to}"
+    one_keyframe = clips.made(
+        "once.mp4", "-i", str(clips.flash_and_beep(".mp4")), *h264("-g", "99")
+    )
+    ffmpeg("-ss", "0.8", "-i", str(one_keyframe), "-c", "copy", str(source))
+    assert streamer("run", source, "--to", output, "--tier", "plain", "--scale", 1).code == 0
+    shown = [time for time in times_of(source) if time >= 0]
+    assert len(times_of(output)) == len(shown) < 40 < len(times_of(source))
+    # A decoder needs a little of it before what is to be heard.
+    assert -0.11 < times_of(output, "a")[0] - times_of(output)[0] < 0.01
+    flashes, beeps = flash_and_beep_times(output)
+    assert abs(beeps[0] - flashes[0]) < 0.045
+
+
 def test_the_sound_ends_at_the_same_sample(clips: Clips, streamer: RunHere, tmp_path: Path) -> None:
     # Opus codes 20 ms at a time; how much of the last packet counts is said beside it.
     sound = ("-f", "lavfi", "-i", "sine=duration=0.99:sample_rate=48000", "-c:a", "libopus")

@@ -11,6 +11,7 @@ from streamer.config import (
     SinkSpec,
     StreamSettings,
     parse_sink,
+    place_of,
     redacted,
     source_kind,
 )
@@ -33,6 +34,7 @@ def settings(**fields: Any) -> StreamSettings:
         ("out.y4m", SinkSpec(kind="y4m", target="out.y4m")),
         ("a b/out.mp4", SinkSpec(kind="file", target="a b/out.mp4")),
         ("OUT.MKV", SinkSpec(kind="file", target="OUT.MKV")),
+        ("OUT.Y4M", SinkSpec(kind="y4m", target="OUT.Y4M")),
         ("out.ts", SinkSpec(kind="file", target="out.ts")),
     ],
 )
@@ -160,3 +162,22 @@ def test_outputs_are_called_by_kind_and_name() -> None:
 def test_a_change_to_what_is_not_possible_cannot_even_be_said(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="out of range"):
         Changes(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("RTSP://admin:secret@camera:554/stream?a=b", "rtsp://camera:554"),
+        ("rtmp://server/app/key", "rtmp://server"),
+        ("rtsp://[2001:db8::1]:554/x", "rtsp://[2001:db8::1]:554"),
+        ("srt://host:9000?passphrase=secret@word", "srt://***"),
+        ("rtsp://admin:p@s:s/w%r@camera/stream", "rtsp://***"),
+        ("rtsp://u:12/34@camera", "rtsp://***"),
+        ("rtsp://u:p[ss@camera/stream", "rtsp://camera"),
+        ("rtsp://[::1/x", "rtsp://[::1"),
+    ],
+)
+def test_the_place_of_an_address_is_told_without_any_part_of_a_password(
+    url: str, place: str
+) -> None:
+    assert place_of(url) == place

@@ -26,7 +26,7 @@ BARS_709 = ((63, 102, 240), (173, 42, 26), (32, 240, 118), (235, 128, 128), (16,
 
 def lossless(clips: Clips, pix_fmt: str, *, height: int = 180) -> Path:
     """Two pictures, stored without loss in ``pix_fmt``; soft, so that all kernels agree."""
-    codec = "rawvideo" if pix_fmt in ("nv12", "gbrp", "yuyv422") else "ffv1"
+    codec = "rawvideo" if pix_fmt in ("nv12", "gbrp", "yuyv422", "bgr24", "rgb24") else "ffv1"
     return clips.made(
         f"{pix_fmt}{height}.nut",
         *moving(size=f"320x{height}", frames=2),
@@ -45,6 +45,16 @@ def test_every_yuv_format_becomes_the_same_picture_in_420(pix_fmt: str, clips: C
     for frame, theirs in zip(frames, pictures_of(clip), strict=True):
         assert psnr(frame.planes, theirs) > 45
         assert frame.color == Color(matrix="bt601")
+
+
+@pytest.mark.parametrize("pix_fmt", ["bgr24", "rgb24", "bgr0", "gbrp"])
+def test_rgb_becomes_neither_darker_nor_of_another_colour(pix_fmt: str, clips: Clips) -> None:
+    clip = lossless(clips, pix_fmt)
+    exactly = "scale=out_color_matrix=bt601:out_range=limited:flags=area+accurate_rnd+bitexact"
+    theirs = pictures_of(clip, "-vf", f"format=gbrp16,{exactly}")
+    for frame, expected in zip(decoded(clip), theirs, strict=True):
+        for plane, wanted in zip(frame.planes, expected, strict=True):
+            assert abs(plane.mean() - wanted.mean()) < 0.15
 
 
 @pytest.mark.parametrize("pix_fmt", ["gbrp", "bgr0", "rgb48le"])

@@ -191,6 +191,15 @@ def test_the_token_may_come_from_a_file_or_from_the_environment(tmp_path: Path) 
         ("limits: {pixels: true}", "limits: pixels is True"),
         ("limits: {frames: 3}", "there is no key 'frames'; the keys are: streams, pixels"),
         ("streams: []", "lists no streams"),
+        ("streams: {no: {source: x, to: ['null:']}}", "a stream's name is False"),
+        ("streams: {~: {source: x, to: ['null:']}}", "a stream's name is None"),
+        ("streams: {..: {source: x, to: ['null:']}}", "'..' is no name for a stream"),
+        ("streams: {a: {source: \"a\\0b.mp4\", to: ['null:']}}", "a name holds a zero byte"),
+        ("? [a, b]\n: c", "a key is no text, line 1"),
+        ("streams: 2020-13-45", "is not YAML (month must be in 1..12)"),
+        pytest.param("streams: " + "[" * 5000, "has too many levels", id="deep"),
+        pytest.param("#" * (2 << 20), "it is longer than 1 MiB", id="long"),
+        ("token_file: /dev/zero", "token_file: /dev/zero is not text"),
     ],
 )
 def test_what_a_server_cannot_use_is_said_with_the_file_and_the_key(

@@ -137,13 +137,15 @@ def test_what_may_not_be_added_is_refused_in_one_sentence_without_its_secrets(
 def test_a_body_that_is_not_json_is_refused() -> None:
     async def scenario() -> None:
         async with serving_many() as many:
-            broken = await many.http.post(
-                "/api/streams",
-                content='{"source": "hunter2',
-                headers={"Content-Type": "application/json"},
-            )
-            assert broken.status_code == 400
-            assert "the body is not JSON" in broken.text
+            # Python gives up on the second one, which is nested too deeply.
+            for content in ('{"source": "hunter2', "[" * 100_000):
+                broken = await many.http.post(
+                    "/api/streams",
+                    content=content,
+                    headers={"Content-Type": "application/json"},
+                )
+                assert broken.status_code == 400
+                assert "the body is not JSON; check its brackets" in broken.text
             # What a form of another page could send without asking is never taken for JSON.
             for kind in ("text/plain", "application/x-www-form-urlencoded"):
                 typed = await many.http.post(

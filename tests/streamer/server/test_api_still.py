@@ -47,6 +47,9 @@ def test_red_is_red_in_every_matrix_and_range(color: Color, levels: tuple[int, i
         ((160, 96), Fraction(1), (160, 96)),
         ((720, 576), Fraction(64, 45), (WIDTH, 270)),
         ((2, 720), Fraction(1), (2, 720)),
+        ((320, 180), Fraction(1, 2), (320, 360)),
+        ((320, 180), Fraction(1, 65_535), (1, 1080)),
+        ((320, 180), Fraction(65_535), (320, 1)),
     ],
 )
 def test_it_is_small_and_in_the_shape_in_which_it_is_shown(

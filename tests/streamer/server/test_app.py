@@ -41,6 +41,22 @@ def test_streams_are_listed_and_shown() -> None:
     run(scenario())
 
 
+def test_what_is_not_there_is_said_with_what_is() -> None:
+    async def scenario() -> None:
+        async with (
+            Server(build_app({}), port=0) as server,
+            httpx.AsyncClient(base_url=server.url, timeout=60) as http,
+        ):
+            nowhere = await http.get("/api/cameras")
+            assert (nowhere.status_code, nowhere.text.count("\n")) == (404, 1)
+            assert "GET /openapi.json lists" in nowhere.text
+            wrong = await http.put("/api/streams")
+            assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
+            assert wrong.text == "PUT is not possible here; use GET\n"
+
+    run(scenario())
+
+
 def test_the_page_and_all_it_asks_for_come_from_here() -> None:
     async def scenario() -> None:
         async with (

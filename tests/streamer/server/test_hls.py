@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from streamer.server.hls import hls_routes
@@ -35,6 +36,12 @@ def filled(folder: Path) -> Path:
     (live / "link.mp4").symlink_to(folder / "secret.mp4")
     (live / "folder.mp4").mkdir()
     return live
+
+
+def test_the_schema_names_every_route_once(recwarn: pytest.WarningsRecorder) -> None:
+    schema = served(Path()).openapi()
+    assert list(schema["paths"]["/hls/{name}/{file}"]) == ["get"]
+    assert not list(recwarn)
 
 
 def test_each_file_has_its_type_and_its_age(tmp_path: Path) -> None:

@@ -23,12 +23,12 @@ from tests.streamer.pictures import frame_of, noise
 from tests.streamer.sinks.network_peers import G711, sound
 
 
-def encoded(frames: int) -> list[Packet]:
+def encoded(frames: int, *, is_live: bool = True) -> list[Packet]:
     encoder = Encoder(
         "encode",
         EncodeSettings(preset="ultrafast"),
         fps=Fraction(30),
-        is_live=True,
+        is_live=is_live,
         clock=ManualClock(),
         metrics=Metrics(),
     )
@@ -39,8 +39,14 @@ def encoded(frames: int) -> list[Packet]:
     return packets + encoder.flush()
 
 
-async def write(path: Path, packets: list[Packet], audio: AudioInfo | None = None) -> None:
-    sink = FileSink(str(path), audio=audio)
+async def write(
+    path: Path,
+    packets: list[Packet],
+    audio: AudioInfo | None = None,
+    *,
+    fps: Fraction | None = None,
+) -> None:
+    sink = FileSink(str(path), audio=audio, fps=fps)
     try:
         for packet in packets:
             await sink.send(packet)
@@ -61,6 +67,13 @@ def test_packets_become_a_file_that_plays(name: str, tmp_path: Path) -> None:
     found = times(tmp_path / name)
     assert len(found) == 6
     assert all(abs(found[n] - Fraction(n, 30)) <= Fraction(1, 2000) for n in range(6))
+
+
+@needs("ffprobe")
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.ts"])
+def test_the_rate_is_stated(name: str, tmp_path: Path) -> None:
+    asyncio.run(write(tmp_path / name, encoded(6, is_live=False), fps=Fraction(30)))
+    assert stream_of(tmp_path / name)["avg_frame_rate"] == "30/1"
 
 
 def test_a_file_begins_with_a_keyframe(tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ def test_an_address_becomes_an_output(url: str, place: str, format: str) -> None
         assert secret not in repr(target)
 
 
+def test_a_short_user_is_not_cut_out_of_every_word() -> None:
+    secrets = target_of("rtsp://u:pw@host/x").secrets
+    assert without(secrets, "Connection refused") == "Connection refused"
+
+
 def test_datagrams_are_whole_transport_packets() -> None:
     assert "pkt_size=1316" in target_of("udp://host:5000").output.url
     assert "pkt_size=188" in target_of("udp://host:5000?pkt_size=188").output.url

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +35,14 @@ def test_full_range_and_an_unknown_rate_are_stated(tmp_path: Path) -> None:
     sink.close()
     assert path.read_bytes().startswith(b"YUV4MPEG2 W2 H2 F30:1 ")
     assert b" XCOLORRANGE=FULL\n" in path.read_bytes()
+
+
+def test_a_closed_standard_output_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as Python has it after >&-
+    sink = Y4mSink("-", fps=None)
+    with pytest.raises(SinkError, match="standard output is closed; use a pipe or a file"):
+        sink.write(frame_of(noise(width=2, height=2)))
+    sink.close()
 
 
 def test_a_new_size_is_refused(tmp_path: Path) -> None:

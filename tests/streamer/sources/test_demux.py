@@ -34,6 +34,21 @@ def test_what_is_changed_on_the_way_in_is_noted(clips: Clips) -> None:
     )
 
 
+def test_tracks_that_are_left_out_are_noted(clips: Clips, tmp_path: Path) -> None:
+    words = tmp_path / "words.srt"
+    words.write_text("1\n00:00:00,100 --> 00:00:00,900\nHello\n")
+    clip = str(clips.with_sound(".mkv"))
+    many = clips.made(
+        "many.mkv",
+        *("-i", clip, "-i", clip, "-i", str(words), "-map", "0", "-map", "1:a", "-map", "2"),
+        *("-c:v", "copy", "-c:a", "copy", "-c:s", "srt"),
+    )
+    assert notes(many)[-1] == (
+        "its first picture and its first sound are taken, not the other tracks (audio, subtitle)"
+    )
+    assert not any("tracks" in note for note in notes(clips.with_sound(".mkv")))
+
+
 def test_what_is_known_before_the_first_frame(clips: Clips) -> None:
     film = clips.made("film.mkv", *moving(rate="24000/1001", frames=24), *h264())
     demuxer = opened(film)

@@ -56,13 +56,15 @@ def test_a_path_with_colons_and_spaces_is_a_path(clips: Clips, tmp_path: Path) -
     asyncio.run(scenario())
 
 
-def test_a_paced_file_comes_no_faster_than_its_clock(clips: Clips) -> None:
-    clip = clips.made("short.mp4", *moving(frames=6), *h264("-bf", "0"))
+@pytest.mark.parametrize("name", ["short.mp4", "short.h264"])
+def test_a_paced_file_comes_no_faster_than_its_clock(name: str, clips: Clips) -> None:
+    clip = clips.made(name, *moving(frames=6), *h264("-bf", "0"))
 
     async def scenario() -> None:
         packets = await packets_of(await opened(clip, paced=True))
         assert len(packets) == 6
         first = packets[0]
+        assert packets[-1].time_s - first.time_s == Fraction(5, 30)
         for packet in packets:
             due_ns = first.arrived_ns + float(packet.time_s - first.time_s) * 1e9
             assert packet.arrived_ns >= due_ns - 2_000_000
