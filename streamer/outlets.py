@@ -24,7 +24,7 @@ from streamer.sinks.file import FileSink
 from streamer.sinks.hls import HlsSink
 from streamer.sinks.network import NetworkSink
 from streamer.sinks.null import NullSink
-from streamer.sinks.raw import Y4mSink
+from streamer.sinks.raw import RawOutputs, Y4mSink
 from streamer.sinks.recoded import RecodedSink
 from streamer.sinks.rtsp_mount import RtspMount
 from streamer.sinks.rtsp_tracks import SERVED_AUDIO
@@ -56,9 +56,8 @@ class Outlets:
         self._mounts = mounts if mounts is not None else {}
         watched = any(spec.kind == "webrtc" for spec in settings.sinks)
         coded = [spec for spec in settings.sinks if spec.kind not in ("webrtc", "y4m")]
-        self.raw = [
-            Y4mSink(spec.target, fps=self.fps) for spec in settings.sinks if spec.kind == "y4m"
-        ]
+        raw = [Y4mSink(spec.target, fps=self.fps) for spec in settings.sinks if spec.kind == "y4m"]
+        self.raw = RawOutputs(raw, are_alone=not (coded or watched))
         """Take pictures instead of packets."""
         self.enhanced = (
             self._rendition("enhanced", coded, is_watchable=watched) if coded or watched else None
@@ -178,7 +177,7 @@ class Outlets:
 
     def _sink(self, spec: SinkSpec, encoder: Encoder) -> Sink:
         if spec.kind == "file":
-            return FileSink(spec.target, audio=self._audio)
+            return FileSink(spec.target, audio=self._audio, fps=self.fps)
         if spec.kind == "push":
             return NetworkSink(
                 spec.target,

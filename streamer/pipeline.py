@@ -133,7 +133,8 @@ class Stream:
             tasks.create_task(self._leaving.run(), name="leave")
             for fanout in fanouts:
                 tasks.create_task(fanout.run(), name="fan-out")
-        failures = [failure for fanout in fanouts for failure in fanout.failures]
+        outputs = (self._outlets.raw, *fanouts)
+        failures = [failure for output in outputs for failure in output.failures]
         damage = self._decoder.damage_to(self.settings.source) if self._decoder else None
         for failure in (self._failure, damage, *failures):
             if failure is not None:
@@ -369,8 +370,7 @@ class Stream:
                     self._encode_costs.add(took_ns / 1e6)
                     self._showing.coded(frame, took_ns)
             finally:
-                for sink in self._outlets.raw:
-                    await worker.call(sink.close)
+                await worker.call(self._outlets.raw.close)
             for rendition in self._outlets.renditions:
                 packets = await worker.call(rendition.encoder.flush)
                 await self._leave(rendition, packets, counts=rendition is self.enhanced)
@@ -382,8 +382,8 @@ class Stream:
 
     async def _encode_frame(self, worker: Worker, frame: Frame) -> None:
         wanted = self._outlets.wanted(frame)
-        for sink in self._outlets.raw:
-            await worker.call(sink.write, frame)
+        if self._outlets.raw:
+            await worker.call(self._outlets.raw.write, frame)
         if not wanted:
             self._leaving.left(frame)
         for number, (rendition, planes) in enumerate(wanted):

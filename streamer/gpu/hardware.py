@@ -208,7 +208,8 @@ class HardwareDecoder:
                 "4:2:0 to have it decoded there"
             )
         # Deinterlacing and turning work on rows in memory of the host.
-        self._works_on_rows |= picture.interlaced_frame or bool(picture.rotation)
+        is_turned = picture.side_data.get("DISPLAYMATRIX") is not None
+        self._works_on_rows |= picture.interlaced_frame or is_turned
         if self._works_on_rows:
             return self._intake.downloaded(picture)
         self._taken[id(picture)] = self._intake.planes(picture)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
 from streamer.errors import SinkError
 from streamer.frame import Frame
+
+_log = logging.getLogger(__name__)
 
 
 class Y4mSink:
@@ -77,3 +82,40 @@ class Y4mSink:
             f"XCOLORRANGE={frame.color.range.upper()}\n"
         )
         self._file.write(header.encode())
+
+
+class RawOutputs:
+    """A stream's outputs that take pictures. One that fails is closed and left out; the others, and
+    those that take packets, go on."""
+
+    def __init__(self, sinks: Sequence[Y4mSink], *, are_alone: bool) -> None:
+        """``are_alone``: the stream has no other outputs, so that it ends when the last one fails."""
+        self._sinks = list(sinks)
+        self._are_alone = are_alone
+        self.failures: list[SinkError] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._sinks)
+
+    def write(self, frame: Frame) -> None:
+        """Append one picture to each. Raises ``SinkError`` where that leaves nothing to write to."""
+        for sink in tuple(self._sinks):
+            try:
+                sink.write(frame)
+            except SinkError as error:
+                self._sinks.remove(sink)
+                self.failures.append(error)
+                with suppress(SinkError):  # it was said what is wrong with it
+                    sink.close()
+                if self._are_alone and not self._sinks:
+                    raise
+                _log.error("%s; the other outputs go on", error)
+
+    def close(self) -> None:
+        """Finish all of them."""
+        for sink in self._sinks:
+            try:
+                sink.close()
+            except SinkError as error:
+                self.failures.append(error)
+        self._sinks.clear()

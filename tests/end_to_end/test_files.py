@@ -146,6 +146,24 @@ def test_a_reader_that_leaves_early_ends_the_run_in_one_sentence(clips: Clips) -
     assert said.startswith("streamer: y4m:- takes no more")
 
 
+def test_a_reader_that_goes_away_does_not_end_the_other_outputs(
+    clips: Clips, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole.mp4"
+    both = ("--to", str(whole), "--to", "y4m:-")
+    running = started("run", str(clips.plain()), *both, "--tier", "plain")
+    assert running.stdout is not None
+    running.stdout.read(100_000)
+    running.stdout.close()
+    assert running.stderr is not None
+    said = running.stderr.read().decode()
+    running.stderr.close()
+    assert running.wait(timeout=180) == 2
+    assert "y4m:- takes no more" in said
+    assert "Traceback" not in said
+    assert len(times_of(whole)) == len(times_of(clips.plain()))
+
+
 def test_the_report_has_the_promised_keys(clips: Clips, streamer: RunHere, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     source = clips.with_sound()

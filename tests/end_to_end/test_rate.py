@@ -85,11 +85,20 @@ def test_doubled_frames_lie_halfway_and_real_ones_keep_their_times(
     assert numbers["frames"]["dropped"] == {}
 
 
-def test_a_file_of_pictures_says_the_rate_they_leave_at(
+@pytest.mark.parametrize("suffix", [".y4m", ".mkv"])
+def test_a_file_says_the_rate_its_pictures_leave_at(
+    suffix: str, clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    run(streamer, clips.plain(), tmp_path / f"out{suffix}", "--fps", "x2")
+    assert rate_of(tmp_path / f"out{suffix}") == 60
+
+
+def test_where_no_frames_are_made_a_higher_rate_leaves_real_ones_at_their_times(
     clips: Clips, streamer: RunHere, tmp_path: Path
 ) -> None:
-    run(streamer, clips.plain(), tmp_path / "out.y4m", "--fps", "x2")
-    assert rate_of(tmp_path / "out.y4m") == 60
+    run(streamer, clips.plain(), tmp_path / "out.mp4", "--fps", "60", "--between", "none")
+    before, after = times(clips.plain()), times(tmp_path / "out.mp4")
+    assert [time - after[0] for time in after] == [time - before[0] for time in before]
 
 
 def test_a_fixed_rate_is_a_grid_that_begins_with_the_first_frame(
