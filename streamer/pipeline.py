@@ -133,8 +133,8 @@ class Stream:
             tasks.create_task(self._leaving.run(), name="leave")
             for fanout in fanouts:
                 tasks.create_task(fanout.run(), name="fan-out")
-        outputs = (self._outlets.raw, *fanouts)
-        failures = [failure for output in outputs for failure in output.failures]
+        failures = [failure for fanout in fanouts for failure in fanout.failures]
+        failures += self._outlets.raw.failures
         damage = self._decoder.damage_to(self.settings.source) if self._decoder else None
         for failure in (self._failure, damage, *failures):
             if failure is not None:
