@@ -8,7 +8,7 @@ import gc
 def keep_what_is_loaded() -> None:
     """Spare it all modules, and what else is there when streams begin.
 
-    Looking through them every quarter of a minute or so took 44 ms, in which nothing left.
+    Looking through them took up to 44 ms, in which nothing left.
     """
     gc.collect()
     gc.freeze()
