@@ -67,6 +67,8 @@ class Decoder:
         self._arrived_ns = 0
         self._last_pts: int | None = None
         self._next_pts = 0
+        self._stated_pts: int | None = None
+        """What the input said of the last frame's time."""
         self.refused = 0
         """Packets that came damaged, could not be decoded, or gave a damaged picture."""
 
@@ -248,10 +250,18 @@ class Decoder:
 
     def _time_of(self, picture: av.VideoFrame, duration: int) -> int:
         """Its pts; where the input states none (raw H.264) or one that does not lie after the last
-        (B-frames in AVI, damage), the end of the last frame."""
-        pts = picture.pts
-        if pts is None or (self._last_pts is not None and pts <= self._last_pts):
-            pts = self._next_pts
+        (B-frames in AVI, damage, the same one twice), the end of the last frame.
+
+        Whoever has been moved behind its own time by that makes half of the time good, so that pictures
+        do not fall behind the sound with each time stamp that comes twice.
+        """
+        stated, before, last = picture.pts, self._stated_pts, self._last_pts
+        self._stated_pts = stated
+        pts = self._next_pts if stated is None else stated
+        if stated is not None and last is not None and stated <= last:
+            late = stated + duration - last
+            is_next = before is not None and stated > before and late > 0
+            pts = last + max(1, late // 2) if is_next else self._next_pts
         self._last_pts = pts
         self._next_pts = pts + max(1, duration)
         return pts

@@ -86,6 +86,11 @@ class Link(Generic[T]):
             self.stats.depth_peak = max(self.stats.depth_peak, len(self._items))
             self._changed.notify_all()
 
+    def keep_all(self) -> None:
+        """From now on ``put`` waits in every case: what comes is the end, and nothing follows it that
+        would have to be caught up with."""
+        self._overflow = Overflow.WAIT
+
     async def close(self) -> None:
         """No more puts; the reader still gets what is queued."""
         async with self._changed:

@@ -280,10 +280,9 @@ class Stream:
             await self._packets.put(packet)
 
     async def _decode(self) -> None:
-        low_delay = self.source.video.is_live
         decoder = Decoder(
             self.source.video,
-            low_delay=low_delay,
+            low_delay=self.source.video.is_live,
             clock=self._clock,
             metrics=self.metrics,
             gpu=self._gpu,
@@ -297,6 +296,7 @@ class Stream:
                     self._ask_source_for_keyframe()
             if not self._stopping.is_set():
                 # Cut in the middle, what it still holds has holes: B-frames that were not read.
+                self._decoded.keep_all()
                 await self._put_decoded(await worker.call(decoder.flush))
         await self._decoded.close()
 

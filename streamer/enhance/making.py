@@ -95,6 +95,9 @@ class Making:
             return []
         if last is None:
             slots = self._slots.first(frame.time_s)
+        elif self.predicts:
+            # Whatever was shown meanwhile: that this one is late is for whoever shows it to say.
+            return self._slots.at_once(last.decoded.time_s, frame.time_s, follows=shown_s is None)
         else:
             slots = self._slots.between(last.decoded.time_s, frame.time_s)
         return [slot for slot in slots if shown_s is None or slot.time_s > shown_s]
@@ -120,8 +123,10 @@ class Making:
         earlier = self._made.last
         enhanced = self._timed(enhanced)
         self._made.enter(frame, enhanced)
-        if self._slots is None or self.predicts:
+        if self._slots is None:
             return [enhanced]
+        if self.predicts:
+            return [replace(enhanced, pts=slot.pts) for slot in plan]
         ready: list[Frame] = []
         # What a frame costs begins where the real one is done: what is left to wait for is part of it.
         began_ns = enhanced.stamps_ns.get("enhanced", self._clock.now_ns())
@@ -177,7 +182,10 @@ class Making:
             slot_ns = self._clock.now_ns()
             frame = self._made.ahead(slot.time_s, pts=slot.pts, is_plain=is_plain)
             costs.add((self._clock.now_ns() - slot_ns) / 1e6)
-            made += [] if frame is None else [frame]
+            if frame is not None:
+                # It is shown for what is left of the real one's time.
+                ends = last.enhanced.pts + last.enhanced.duration
+                made.append(replace(frame, duration=max(0, ends - slot.pts)))
         if made:
             # Looking is what they cost as well.
             spent_ms = self._look_ms + (self._clock.now_ns() - began_ns) / 1e6
@@ -230,9 +238,12 @@ class Making:
         return [replace(real, pts=slot.pts)]
 
     def _timed(self, frame: Frame) -> Frame:
-        """In the time base of what leaves, with the time until the next one there."""
-        pts = round(frame.time_s / self._time_base)
-        duration = round(frame.duration * frame.time_base / self._time_base)
+        """In the time base of what leaves, with the time until the next one there: at a lower rate that
+        is longer than until the source's next."""
+        duration_s = frame.duration * frame.time_base
+        if self._slots is not None and self._slots.is_fixed:
+            duration_s = max(duration_s, self._slots.step_s or duration_s)
+        pts, duration = (round(each / self._time_base) for each in (frame.time_s, duration_s))
         return replace(frame, pts=pts, time_base=self._time_base, duration=duration)
 
     def _spent(self, name: str, began_ns: int) -> int:

@@ -22,6 +22,9 @@ milliseconds stay within it up to 100 fps."""
 FINEST = Fraction(1, 10_000_000)
 """The encoder's finest time base."""
 
+LEAST_S = Fraction(1, 1000)
+"""Between frames: the step of Matroska, where closer ones have the same time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:
@@ -42,7 +45,8 @@ class Slots:
     """Divides the time between real frames; belongs to one thread.
 
     At a multiple, real frames keep their times and each pair is divided evenly. At a fixed rate
-    the grid is anchored at the first real frame, and anew where time breaks, jumps or runs back.
+    the grid is anchored at the first real frame, and anew where time breaks, jumps or runs back:
+    where frames are further apart than ``LONGEST_S`` and than slots are.
     The slots that are given run forwards, whatever the time stamps do.
     """
 
@@ -60,6 +64,8 @@ class Slots:
         self.cadence.reset()
         self._anchor_s: Fraction | None = None
         self._last_real_s: Fraction | None = None
+        self._taken_s: Fraction | None = None
+        """The latest slot that ``at_once`` gave to a real frame."""
 
     @property
     def is_fixed(self) -> bool:
@@ -79,7 +85,7 @@ class Slots:
 
         Empty where its time does not lie after the last slot.
         """
-        self._anchor_s = time_s
+        self._anchor_s = self._taken_s = time_s
         return self._given([self._real(time_s)])
 
     def between(self, before_s: Fraction, after_s: Fraction) -> list[Slot]:
@@ -88,10 +94,9 @@ class Slots:
         At a fixed rate there may be none, and the last one may lie a twentieth of the interval
         after the second frame, which it takes.
         """
-        interval_s = after_s - before_s
-        if not 0 < interval_s <= LONGEST_S:
+        if not self._goes_on(before_s, after_s):
             return self.first(after_s)
-        self.cadence.see(interval_s)
+        interval_s = after_s - before_s
         if self._rate.fps is None:
             parts = self._parts(interval_s)
             shares = [Fraction(part, parts) for part in range(1, parts)]
@@ -102,7 +107,33 @@ class Slots:
             self._anchor_s = before_s
         margin_s = TOLERANCE * interval_s
         due = self._due(before_s, after_s + margin_s)
-        return self._given([self._snapped(at_s, (at_s - before_s) / interval_s) for at_s in due])
+        return self._given([self._snapped(at_s, at_s - before_s, interval_s) for at_s in due])
+
+    def at_once(
+        self, before_s: Fraction, after_s: Fraction, *, follows: bool = False
+    ) -> list[Slot]:
+        """The slot of a real frame that does not wait for the one after it; empty where a fixed rate
+        leaves it out.
+
+        It keeps its own time, unless the rate is below the source's. Where a predicted one has taken a
+        later time, it ``follows`` that one; else whoever shows them sees which one comes first.
+        """
+        if not self._goes_on(before_s, after_s):
+            return self.first(after_s)
+        at_s = after_s
+        if self._rate.fps is not None:
+            slot_s = self._free(before_s, after_s)
+            if slot_s is None:
+                return []
+            self._taken_s = slot_s
+            interval_s = self.cadence.interval_s or after_s - before_s
+            if 1 / self._rate.fps > (1 + TOLERANCE) * interval_s:
+                at_s = slot_s
+        slot = self._real(at_s)
+        if not follows:
+            slot = replace(slot, pts=self._pts(at_s))
+        self.claim(slot)
+        return [slot]
 
     def ahead(self, last_s: Fraction) -> list[Slot]:
         """The slots between the last real frame and the one expected next, for prediction.
@@ -137,6 +168,25 @@ class Slots:
         self._last_pts = slot.pts
         return True
 
+    def _goes_on(self, before_s: Fraction, after_s: Fraction) -> bool:
+        """Whether a frame belongs to the timeline of the one before it, and the cadence is learnt
+        from both."""
+        interval_s = after_s - before_s
+        if 0 < interval_s <= LONGEST_S:
+            self.cadence.see(interval_s)
+            return True
+        return self._rate.fps is not None and 0 < interval_s <= 1 / self._rate.fps
+
+    def _free(self, before_s: Fraction, after_s: Fraction) -> Fraction | None:
+        """The grid's time for a real frame that comes after another; each serves once, so that no more
+        leave than there are."""
+        assert self._rate.fps is not None
+        interval_s = self.cadence.interval_s or after_s - before_s
+        latest_s = before_s if self._taken_s is None else self._taken_s
+        # How early and late a frame may be leaves room for time stamps that jitter.
+        slot_s = next(self._grid(max(latest_s, after_s - 1 / self._rate.fps)))
+        return slot_s if slot_s <= after_s + interval_s / 2 else None
+
     def _parts(self, interval_s: Fraction) -> int:
         """Into how many parts an interval falls at a multiple: more of them where a frame is lost."""
         assert self._rate.times is not None
@@ -161,10 +211,12 @@ class Slots:
     def _slot(self, at_s: Fraction, share: Fraction) -> Slot:
         return Slot(pts=self._pts(at_s), time_s=at_s, share=float(share))
 
-    def _snapped(self, at_s: Fraction, share: Fraction) -> Slot:
-        if share <= TOLERANCE:
+    def _snapped(self, at_s: Fraction, since_s: Fraction, interval_s: Fraction) -> Slot:
+        share = since_s / interval_s
+        tolerance = TOLERANCE if interval_s <= LONGEST_S else Fraction(1, 2)
+        if share <= tolerance:
             return Slot(pts=self._pts(at_s), time_s=at_s, share=0.0, is_first=True)
-        if share >= 1 - TOLERANCE:
+        if share >= 1 - tolerance:
             return Slot(pts=self._pts(at_s), time_s=at_s, share=1.0, is_second=True)
         return self._slot(at_s, share)
 
@@ -172,7 +224,7 @@ class Slots:
         """The slot of a real frame at its own time.
 
         Where it comes earlier than expected, a predicted one may have taken a time a little later: a
-        real frame is not left out for that, it follows by a tick.
+        real frame is not left out for that, it follows by ``LEAST_S``.
         """
         slot = Slot(pts=self._pts(time_s), time_s=time_s, share=1.0, is_second=True)
         last_s, self._last_real_s = self._last_real_s, time_s
@@ -180,7 +232,9 @@ class Slots:
         if last_s is None or interval_s is None or self._last_pts is None:
             return slot
         is_later = last_s < time_s and self._last_pts * self._time_base < time_s + interval_s
-        return replace(slot, pts=max(slot.pts, self._last_pts + 1)) if is_later else slot
+        if not is_later or slot.pts > self._last_pts:
+            return slot
+        return replace(slot, pts=self._last_pts + math.ceil(LEAST_S / self._time_base))
 
     def _pts(self, at_s: Fraction) -> int:
         return rescale(1, at_s, self._time_base)

@@ -40,6 +40,20 @@ def test_raw_h264_without_time_stamps_gets_times_of_its_rate(clips: Clips) -> No
     assert steps == {Fraction(1, 30)}
 
 
+def test_time_stamps_that_come_twice_do_not_put_pictures_behind_the_sound(clips: Clips) -> None:
+    source = clips.made("twice_source.mp4", *moving(), *h264("-bf", "0"))
+    twice = clips.made(
+        "twice.mkv", "-i", str(source), "-c", "copy", "-bsf:v", "setts=ts='floor(N*4/5)*DURATION'"
+    )
+    frames, stated = decoded(twice), times_of(twice)
+    assert len(frames) == len(stated) == 30
+    assert all(one.time_s < later.time_s for one, later in pairwise(frames))
+    assert all(
+        0 <= frame.time_s - time <= Fraction(33, 1000)
+        for frame, time in zip(frames, stated, strict=True)
+    )
+
+
 @pytest.mark.parametrize("degrees", [90, 180, 270])
 def test_a_picture_that_was_filmed_on_its_side_stands_upright(
     degrees: int, clips: Clips, tmp_path: Path

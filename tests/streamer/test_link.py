@@ -110,6 +110,22 @@ def test_what_waits_when_a_link_closes_is_still_read() -> None:
     run(scenario())
 
 
+def test_what_is_put_at_the_end_waits_for_room() -> None:
+    async def scenario() -> None:
+        link: Link[str] = Link("frames", capacity=1, overflow=Overflow.DROP_OLDEST)
+        await link.put("a")
+        link.keep_all()
+        writing = asyncio.ensure_future(link.put("b"))
+        await asyncio.sleep(0)
+        assert not writing.done()
+        assert await link.get() == "a"
+        await writing
+        assert await drained(link) == ["b"]
+        assert link.stats.dropped == 0
+
+    run(scenario())
+
+
 def test_closing_frees_a_reader_and_a_writer_that_wait() -> None:
     async def scenario() -> None:
         empty: Link[str] = Link("empty", capacity=1, overflow=Overflow.WAIT)

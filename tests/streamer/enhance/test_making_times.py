@@ -1,0 +1,57 @@
+"""When made frames and the real ones beside them leave, and for how long they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+
+from streamer.frame import Frame, Origin
+from streamer.rate import Rate
+from tests.streamer.enhance.test_making import Bench, pan, sent
+
+DOUBLE, FIXED = Rate(times=2), Rate(fps=Fraction(240))
+
+
+def run(bench: Bench, times: list[int]) -> list[Frame]:
+    frames: list[Frame] = []
+    for number, time in enumerate(times):
+        frames += bench.process(replace(sent(pan(number), time), duration=1))
+        frames += bench.predicted()
+    return frames
+
+
+@pytest.mark.parametrize("rate", [Rate(times=8), FIXED])
+def test_real_frames_that_come_sooner_than_before_are_not_lost_among_predicted_ones(
+    rate: Rate,
+) -> None:
+    frames = run(Bench(rate, between="predict"), [*range(0, 60, 4), *range(58, 100, 2)])
+    real = [frame for frame in frames if frame.origin is Origin.DECODED]
+    assert len(real) == 36
+    assert any(frame.origin is Origin.PREDICTED for frame in frames)
+    # Else they would have the same time in Matroska.
+    assert all(later.time_s - one.time_s >= Fraction(1, 1000) for one, later in pairwise(frames))
+
+
+@pytest.mark.parametrize("rate", [DOUBLE, Rate(times=8), FIXED])
+def test_predicted_frames_last_until_the_real_one_before_them_would_have_ended(rate: Rate) -> None:
+    frames = run(Bench(rate, between="predict"), list(range(12)))
+    assert frames[-1].origin is Origin.PREDICTED
+    last = frames[-1]
+    assert last.time_s + last.duration * last.time_base == Fraction(12, 30)
+
+
+@pytest.mark.parametrize("fps", [1, 10, 25])
+def test_at_a_lower_rate_frames_last_for_longer(fps: int) -> None:
+    frames = run(Bench(Rate(fps=Fraction(fps)), between="none"), list(range(60)))
+    assert {frame.duration * frame.time_base for frame in frames} == {Fraction(1, fps)}
+
+
+@pytest.mark.parametrize("between", ["interpolate", "none", "predict"])
+def test_a_lower_rate_leaves_frames_out(between: str) -> None:
+    bench = Bench(Rate(fps=Fraction(10)), between=between)  # type: ignore[arg-type]
+    frames = run(bench, list(range(60)))
+    assert [frame.time_s * 10 for frame in frames] == list(range(20))
+    assert all(frame.origin is Origin.DECODED for frame in frames)
