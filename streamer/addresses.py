@@ -6,7 +6,8 @@ import asyncio
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import SplitResult, urlsplit
@@ -107,7 +108,8 @@ class AddressPolicy:
         """
         parts = split(url)
         host = parts.hostname or "0.0.0.0"
-        found = await self.resolve(host)
+        with telling_no_secret(url):
+            found = await self.resolve(host)
         if parts.scheme.lower() not in PINNED_SCHEMES or not parts.hostname:
             return url
         user, _, _ = parts.netloc.rpartition("@")
@@ -138,8 +140,33 @@ def split(url: str) -> SplitResult:
     if parts.netloc.count("@") > 1:
         raise ConfigError("the address holds more than one @; write %40 in a user or a password")
     if host is not None:
-        check_host(host)
+        with telling_no_secret(url):
+            check_host(host)
     return parts
+
+
+def has_two_readings(url: str) -> bool:
+    """Whether an ``@`` behind the host may be where a password with an open / or ? or # ends.
+
+    Then what stands for the host and the port may be the beginning of that password.
+    """
+    rest = url.partition("://")[2]
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    before, at, _ = rest.rpartition("@")
+    return bool(at) and len(before) >= len(authority) and re.search("[:@]", before) is not None
+
+
+@contextmanager
+def telling_no_secret(url: str) -> Iterator[None]:
+    """Errors inside the block show nothing of an address that has two readings."""
+    try:
+        yield
+    except StreamerError as error:
+        if not has_two_readings(url):
+            raise
+        raise type(error)(
+            "the address cannot be used as it stands; percent-encode the @, / and : of a password"
+        ) from None
 
 
 def check_host(host: str) -> None:

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Coroutine
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,6 @@ from streamer.errors import StreamerError, deliberate
 
 app = typer.Typer(
     name="streamer",
-    help="Real-time streaming video enhancer.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -42,8 +42,8 @@ Budget = Annotated[float, typer.Option(help="Allowed milliseconds from arrival t
 Backend = Annotated[
     str,
     typer.Option(
-        help="What runs the networks: auto, ort-cpu, openvino, ort-cuda, tensorrt, tensorrt-int8, "
-        "reference."
+        help="What runs the networks: auto, native, ort-cpu, openvino, ort-cuda, tensorrt, "
+        "tensorrt-int8, reference."
     ),
 ]
 TierName = Annotated[
@@ -73,6 +73,27 @@ RtspPort = Annotated[int, typer.Option(min=0, max=65535, help="Port that rtsp: i
 Bitrate = Annotated[int | None, typer.Option("--bitrate-kbps", help="Encoder's bitrate.")]
 Crf = Annotated[int, typer.Option(help="Quality of files, 0 (lossless) to 51 (worst).")]
 Preset = Annotated[str | None, typer.Option(help="libx264 preset, ultrafast to slow.")]
+
+
+def _say_version(*, is_asked: bool) -> None:
+    if is_asked:
+        try:
+            typer.echo(f"streamer {metadata.version('streamer')}")
+        except metadata.PackageNotFoundError:
+            typer.echo("streamer, from a folder that is not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say which one this is."
+        ),
+    ] = False,
+) -> None:
+    """Real-time streaming video enhancer."""
 
 
 @app.command()

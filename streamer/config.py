@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from streamer.addresses import AddressPolicy
+from streamer.addresses import AddressPolicy, has_two_readings
 from streamer.errors import ConfigError
 from streamer.rate import Rate, parse_rate
 
@@ -288,16 +288,20 @@ def parse_sink(text: str) -> SinkSpec:
         return SinkSpec(kind="y4m", target=text)
     if Path(text).suffix.lower() in FILE_SUFFIXES and "://" not in text:
         return SinkSpec(kind="file", target=text)
-    raise ConfigError(f"{redacted(text)!r} is no output; use {SINK_HELP}")
+    raise ConfigError(f"{place_of(text)!r} is no output; use {SINK_HELP}")
 
 
 def place_of(url: str) -> str:
-    """Scheme, host and port: the path may hold a stream key, the rest a password."""
-    scheme, _, rest = url.partition("://")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if "@" in rest[len(authority) :] and re.search("[:@]", authority):
-        # A password with an open / ends at a later @: what stands before may be a part of it.
+    """Scheme, host and port: the path may hold a stream key, the rest a password.
+
+    What is no URL stays as it is.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return redacted(url)
+    if has_two_readings(url):
         return f"{scheme.lower()}://***"
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     return f"{scheme.lower()}://{authority.rpartition('@')[2]}"
 
 
@@ -311,5 +315,7 @@ def redacted(text: str) -> str:
     A password may hold ``@`` and ``/``, so it rather hides too much than too little.
     """
     text = re.sub(r"(?<=://)\S*@", "***@", text)
+    # A slash too few is a slip, and makes the address a file that does not exist.
+    text = re.sub(r"(?i)(?<![\w/])((rtsp|rtmp|http|srt|udp|ftp)s?:/?)(?!/)\S*@", r"\1***@", text)
     text = re.sub(rf"(?i)([?&]({SECRET_KEYS})=)[^&\s'\"]*", r"\1***", text)
     return re.sub(r"(?i)(rtmps?://[^/\s]+/[^/\s]+/)[^\s'\"?;,)]+", r"\1***", text)

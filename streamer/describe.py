@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamer.clock import MonotonicClock
-from streamer.config import StreamSettings, redacted
+from streamer.config import StreamSettings, place_of
 from streamer.enhance.assembly import choose
 from streamer.infer.backends import Choice
 from streamer.infer.engine import Engine
@@ -26,7 +26,7 @@ def describe_stream(settings: StreamSettings) -> str:
     loss = "nothing is dropped, the links wait" if settings.is_offline else "late frames step down"
     return "\n".join(
         (
-            f"stream {settings.name}: {redacted(settings.source)} to {outputs}",
+            f"stream {settings.name}: {place_of(settings.source)} to {outputs}",
             f"  way      source > decode > super-resolve{made.step} > encode once > outputs",
             f"  scale    x{settings.scale}",
             f"  rate     {made.rate}",

@@ -46,7 +46,9 @@ class RtspUrl:
 
     @property
     def place(self) -> str:
-        """Host and port, for messages."""
+        """Host and port, for messages; *** where they may be a part of a password."""
+        if self.label.endswith("://***"):
+            return "***"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
@@ -88,6 +90,8 @@ def parse_url(text: str) -> RtspUrl:
         )
     path, options = _without_options(path)
     shown = f"{scheme}://{authority}"
+    # An open / or ? of a password that ends at this @: what was taken for the host is its beginning.
+    may_be_secret = "@" in path and (userinfo is not None or ":" in authority)
     transport = options.get("transport")
     if scheme == "rtsps" and transport == "udp":
         raise ConfigError(
@@ -99,7 +103,7 @@ def parse_url(text: str) -> RtspUrl:
         host=unquote(found["six"] or found["name"]),
         port=port,
         request_url=shown + path,
-        label=shown + _shown_path(path),
+        label=f"{scheme}://***" if may_be_secret else shown + _shown_path(path),
         credentials=_credentials(userinfo),
         transport="udp" if transport == "udp" else "tcp" if transport == "tcp" else None,
         checks_certificate=options.get("tls") != "insecure",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from streamer.addresses import has_two_readings
 from streamer.config import SinkSpec, StreamSettings, redacted, source_kind
 from streamer.errors import ConfigError
 
@@ -31,7 +32,7 @@ def shown_source(source: str) -> str:
         return ""
     if kind in BY_ADDRESS:
         return SinkSpec(kind="push", target=source).label
-    return Path(source).name if kind == "file" else source
+    return Path(redacted(source)).name if kind == "file" else source
 
 
 def metric_label(reason: str) -> str:
@@ -50,13 +51,16 @@ def secrets_of(settings: StreamSettings) -> frozenset[str]:
 def _secrets_in(url: str) -> Iterator[str]:
     """The whole of it, the user, the password, the query's values and the path."""
     yield url
+    rest = url.partition("://")[2]
+    users = {re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[0]}
+    if has_two_readings(url):
+        users.add(rest.rpartition("@")[0])
+    names = users | {name for user in users for name in user.split(":", 1)}
+    yield from (one for one in names | set(map(unquote, names)) if len(one) >= SHORTEST)
     try:
         parts = urlsplit(url)
     except ValueError:
         return
-    user, _, _ = parts.netloc.rpartition("@")
-    names = {user, *user.split(":", 1)}
-    yield from (one for one in names | set(map(unquote, names)) if len(one) >= SHORTEST)
     # A camera's path may be /user=admin_password=..., a server's last part is the stream's key.
     others = {parts.path, parts.path.rpartition("/")[2], *re.findall(r"=([^&]+)", parts.query)}
     yield from (one for one in others | set(map(unquote, others)) if len(one) >= SHORTEST_OTHER)
@@ -65,7 +69,8 @@ def _secrets_in(url: str) -> Iterator[str]:
 def clean(text: str, secrets: Iterable[str]) -> str:
     """``text`` in one line without any of ``secrets``, nor any other secret of a URL."""
     for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, shown_source(secret) if "://" in secret else STARS)
+        is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", secret)
+        text = text.replace(secret, shown_source(secret) if is_url else STARS)
     return redacted(text)
 
 

@@ -36,6 +36,7 @@ class FanOut:
             for label, sink in sinks
         ]
         self._may_drop = may_drop
+        self._is_closing = False
         self.failures: list[SinkError] = []
 
     @property
@@ -50,6 +51,7 @@ class FanOut:
 
     async def close(self) -> None:
         """No more packets; ``run`` ends when the rings are empty."""
+        self._is_closing = True
         for outlet in self._outlets:
             await outlet.link.close()
 
@@ -74,8 +76,8 @@ class FanOut:
             await outlet.link.close()
             if len(self.failures) == len(self._outlets):
                 raise
-            if self._may_drop:
-                # Live, the others may go on for hours; offline the end of the run says it.
+            if self._may_drop and not self._is_closing:
+                # Live, the others may go on for hours; the end of the run says what failed there.
                 _log.error("%s: %s", outlet.label, error)
 
 

@@ -6,12 +6,14 @@ packet, and ``failed`` with the reason before it ends. It ends with its standard
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
@@ -33,6 +35,7 @@ class _Connection:
         self._say = say
         self._bridge: SrtBridge | None = None
         self._muxer: Muxer | None = None
+        self._playlist: Path | None = None
 
     def open(self, opening: Message) -> None:
         """Connect and write the header; the payload is a keyframe with its parameter sets."""
@@ -40,6 +43,8 @@ class _Connection:
         output, audio = output_of(opening), audio_of(opening)
         if head["bridge"] is not None:
             self._bridge = SrtBridge(head["url"], head["bridge"], opened=self._opened)
+        if output.format == "hls":
+            self._playlist = Path(output.url)
         self._muxer = self._made(output, audio)
         self._muxer.open(opening.payload, time_base=Fraction(*head["time_base"]))
         if self._bridge is None:
@@ -48,6 +53,15 @@ class _Connection:
     def write(self, packet: Packet) -> None:
         assert self._muxer is not None
         self._muxer.write(packet)
+        if packet.is_keyframe:
+            self.check()
+
+    def check(self) -> None:
+        """Raises ``OSError`` where the disk is full: libav's HLS muxer takes no notice of that, and puts
+        an empty playlist in the place of the last good one."""
+        with suppress(FileNotFoundError):
+            if self._playlist is not None and not self._playlist.stat().st_size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def reason(self, error: Exception) -> str:
         """Why it broke: in the bridge's words where there is one, else libav's."""
@@ -106,16 +120,18 @@ def _serve(commands: BinaryIO, opening: Message, say: Callable[[dict[str, Any]],
     """Move packets until the input ends; why that was too early, or nothing."""
     connection = _Connection(say)
     try:
-        connection.open(opening)
-        while (message := read_message(commands)) is not None:
-            connection.write(as_packet(message))
-            say({"took": 1})
+        try:
+            connection.open(opening)
+            while (message := read_message(commands)) is not None:
+                connection.write(as_packet(message))
+                say({"took": 1})
+        finally:
+            connection.close()
+        connection.check()
     except PictureChanged:
         return PICTURE_CHANGED
     except (SinkError, av.error.FFmpegError, OSError, ValueError) as error:
         return connection.reason(error)
-    finally:
-        connection.close()
     return ""
 
 

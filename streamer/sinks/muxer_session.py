@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class MuxerSession:
         self.is_open = False
         self.given = 0
         self.taken = 0
+        self.pictures_taken = 0
         self.overflowed = 0
         self._target = target
         self._audio = audio
@@ -73,8 +75,10 @@ class MuxerSession:
         self._patience = patience
         self._opened = opened
         self._told = told
-        self._is_ready = False
-        self._handed = 0
+        self._ready = asyncio.Event()
+        self._is_fed = False
+        self._on_the_way: deque[bool] = deque()
+        """For each packet that the child has but did not take yet: whether it is a picture."""
         self._progress_ns = clock.now_ns()
 
     @property
@@ -83,9 +87,22 @@ class MuxerSession:
         return self._target.bridge is not None
 
     @property
+    def finish_s(self) -> float:
+        """How long it may take from the close of its ring to its end."""
+        return self._patience.finish_s + (0 if self._ready.is_set() else START_WITHIN_S)
+
+    @property
+    def unfinished(self) -> str:
+        """The reason where it is ended before all was written."""
+        return "it did not take the rest in time" if self.is_open else "it did not answer in time"
+
+    @property
     def lost(self) -> int:
-        """Packets that were given and that the child never took."""
-        return self.given - self.taken
+        """Packets that were given and went nowhere.
+
+        A bridge takes some before it is connected: without a connection they went nowhere either.
+        """
+        return self.given - (self.taken if self.is_open else 0)
 
     async def put(self, packet: Packet) -> int:
         """Queue one packet; how many the ring lost by it."""
@@ -99,7 +116,6 @@ class MuxerSession:
         child = await Child.start(MODULE)
         listening = asyncio.create_task(self._listen(child), name="muxer answers")
         feeding = asyncio.create_task(self._feed(child), name="muxer packets")
-        finish_s = 0.0
         try:
             while not listening.done() and not feeding.done():
                 await asyncio.wait(
@@ -112,27 +128,32 @@ class MuxerSession:
                     return self._complaint()
             if not listening.done():
                 # All was handed over, or the child is gone and its last message is on the way.
-                child_ends = asyncio.create_task(child.close(within_s=self._patience.finish_s))
-                await asyncio.wait({child_ends})
+                ending = asyncio.create_task(child.close(within_s=self._patience.finish_s))
+                await asyncio.wait({ending})
+                if ending.result() < 0:  # killed
+                    return self.unfinished
             with suppress(TimeoutError):
                 return await asyncio.wait_for(listening, self._patience.finish_s)
-            return "it did not finish in time"
+            return self.unfinished
         finally:
             for task in (listening, feeding):
                 task.cancel()
             await asyncio.gather(listening, feeding, return_exceptions=True)
-            await child.close(within_s=finish_s)
+            await child.close()
 
     async def _feed(self, child: Child) -> None:
         target = self._target
         opening = opening_of(target.output, self._keyframe, audio=self._audio, bridge=target.bridge)
+        # A machine that is slow to start it takes nothing from the time it has to finish.
+        await self._ready.wait()
         with suppress(OSError):
             await child.send(opening)
             async for packet in self.ring:
-                if self._handed == self.taken:
+                if not self._on_the_way:
                     self._progress_ns = self._clock.now_ns()
-                self._handed += 1
+                self._on_the_way.append(packet.stream == "video")
                 await child.send(Message(as_head(packet), bytes(packet.payload)))
+            self._is_fed = True
 
     async def _listen(self, child: Child) -> str:
         """Hear the child until it ends; gives its reason, empty where it had none."""
@@ -140,15 +161,16 @@ class MuxerSession:
         while (message := await child.receive()) is not None:
             self._progress_ns = self._clock.now_ns()
             reason = self._heard(message.head) or reason
-        if not reason and self._handed > self.taken:
+        if not reason and (self._on_the_way or not self._is_fed):
             reason = "the process that writes it ended unexpectedly"
         return reason
 
     def _heard(self, head: Any) -> str:
-        if "took" in head:
+        if "took" in head and self._on_the_way:
             self.taken += 1
+            self.pictures_taken += self._on_the_way.popleft()
         elif "ready" in head:
-            self._is_ready = True
+            self._ready.set()
         elif "opened" in head and not self.is_open:
             self.is_open = True
             self._opened()
@@ -158,18 +180,18 @@ class MuxerSession:
 
     def _left_s(self) -> float:
         """Until the child has been silent for too long."""
-        if not self._is_ready:
+        if not self._ready.is_set():
             allowed_s = START_WITHIN_S
         elif not self.is_open:
             allowed_s = self._patience.open_s
-        elif self._handed > self.taken:
+        elif self._on_the_way:
             allowed_s = self._patience.take_s
         else:
             return self._patience.take_s
         return allowed_s - (self._clock.now_ns() - self._progress_ns) / 1e9
 
     def _complaint(self) -> str:
-        if not self._is_ready:
+        if not self._ready.is_set():
             return "the process that writes it did not start"
         if not self.is_open:
             return f"it did not answer within {self._patience.open_s:g} s"

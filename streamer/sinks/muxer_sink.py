@@ -48,6 +48,10 @@ class MuxerSink:
     What a slow child cannot take is dropped up to the next keyframe, in a ring of this sink's own:
     the fan-out's ring before it stays empty, so its close does not wait for a peer either. While
     nothing is connected everything is dropped. All of it is counted.
+
+    A stream goes on without its peer, so only the end of it tells: a peer that never got a picture is
+    an error then. One that was lost after that is none, since it has a part of the stream and nobody
+    could have waited for it; how much it got is logged.
     """
 
     def __init__(
@@ -77,8 +81,13 @@ class MuxerSink:
         self._running: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._has_joined = False
-        self._is_reported = False
-        """Whether the log says already that it is not connected."""
+        self._has_opened = False
+        self._pictures = 0
+        self._pictures_taken = 0
+        self._reason = "it did not answer in time"
+        """Why the last session ended; empty where it had to end."""
+        self._away_since_ns: int | None = None
+        """Since when it is not connected, where the log says so."""
 
     @property
     def is_connected(self) -> bool:
@@ -88,6 +97,7 @@ class MuxerSink:
         """Take or drop one packet. Raises ``SinkError`` when trying again is pointless."""
         if packet.stream == "audio" and self._audio is None:
             return
+        self._pictures += packet.stream == "video"
         is_keyframe = packet.stream == "video" and packet.is_keyframe
         if is_keyframe:
             self._keyframe = packet
@@ -101,17 +111,29 @@ class MuxerSink:
         await self._pass_on(packet, is_keyframe=is_keyframe)
 
     async def close(self) -> None:
-        """Finish what is queued and the trailer within three seconds; then end the child."""
+        """Finish what is queued and the trailer, in three seconds at most once the child has
+        started; then end it. Raises ``SinkError`` where no picture ever got anywhere.
+
+        A peer that was looked for in vain is not waited for.
+        """
         self._closing.set()
         running, session = self._running, self._session
-        if running is None or running.done():
+        if running is None:
             return
-        if session is not None and session.is_joined:
+        if running.done():
+            running.result()
+        if session is not None and session.is_joined and self._may_get_there(session):
             await session.ring.close()
-            await asyncio.wait({running}, timeout=self._patience.finish_s)
+            await asyncio.wait({running}, timeout=session.finish_s)
+            if not running.done():
+                self._reason = session.unfinished
         running.cancel()
         with suppress(asyncio.CancelledError, SinkError):
             await running
+        self._conclude()
+
+    def _may_get_there(self, session: MuxerSession) -> bool:
+        return session.is_open or self._away_since_ns is None
 
     async def _begin(self) -> None:
         """Start the first session, so that its keyframe is the first it gets."""
@@ -151,15 +173,19 @@ class MuxerSink:
             session = self._session
             assert session is not None
             began_ns = self._clock.now_ns()
-            reason = await session.run()
-            self._session = None
-            self._count_lost(session.lost - session.overflowed)
+            try:
+                reason = await session.run()
+            finally:
+                self._session = None
+                self._count_lost(session.lost - session.overflowed)
+                self._pictures_taken += session.pictures_taken if session.is_open else 0
+            self._reason = without(target.secrets, reason)
             if self._closing.is_set():
                 return
             lasted_s = (self._clock.now_ns() - began_ns) / 1e9
             if session.is_open and lasted_s > LASTING_S:
                 self._backoff.reset()
-            self._report(session, without(target.secrets, reason))
+            self._report(session)
             self._metrics.count(f"sink.restarts.{self._label}")
             if reason != PICTURE_CHANGED or not session.is_open:
                 with suppress(TimeoutError):
@@ -171,16 +197,23 @@ class MuxerSink:
                 self._request_keyframe()
 
     def _on_opened(self) -> None:
-        self._is_reported = False
-        _log.info("%s: open", self._label)
+        self._has_opened = True
+        if self._away_since_ns is None:
+            _log.info("%s: open", self._label)
+        else:
+            away_s = (self._clock.now_ns() - self._away_since_ns) / 1e9
+            self._away_since_ns = None
+            # As loud as the line before: whoever read that it was lost waits for this one.
+            _log.warning("%s: is back after %.1f s", self._label, away_s)
         if self._session is not None and not self._session.is_joined:
             self._request_keyframe()
 
-    def _report(self, session: MuxerSession, reason: str) -> None:
-        if self._is_reported:
+    def _report(self, session: MuxerSession) -> None:
+        reason = self._reason
+        if self._away_since_ns is not None:
             _log.debug("%s: still not open (%s)", self._label, reason)
             return
-        self._is_reported = True
+        self._away_since_ns = self._clock.now_ns()
         if session.is_open:
             _log.warning("%s: lost (%s); it is tried again until it is back", self._label, reason)
         else:
@@ -189,6 +222,24 @@ class MuxerSink:
                 "be; check where it goes",
                 self._label,
                 reason,
+            )
+
+    def _conclude(self) -> None:
+        """What the end shows: that it got nothing, or not the last of it."""
+        given, taken = self._pictures, self._pictures_taken
+        if not taken:
+            what = "took none" if self._has_opened else "was never reached and got none"
+            raise SinkError(
+                f"{self._label} {what} of the {given} pictures ({self._reason}); "
+                "check where it goes"
+            )
+        if self._away_since_ns is not None or self._reason:
+            _log.warning(
+                "%s: the stream ended without it (%s); it got %d of the %d pictures",
+                self._label,
+                self._reason,
+                taken,
+                given,
             )
 
     def _count_lost(self, packets: int) -> None:

@@ -15,7 +15,9 @@ from typing import BinaryIO
 
 from streamer.errors import SinkError
 
-CLOSE_WITHIN_S = 2.0
+CLOSE_WITHIN_S = 30.0
+"""The parent ends both sooner; this is for when it is gone."""
+
 KEPT_LINES = 8
 PR_SET_PDEATHSIG = 1
 SIGKILL = 9
@@ -90,7 +92,7 @@ class SrtBridge:
         return text.rsplit(": ", 1)[-1]
 
     def close(self) -> None:
-        """Let it send what it has, a moment at most."""
+        """Let it send what it has."""
         with suppress(OSError):
             self.stdin.close()
         try:

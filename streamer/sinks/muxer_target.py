@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
+from streamer.addresses import telling_no_secret
+from streamer.config import place_of
 from streamer.errors import SinkError
 from streamer.sinks.muxer_protocol import Output, Target
 
@@ -36,6 +38,10 @@ UDP_OPTIONS = frozenset({"pkt_size", "ttl", "localaddr", "localport", "buffer_si
 SRT_OPTIONS = frozenset(
     {"mode", "latency", "pbkeylen", "connect_timeout", "payload_size", "maxbw", "tlpktdrop"}
 )
+SRT_LINGER_S = 2
+"""libsrt's closing drops what a live receiver did not play yet, its latency of 120 ms at least, unless
+it is told to linger: it then takes a second."""
+
 SRT_SECRETS = frozenset({"passphrase", "streamid"})
 
 
@@ -43,17 +49,18 @@ def target_of(url: str) -> Target:
     """How to write to ``url``. Raises ``SinkError`` for what can never work."""
     try:
         parts = urlsplit(url)
-        port = parts.port
+        _ = parts.port
     except ValueError:
         raise SinkError("an output's address is malformed; use scheme://host:port/path") from None
-    place = f"{parts.scheme}://{parts.hostname or ''}{f':{port}' if port else ''}"
     if re.search(r"[\x00-\x20\x7f]", url):
-        raise SinkError(f"the address of {place} holds a space or a control character; encode it")
+        raise SinkError("an output's address holds a space or a control character; encode it")
+    place = place_of(url)
     if parts.scheme not in TARGETS:
         raise SinkError(f"{parts.scheme}:// is no output; use {', '.join(TARGETS)}")
     if not parts.hostname:
         raise SinkError(f"the address {place} names no host; use {parts.scheme}://host:port/path")
-    output, bridge = TARGETS[parts.scheme](parts, place)
+    with telling_no_secret(url):
+        output, bridge = TARGETS[parts.scheme](parts, place)
     return Target(output=output, place=place, secrets=_secrets(parts), bridge=bridge)
 
 
@@ -83,7 +90,9 @@ def _rtsp(parts: SplitResult, place: str) -> tuple[Output, None]:
 def _rtmp(parts: SplitResult, place: str) -> tuple[Output, None]:
     if len([piece for piece in parts.path.split("/") if piece]) < 2:
         raise SinkError(
-            f"the address of {place} lacks a part; use {parts.scheme}://host/application/stream-key"
+            # Without an example of an address: what is written like a key is blacked out in messages.
+            f"the address of {place} lacks a part; write the application and the stream-key behind "
+            "the host, as in /live/KEY"
         )
     # PyAV opens an output's protocol without options; the tee muxer hands them on.
     inner = {
@@ -130,6 +139,7 @@ def _srt(parts: SplitResult, place: str) -> tuple[Output, Mapping[str, str]]:
     open_ones = {k: v for k, v in asked.items() if k not in SRT_SECRETS}
     if open_ones.setdefault("mode", "caller") != "caller":
         raise SinkError(f"{place} can only be called; leave mode out, and let the peer listen")
+    open_ones["linger"] = str(SRT_LINGER_S)
     url = f"srt://{_netloc(parts)}?{urlencode(open_ones, quote_via=quote)}"
     return Output(url=url, format="mpegts", options=TS_OPTIONS, describes_once=False), secrets
 

@@ -58,7 +58,11 @@ class NetworkSink:
         await self._sink.send(packet)
 
     async def close(self) -> None:
-        """Say good-bye to the peer, within three seconds."""
+        """Say good-bye to the peer. Raises ``SinkError`` where it never got a picture.
+
+        An open connection has three seconds for what is queued; one that was looked for in vain ends at
+        once. UDP has no answers: there only an address without a way to it was never reached.
+        """
         await self._sink.close()
 
     def _prepared(self) -> Target:

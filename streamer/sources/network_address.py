@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, unquote
 
-from streamer.addresses import split
+from streamer.addresses import split, telling_no_secret
+from streamer.config import place_of
 from streamer.errors import ConfigError
 from streamer.rtsp.url import RtspUrl, parse_url
 
@@ -59,14 +60,8 @@ def parse(url: str) -> NetworkAddress:
         raise ConfigError(
             f"{parts.scheme}:// cannot be read; use one of: {', '.join(sorted(_TAKERS))}"
         )
-    return taker(url, parts, _label(parts))
-
-
-def _label(parts: SplitResult) -> str:
-    """Scheme, host and port: the path may hold a stream key, the rest a password."""
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme.lower()}://{host}{f':{parts.port}' if parts.port else ''}"
+    with telling_no_secret(url):
+        return taker(url, parts, place_of(url))
 
 
 def _rtmp(url: str, parts: SplitResult, label: str) -> NetworkAddress:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.config import redacted
 from streamer.errors import SinkError
 from streamer.sinks.muxer_sink import Backoff, without
 from streamer.sinks.muxer_target import target_of
@@ -18,7 +19,7 @@ GOOD = [
     ("rtmp://host/app/stream-key", "rtmp://host", "tee"),
     ("rtmps://host:443/app/stream-key?x=[1]|2", "rtmps://host:443", "tee"),
     ("udp://239.0.0.1:5000?ttl=4", "udp://239.0.0.1:5000", "mpegts"),
-    ("udp://[::1]:5000", "udp://::1:5000", "mpegts"),
+    ("udp://[::1]:5000", "udp://[::1]:5000", "mpegts"),
     ("srt://host:7000?passphrase=0123456789&streamid=publish:me", "srt://host:7000", "mpegts"),
 ]
 
@@ -50,7 +51,7 @@ def test_certificates_are_checked() -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("rtmp://host/app", "rtmp://host lacks a part; use rtmp://host/application/stream-key"),
+        ("rtmp://host/app", "rtmp://host lacks a part; write the application and the stream-key"),
         ("rtmp:///app/key", "names no host"),
         ("udp://host", "names no port; use udp://host:port"),
         ("srt://host", "names no port"),
@@ -70,6 +71,7 @@ def test_an_address_that_can_never_work_is_refused_in_one_sentence(url: str, sai
     with pytest.raises(SinkError) as refused:
         target_of(url)
     assert said in str(refused.value)
+    assert redacted(str(refused.value)) == str(refused.value), "it can be read where it is shown"
     assert "short-one" not in str(refused.value)
     assert "key" not in str(refused.value).replace("stream-key", "")
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from streamer.errors import SinkError
 from streamer.sinks import muxer_target
 from tests.programs import needs
 from tests.streamer.sinks.network_peers import Camera, Peer, free_port
@@ -121,7 +122,8 @@ def test_a_server_that_is_not_trusted_gets_nothing(
         port = door.sockets[0].getsockname()[1]
         sink = pushing(camera, f"{scheme}://localhost:{port}/live/key")
         await camera.film(sink, lambda: camera.metrics.counted("sink.restarts.peer") >= 1)
-        await sink.close()
+        with pytest.raises(SinkError, match="never reached"):
+            await sink.close()
         assert not reached.is_set()
         door.close()
         behind.close()
