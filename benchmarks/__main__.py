@@ -12,14 +12,19 @@ BENCHMARKS = {
     "engines": "benchmarks.gpu_check_engines",
     "kernels": "benchmarks.kernels",
     "latency": "benchmarks.latency.command",
+    "made": "benchmarks.made.command",
     "quality": "benchmarks.quality.command",
     "realtime": "benchmarks.realtime.command",
     "report": "benchmarks.report",
     "scene_change": "benchmarks.scene_change",
+    "sending": "benchmarks.sending.command",
     "streams": "benchmarks.gpu_check_streams",
     "throughput": "benchmarks.throughput",
 }
 """Imported when named: one that needs little runs where others could not."""
+
+
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -31,6 +36,11 @@ def main() -> None:
     except StreamerError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print(
+            "benchmarks: interrupted; every program of the measurement was ended", file=sys.stderr
+        )
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

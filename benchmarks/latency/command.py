@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,19 +39,11 @@ PATHS: Mapping[str, Callable[[Options], PathResult]] = {
     "restart": restart,
 }
 WITHOUT_GSTREAMER = ("ingest-whip",)
-INTERRUPTED = 130
 
 
 def main(arguments: list[str]) -> None:
     """Measure the paths, print tables, draw, and end with one line of JSON."""
-    given = _parse(arguments)
-    try:
-        run(given)
-    except KeyboardInterrupt:
-        print(
-            "benchmarks: interrupted; every program of the measurement was ended", file=sys.stderr
-        )
-        sys.exit(INTERRUPTED)
+    run(_parse(arguments))
 
 
 def run(given: argparse.Namespace) -> None:

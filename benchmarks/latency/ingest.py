@@ -8,12 +8,12 @@ from benchmarks.latency.crew import Crew, Program
 from benchmarks.latency.sightings import Measurement, Sighting
 from benchmarks.latency.stage import (
     FLUSH_S,
-    STARTS_WITHIN_S,
     Goal,
     Options,
     PathResult,
     joined,
     measured,
+    pass_on,
     span,
     start_camera,
     wait_for_picture,
@@ -96,8 +96,8 @@ def whip_alone(options: Options, *, receiver: str, fps: int = 30) -> Measurement
         reader = crew.start_module(
             f"{receiver} receiver", "benchmarks.latency.whip_receiver", receiver, stdin=-1
         )
-        _pass_on("offer", publisher, reader)
-        _pass_on("answer", reader, publisher)
+        pass_on("offer", publisher, reader)
+        pass_on("answer", reader, publisher)
         between_ns = span(crew, options, reader)
         crew.run_for(FLUSH_S)
         name = f"{receiver}, WebRTC {fps} fps"
@@ -113,11 +113,6 @@ def _rtsp_reader(crew: Crew, client: str, url: str, transport: str) -> Program:
     )
     wait_for_picture(reader)
     return reader
-
-
-def _pass_on(event: str, teller: Program, listener: Program) -> None:
-    teller.wait_for(lambda: teller.told(event), within_s=STARTS_WITHIN_S, what=f"its {event}")
-    listener.tell(teller.told(event) or {})
 
 
 def _limits(found: Measurement, p50_ms: float, p95_ms: float) -> list[Goal]:

@@ -10,8 +10,12 @@ import av
 import numpy as np
 
 from streamer.clock import Clock
+from streamer.decode import Decoder
 from streamer.frame import Plane
+from streamer.metrics import Metrics
 from streamer.sources import counter
+from streamer.sources.base import PacketSource
+from streamer.worker import Worker
 
 _BATCH_NS = 500_000_000
 """One line a picture would wake the listener as often as the camera does."""
@@ -45,6 +49,18 @@ class Observer:
         _write({"seen": self._rows})
         self._rows = []
         self._sent_ns = self._clock.now_ns()
+
+
+async def observe(source: PacketSource, clock: Clock) -> None:
+    """Read, decode and report as the pipeline does: the decoder on a thread of its own."""
+    decoder = Decoder(source.video, low_delay=True, clock=clock, metrics=Metrics())
+    observer = Observer(clock)
+    async with Worker("decode") as worker:
+        async for packet in source.packets():
+            if packet.stream != "video":
+                continue
+            for frame in await worker.call(decoder.decode, packet):
+                observer.see(frame.planes[0], clock.now_ns())
 
 
 def luma_of(picture: av.VideoFrame) -> Plane:

@@ -8,14 +8,11 @@ import sys
 
 import av
 
-from benchmarks.latency.observer import Observer, luma_of, say
+from benchmarks.latency.observer import Observer, luma_of, observe, say
 from streamer.clock import MonotonicClock
-from streamer.decode import Decoder
 from streamer.errors import StreamerError
-from streamer.metrics import Metrics
 from streamer.sources.base import PacketSource
 from streamer.sources.rtsp import RtspSource
-from streamer.worker import Worker
 
 LOW_LATENCY = {
     "fflags": "nobuffer",
@@ -41,19 +38,12 @@ def main() -> None:
 
 
 async def read_with_ours(url: str) -> None:
-    """Source and decoder as the pipeline runs them: the decoder on a thread of its own."""
+    """Source and decoder as the pipeline runs them."""
     clock = MonotonicClock()
     source = await RtspSource.open(url, clock=clock)
     assert isinstance(source, PacketSource)
-    decoder = Decoder(source.video, low_delay=True, clock=clock, metrics=Metrics())
-    observer = Observer(clock)
     say("open", client="streamer")
-    async with Worker("decode") as worker:
-        async for packet in source.packets():
-            if packet.stream != "video":
-                continue
-            for frame in await worker.call(decoder.decode, packet):
-                observer.see(frame.planes[0], clock.now_ns())
+    await observe(source, clock)
 
 
 def read_with_libav(url: str, transport: str) -> None:

@@ -278,6 +278,12 @@ def are_connected(viewer: Program) -> bool:
     return told is not None and all(state == "connected" for state in told["states"])
 
 
+def pass_on(event: str, teller: Program, listener: Program) -> None:
+    """What one program says to the other, as soon as it does."""
+    teller.wait_for(lambda: teller.told(event), within_s=STARTS_WITHIN_S, what=f"its {event}")
+    listener.tell(teller.told(event) or {})
+
+
 def wait_for_picture(reader: Program) -> None:
     """Until the reader has read a counter."""
     reader.wait_for(

@@ -96,10 +96,16 @@ class Viewer:
 
     async def join(self, url: str) -> None:
         """Post the offer, again while the server is not ready; raises ``OSError``."""
+        await self.accept(await asyncio.to_thread(_answer, url, await self.offer()))
+
+    async def offer(self) -> str:
+        """What it would receive, as SDP."""
         await self._connection.setLocalDescription()
-        offer = self._connection.localDescription.sdp
-        answer = await asyncio.to_thread(_answer, url, offer)
-        await self._connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        return str(self._connection.localDescription.sdp)
+
+    async def accept(self, answer_sdp: str) -> None:
+        """Begin to receive what was agreed on."""
+        await self._connection.setRemoteDescription(RTCSessionDescription(answer_sdp, "answer"))
 
     def _on_track(self, track: MediaStreamTrack) -> None:
         self._reading = asyncio.create_task(self._read(track))

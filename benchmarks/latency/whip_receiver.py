@@ -14,13 +14,10 @@ import av
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamTrack
 
-from benchmarks.latency.observer import Observer, luma_of, say
+from benchmarks.latency.observer import Observer, luma_of, observe, say
 from streamer.clock import MonotonicClock
-from streamer.decode import Decoder
 from streamer.errors import StreamerError
-from streamer.metrics import Metrics
 from streamer.sources.whip import WhipDoor
-from streamer.worker import Worker
 
 PUBLISHES_WITHIN_S = 30.0
 
@@ -42,15 +39,8 @@ async def receive_with_ours(offer_sdp: str) -> None:
     session = await door.answer(offer_sdp)
     say("answer", sdp=session.answer_sdp)
     source = await door.source(timeout_s=PUBLISHES_WITHIN_S)
-    decoder = Decoder(source.video, low_delay=True, clock=clock, metrics=Metrics())
-    observer = Observer(clock)
     say("open", receiver="streamer")
-    async with Worker("decode") as worker:
-        async for packet in source.packets():
-            if packet.stream != "video":
-                continue
-            for frame in await worker.call(decoder.decode, packet):
-                observer.see(frame.planes[0], clock.now_ns())
+    await observe(source, clock)
 
 
 async def receive_with_aiortc(offer_sdp: str) -> None:

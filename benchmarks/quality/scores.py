@@ -26,7 +26,8 @@ DEFINITIONS = {
     "rms_420": "the same against the original after its own way through 4:2:0: without the "
     "conversion's share",
     **temporal.DEFINITIONS,
-    "ms": "median milliseconds per frame of the method's own work, methods interleaved",
+    "ms": "median milliseconds per frame of the method's own work, as time passed, methods "
+    "interleaved; of minterpolate that of its program over the clip less the same without the filter",
 }
 
 Values = dict[str, list[float]]

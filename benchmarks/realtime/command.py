@@ -3,21 +3,21 @@
 Every part (camera, RTSP server, streamer, viewer, load) is a process of its own, on one machine and
 over the loopback interface. The camera burns its clock and a number into each picture; the viewer
 notes when each picture came, what its time stamp is, and what it reads. A made picture reads as none
-or as a neighbour, and is told apart by its time stamp. The start and the first seconds after a viewer
-sees pictures are discarded. Each scenario states its claim, its baseline and what it leaves out.
+or as a neighbour, and is told apart by its time stamp. What the viewer saw at the start and in the first
+seconds after it is discarded; what the streamer says of itself is of its whole run. Each scenario
+states its claim, its baseline and what it leaves out.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.latency.command import INTERRUPTED, goal_line
+from benchmarks.latency.command import goal_line
 from benchmarks.latency.plot import draw
 from benchmarks.latency.stage import gstreamer_version
 from benchmarks.quality.minterpolate import version as ffmpeg_version
@@ -27,6 +27,7 @@ from benchmarks.realtime.cuts import cuts
 from benchmarks.realtime.doubling import double, predict
 from benchmarks.realtime.load import load
 from benchmarks.realtime.loss import loss
+from benchmarks.realtime.rhythm import rhythm
 from benchmarks.realtime.settings import DISCARD_S, Outcome, Settings
 from benchmarks.result import write
 from streamer import report
@@ -36,6 +37,7 @@ SCENARIOS: Mapping[str, Callable[[Settings], Outcome]] = {
     "double": double,
     "predict": predict,
     "minterpolate": against_minterpolate,
+    "rhythm": rhythm,
     "loss": loss,
     "load": load,
     "cuts": cuts,
@@ -45,14 +47,7 @@ WITHOUT_CAMERA = ("minterpolate", "cuts")
 
 def main(arguments: list[str]) -> None:
     """Measure the scenarios, print tables, draw, and end with one line of JSON."""
-    given = _parse(arguments)
-    try:
-        run(given, command=["python", "-m", "benchmarks", "realtime", *arguments])
-    except KeyboardInterrupt:
-        print(
-            "benchmarks: interrupted; every program of the measurement was ended", file=sys.stderr
-        )
-        sys.exit(INTERRUPTED)
+    run(_parse(arguments), command=["python", "-m", "benchmarks", "realtime", *arguments])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +101,19 @@ def table(name: str, outcome: Outcome) -> str:
         found, cadence = one.summary, one.extra["cadence_ms"]
         lines.append(
             f"  {one.name}: n {found.n}, p50 {found.p50:.1f}, p95 {found.p95:.1f}, "
-            f"p99 {found.p99:.1f} ms; cadence error p95 {cadence['p95']:.1f} ms of "
-            f"{cadence['n']}; {one.missing} real pictures not seen"
+            f"p99 {found.p99:.1f} ms; cadence error p50 {cadence['p50']:.1f}, p95 "
+            f"{cadence['p95']:.1f} ms of {cadence['n']}; {one.missing} real pictures not seen"
         )
     return "\n".join([*lines, *map(goal_line, outcome.goals), ""])
 
 
 def _cores_line(cores: Mapping[str, Mapping[str, float]]) -> str:
-    said = (f"{one['two_at_once']:.2f} {when}" for when, one in cores.items())
-    return f"  two cores at once gave, of one: {', '.join(said)}\n"
+    gave = (f"{one['two_at_once']:.2f} {when}" for when, one in cores.items())
+    late = (f"{one['wakes_late_p95_ms']:.2f} {when}" for when, one in cores.items())
+    return (
+        f"  two cores at once gave, of one: {', '.join(gave)}; "
+        f"sleeps ended late by, p95 in ms: {', '.join(late)}\n"
+    )
 
 
 def _as_json(

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from threading import Thread
-from time import perf_counter
+from time import perf_counter, sleep
 
 import numpy as np
 
+from streamer.metrics import percentile
 from streamer.ops.motion import FlowEstimator
 
 SECONDS = 0.4
+SLEEPS, SLEEP_S = 100, 1 / 120
 WIDTH, HEIGHT = 320, 180
 
 
 def speed() -> dict[str, float]:
     """Flow searches a second on one core, and on two at once as a multiple of that: 2 where each has a
-    core to itself, less where they share one or other guests of the machine use them."""
+    core to itself, less where they share one or other guests of the machine use them. And how late a
+    sleep ends (p95): nothing that leaves at a time leaves more evenly than that."""
     alone = _rate(1)
-    return {"searches_per_s": round(alone, 1), "two_at_once": round(_rate(2) / alone, 2)}
+    return {
+        "searches_per_s": round(alone, 1),
+        "two_at_once": round(_rate(2) / alone, 2),
+        "wakes_late_p95_ms": round(percentile(sorted(_late_ms()), 0.95), 3),
+    }
+
+
+def _late_ms() -> list[float]:
+    """Of sleeps as long as half an interval at 60 fps, in a process that does nothing else."""
+    late = []
+    for _ in range(SLEEPS):
+        due = perf_counter() + SLEEP_S
+        sleep(SLEEP_S)
+        late.append(1000 * (perf_counter() - due))
+    return late
 
 
 def _rate(threads: int) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -143,9 +143,17 @@ class Session:
         )
 
 
+Via = Callable[[Crew, str], str]
+"""Puts something between the camera at this address and who reads it: the address to read then."""
+
+
 @contextmanager
 def session(
-    options: Options, *arguments: str, loss: Loss | None = None, is_judged: bool = False
+    options: Options,
+    *arguments: str,
+    loss: Loss | None = None,
+    via: Via | None = None,
+    is_judged: bool = False,
 ) -> Iterator[Session]:
     """A camera over RTSP, ``streamer run`` with these arguments, and a viewer who sees pictures.
 
@@ -154,6 +162,7 @@ def session(
     with tempfile.TemporaryDirectory() as folder, Crew() as crew:
         camera = start_camera(crew, options, fps=FPS, loss=loss)
         url = f"{camera.url}?transport=udp" if loss is not None else camera.url
+        url = url if via is None else via(crew, url)
         start = partial(Streamer, crew, Path(folder), url, "--to", "webrtc:", *arguments)
         streamer = joined(crew, camera, start)
         size = ("--width", options.width, "--height", options.height, "--fps", FPS)

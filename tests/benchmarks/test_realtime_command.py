@@ -48,3 +48,18 @@ def test_a_doubled_camera_is_seen_by_a_viewer_and_its_made_pictures_are_told_apa
     assert {goal["what"] for goal in scenario["goals"]} >= {"frames lost in the streamer"}
     drawing = ElementTree.fromstring(out.with_suffix(".svg").read_text(encoding="utf-8"))
     assert "frames a second by tier and origin" in "".join(drawing.itertext())
+
+
+def test_pictures_that_come_in_bursts_are_seen_paced_and_as_they_come() -> None:
+    options = ("--only", "rhythm", "--duration", "3", "--discard", "0.5")
+    said, result = run("realtime", *options)
+    scenario = result["scenarios"]["rhythm"]
+    paced, straight, raw = scenario["measurements"]
+    for one in (paced, straight, raw):
+        assert one["name"] in said
+        assert one["cadence_ms"]["n"] == one["pictures_shown"] - 1 > 0
+    assert paced["streamer"]["latency_ms"]["cadence_error"]["n"] > 0
+    assert "interpolated" in paced["streamer"]["frames"]
+    assert scenario["stalls"]["seed"] == 1
+    assert len(scenario["goals"]) == 4
+    assert all(cores["wakes_late_p95_ms"] > 0 for cores in scenario["cores"].values())

@@ -17,17 +17,13 @@ from export.recipe import PairRecipe
 from export.to_onnx import write_model
 from export.train import Place
 from streamer.model import ModelManifest, read_manifest
-from tests.export.tiny import tiny_recipe, write_clip
+from tests.export.tiny import moving_picture, tiny_recipe, write_clips
 
 
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    clips = folder / "train_video"
-    clips.mkdir()
-    for seed, name in enumerate(("alpha_1", "alpha_2", "beta_1")):
-        write_clip(clips / f"{name}.mp4", width=160, height=128, frames=6, seed=seed)
-    (clips / "MANIFEST.tsv").write_text(
+    folder = write_clips(tmp_path_factory.mktemp("data"), frames=6, picture=moving_picture)
+    (folder / "train_video" / "MANIFEST.tsv").write_text(
         "file\tsource_repo\tsource_path\tlicence\nalpha_1.mp4\tsomeone/clips\ta.mp4\tCC0-1.0\n",
         encoding="utf-8",
     )

@@ -23,7 +23,7 @@ from export.data.motion_shapes import Overlay, draw_overlay
 from export.data.planes import Planes
 from streamer.errors import ConfigError
 from streamer.ops.motion import FlowEstimator
-from tests.export.tiny import moving_texture, write_clip
+from tests.export.tiny import write_clips
 
 Bytes = NDArray[np.uint8]
 
@@ -47,12 +47,7 @@ def pictures() -> list[Bytes]:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("motion")
-    (folder / "train_video").mkdir()
-    for seed, name in enumerate(("alpha_1", "alpha_2", "beta_1")):
-        path = folder / "train_video" / f"{name}.mp4"
-        write_clip(path, width=160, height=128, frames=12, seed=seed, picture=moving_texture)
-    return folder
+    return write_clips(tmp_path_factory.mktemp("motion"), frames=12)
 
 
 def warped(picture: Bytes, flow: NDArray[np.float32]) -> Bytes:

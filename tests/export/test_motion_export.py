@@ -29,19 +29,14 @@ from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.metrics import Metrics
 from streamer.model import ModelManifest, read_manifest
 from streamer.ops.motion import FlowEstimator, half
-from tests.export.tiny import moving_texture, tiny_motion_recipe, write_clip
+from tests.export.tiny import moving_texture, tiny_motion_recipe, write_clips
 
 NAMES = ["interpolation", "prediction"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("motion")
-    (folder / "train_video").mkdir()
-    for seed, name in enumerate(("alpha_1", "alpha_2", "beta_1"), start=1):
-        path = folder / "train_video" / f"{name}.mp4"
-        write_clip(path, width=160, height=128, frames=6, seed=seed, picture=moving_texture)
-    return folder
+    return write_clips(tmp_path_factory.mktemp("motion"), frames=6, first_seed=1)
 
 
 @pytest.fixture(scope="module", params=NAMES)

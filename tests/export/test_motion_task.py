@@ -34,7 +34,7 @@ from export.train import Place, train
 from export.validation import psnr_y
 from streamer.clock import ManualClock
 from streamer.ops.motion import FlowEstimator
-from tests.export.tiny import moving_texture, tiny_motion_recipe, write_clip
+from tests.export.tiny import moving_texture, tiny_motion_recipe, write_clips
 
 NAMES = ["interpolation", "prediction"]
 RECIPES = [tiny_motion_recipe(name) for name in NAMES]
@@ -45,12 +45,7 @@ MakeRun = Callable[..., Place]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("motion")
-    (folder / "train_video").mkdir()
-    for seed, name in enumerate(("alpha_1", "alpha_2", "beta_1"), start=1):
-        path = folder / "train_video" / f"{name}.mp4"
-        write_clip(path, width=160, height=128, frames=6, seed=seed, picture=moving_texture)
-    return folder
+    return write_clips(tmp_path_factory.mktemp("motion"), frames=6, first_seed=1)
 
 
 @pytest.fixture(scope="module")

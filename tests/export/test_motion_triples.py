@@ -17,7 +17,7 @@ from export.data.motion_triples import TRIPLES, Patch, TripleCache, Triples, ope
 from export.motion_inputs import network_inputs
 from streamer.errors import ConfigError
 from streamer.ops.motion import FlowEstimator, half
-from tests.export.tiny import moving_texture, write_clip
+from tests.export.tiny import moving_texture, write_clips
 
 Bytes = NDArray[np.uint8]
 
@@ -37,12 +37,7 @@ SMALL = MotionDataRecipe(
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("motion")
-    (folder / "train_video").mkdir()
-    for seed, name in enumerate(("alpha_1", "alpha_2", "beta_1")):
-        path = folder / "train_video" / f"{name}.mp4"
-        write_clip(path, width=160, height=128, frames=12, seed=seed, picture=moving_texture)
-    return folder
+    return write_clips(tmp_path_factory.mktemp("motion"), frames=12)
 
 
 def open_small(

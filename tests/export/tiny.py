@@ -62,6 +62,21 @@ def write_clip(
         container.mux(stream.encode(None))
 
 
+def write_clips(
+    folder: Path,
+    *,
+    frames: int,
+    first_seed: int = 0,
+    picture: Callable[..., Planes] = moving_texture,
+) -> Path:
+    """Three clips for training, of two sources, in a folder of data; gives the folder."""
+    (folder / "train_video").mkdir()
+    for seed, name in enumerate(("alpha_1", "alpha_2", "beta_1"), start=first_seed):
+        path = folder / "train_video" / f"{name}.mp4"
+        write_clip(path, width=160, height=128, frames=frames, seed=seed, picture=picture)
+    return folder
+
+
 def tiny_recipe(**network: float) -> PairRecipe:
     recipe = recipe_from(
         {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,6 @@ from tests.streamer.gpu.engines import QueuedEngine, QueuedRun
 from tests.streamer.gpu.test_choosing import queued
 from tests.streamer.gpu.test_super_resolution import numbered, shipped
 from tests.streamer.infer.host_stream import HostStream
-from tests.streamer.infer.tensorrt_stub import load_bindings
 
 if TYPE_CHECKING:
     from tests.streamer.infer.tensorrt_double import World
@@ -60,19 +58,6 @@ class OnEmulated:
 
     def memory(self, address: int, size_bytes: int) -> NDArray[np.uint8]:
         return np.ctypeslib.as_array((ctypes.c_ubyte * size_bytes).from_address(address))
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """TensorRT is a double, whose every call is held against the real bindings."""
-    # Not where only tests on a device are run, with fewer packages.
-    pytest.importorskip("onnx")
-    from tests.streamer.infer.tensorrt_double import DoubleApi, World
-
-    world = World()
-    monkeypatch.setitem(sys.modules, "tensorrt", DoubleApi(load_bindings(tmp_path), world))
-    yield world
-    HostStream.by_handle.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,16 +16,8 @@ from streamer.infer.tensorrt import TensorRtEngine
 from streamer.model import MODELS, ModelManifest, read_manifest
 from tests.streamer.infer.batch_streams import FOR_EVER_NS, LATE_NS, at_once
 from tests.streamer.infer.host_stream import HostStream
-from tests.streamer.infer.tensorrt_double import DoubleApi, World
-from tests.streamer.infer.tensorrt_stub import load_bindings
 
-
-@pytest.fixture(autouse=True)
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    world = World()
-    monkeypatch.setitem(sys.modules, "tensorrt", DoubleApi(load_bindings(tmp_path), world))
-    yield world
-    HostStream.by_handle.clear()
+pytestmark = pytest.mark.usefixtures("world")
 
 
 def test_two_streams_are_one_run_of_a_plan_for_two() -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from streamer.clock import ManualClock, MonotonicClock
-from streamer.infer import tensorrt
 from streamer.infer.backends import Use, choose_super_resolution
 from streamer.infer.batching_pool import ENGINES
 from streamer.infer.engine import Deadline
@@ -21,22 +17,11 @@ from streamer.infer.prebuild import build_engines, buildable, parse_picture
 from streamer.infer.tensorrt_build import BuildSettings
 from tests.command import RunHere
 from tests.streamer.infer.batch_streams import LATE_NS, at_once
-from tests.streamer.infer.host_stream import HostStream
-from tests.streamer.infer.tensorrt_double import DoubleApi, World
-from tests.streamer.infer.tensorrt_stub import load_bindings
+from tests.streamer.infer.tensorrt_double import World
+
+pytestmark = pytest.mark.usefixtures("device")
 
 MODEL = "sr-nano-x2-live-fp16"
-
-
-@pytest.fixture(autouse=True)
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """As if this computer had a GPU, and TensorRT."""
-    world = World()
-    monkeypatch.setitem(sys.modules, "tensorrt", DoubleApi(load_bindings(tmp_path), world))
-    monkeypatch.setattr(tensorrt, "DriverStream", HostStream)
-    monkeypatch.setattr(tensorrt, "has_device", lambda: True)
-    yield world
-    HostStream.by_handle.clear()
 
 
 def built(*pictures: str, streams: int = 1) -> list[str]:

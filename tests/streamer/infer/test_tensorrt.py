@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,29 +24,15 @@ from streamer.infer.tensorrt import KEPT_PLANS, TensorRtEngine
 from streamer.infer.tensorrt_build import BuildSettings
 from streamer.model import ModelManifest, find_models
 from tests.streamer.infer.host_stream import FACTS, HostStream
-from tests.streamer.infer.tensorrt_double import TIMINGS, DoubleApi, World
-from tests.streamer.infer.tensorrt_stub import load_bindings
+from tests.streamer.infer.tensorrt_double import TIMINGS, World
 from tests.streamer.models import tiny
 
 SIZES = {"h": 24, "w": 32}
 
 
-@pytest.fixture(scope="module")
-def bindings(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_bindings(tmp_path_factory.mktemp("tensorrt"))
-
-
 @pytest.fixture
-def world(bindings: Any, monkeypatch: pytest.MonkeyPatch) -> World:
-    world = World()
-    monkeypatch.setitem(sys.modules, "tensorrt", DoubleApi(bindings, world))
-    return world
-
-
-@pytest.fixture
-def stream() -> Iterator[HostStream]:
-    yield HostStream()
-    HostStream.by_handle.clear()
+def stream() -> HostStream:
+    return HostStream()
 
 
 def half() -> ModelManifest:
@@ -254,14 +238,6 @@ def test_a_model_that_is_not_what_its_manifest_says_is_refused(tmp_path: Path) -
     assert "takes 'packed', its manifest names picture" in refusal(
         replace(manifest, inputs=(renamed,))
     )
-
-
-@pytest.fixture
-def device(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    """As if this computer had a GPU."""
-    monkeypatch.setattr(tensorrt, "DriverStream", HostStream)
-    monkeypatch.setattr(tensorrt, "has_device", lambda: True)
-    return world
 
 
 def test_auto_lets_another_engine_serve_until_the_one_for_the_picture_is_built(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
@@ -13,19 +11,12 @@ import pytest
 
 from streamer.infer.tensorrt import TensorRtEngine
 from tests.streamer.infer.host_stream import HostStream
-from tests.streamer.infer.tensorrt_double import DoubleApi, World
-from tests.streamer.infer.tensorrt_stub import load_bindings
+from tests.streamer.infer.tensorrt_double import World
 from tests.streamer.infer.test_tensorrt import half, ready, run
 
+pytestmark = pytest.mark.usefixtures("world")
+
 SMALL = {"h": 8, "w": 8}
-
-
-@pytest.fixture(autouse=True)
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    world = World()
-    monkeypatch.setitem(sys.modules, "tensorrt", DoubleApi(load_bindings(tmp_path), world))
-    yield world
-    HostStream.by_handle.clear()
 
 
 def test_a_size_is_built_on_another_thread_while_others_run(world: World) -> None:

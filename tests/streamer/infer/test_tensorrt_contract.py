@@ -28,14 +28,8 @@ from streamer.errors import EngineError
 from streamer.infer import tensorrt_api, tensorrt_build, tensorrt_run
 from tests.streamer.infer.checked import Checked, NotInTheApiError, signatures
 from tests.streamer.infer.tensorrt_double import Config, Network, Tensor
-from tests.streamer.infer.tensorrt_stub import load_bindings
 
 MODULES = (tensorrt_api, tensorrt_build, tensorrt_run)
-
-
-@pytest.fixture(scope="module")
-def bindings(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return load_bindings(tmp_path_factory.mktemp("tensorrt"))
 
 
 def used(path: Path) -> set[str]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -17,7 +13,6 @@ from export.quantise_tensorrt import SYMMETRIC
 from export.to_onnx import write_model
 from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
-from streamer.infer import tensorrt
 from streamer.infer.backends import Use, choose_super_resolution
 from streamer.infer.batching_graph import BATCH, batched
 from streamer.infer.engine import Tensors
@@ -27,21 +22,9 @@ from streamer.infer.swapping import Swapping
 from streamer.infer.tensorrt import TensorRtEngine
 from streamer.model import ModelManifest, read_manifest
 from tests.export.tiny import tiny_recipe, write_clip
-from tests.streamer.infer.host_stream import HostStream
-from tests.streamer.infer.tensorrt_double import DoubleApi, World
-from tests.streamer.infer.tensorrt_stub import load_bindings
+from tests.streamer.infer.tensorrt_double import World
 
 SIZES = {"h": 24, "w": 32}
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """As if this computer had a GPU and TensorRT."""
-    world = World()
-    monkeypatch.setitem(sys.modules, "tensorrt", DoubleApi(load_bindings(tmp_path), world))
-    monkeypatch.setattr(tensorrt, "DriverStream", HostStream)
-    yield world
-    HostStream.by_handle.clear()
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +48,7 @@ def is_near(seen: Tensors, expected: Tensors) -> bool:
     return bool(0 < np.sqrt(np.mean(error**2)) <= TOLERANCES["int8"] * size)
 
 
-@pytest.mark.usefixtures("world")
+@pytest.mark.usefixtures("device")
 def test_an_int8_engine_gives_nearly_what_the_fp32_model_gives(
     models: tuple[ModelManifest, ModelManifest],
 ) -> None:
@@ -84,7 +67,7 @@ def test_an_int8_engine_gives_nearly_what_the_fp32_model_gives(
     engine.close()
 
 
-@pytest.mark.usefixtures("world")
+@pytest.mark.usefixtures("device")
 def test_several_pictures_run_at_once_in_int8_too(
     models: tuple[ModelManifest, ModelManifest],
 ) -> None:
@@ -100,10 +83,8 @@ def test_several_pictures_run_at_once_in_int8_too(
     several.close()
 
 
-def test_auto_leaves_int8_alone_which_is_there_by_name(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tensorrt, "has_device", lambda: True)
+@pytest.mark.usefixtures("device")
+def test_auto_leaves_int8_alone_which_is_there_by_name() -> None:
     use = Use(clock=MonotonicClock())
     for backend, precision in (("auto", "fp16"), ("tensorrt-int8", SYMMETRIC)):
         choice = choose_super_resolution(scale=2, backend=backend, variant="lite", use=use)
@@ -124,7 +105,7 @@ def test_auto_leaves_int8_alone_which_is_there_by_name(
 
 @pytest.mark.parametrize("model", ["sr-nano-x2-live-fp16", "sr-lite-x2-live-int8-symmetric"])
 def test_engines_are_built_by_the_offline_command(
-    world: World, capsys: pytest.CaptureFixture[str], model: str
+    device: World, capsys: pytest.CaptureFixture[str], model: str
 ) -> None:
     sizes = ("--size", "64x48", "--size", "128x96", "--optimisation-level", "1")
     assert main(["tensorrt", model, *sizes]) == 0
@@ -132,7 +113,7 @@ def test_engines_are_built_by_the_offline_command(
     assert lines[0].startswith(f"{model} for 64x48, 1 at once: built in ")
     # The self-test's is as large as one that is asked for.
     assert lines[1].startswith(f"{model} for 128x96, 1 at once: was there already, ")
-    assert [build["shapes"]["packed"][2:] for build in world.builds] == [[48, 64], [24, 32]]
-    assert {build["builder_optimization_level"] for build in world.builds} == {1}
+    assert [build["shapes"]["packed"][2:] for build in device.builds] == [[48, 64], [24, 32]]
+    assert {build["builder_optimization_level"] for build in device.builds} == {1}
     assert main(["tensorrt", model, *sizes]) == 0
-    assert len(world.builds) == 2
+    assert len(device.builds) == 2

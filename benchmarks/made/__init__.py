@@ -1,0 +1,1 @@
+"""What a made frame costs, step by step, by what is compiled for the processor and by OpenCV."""
