@@ -25,6 +25,7 @@ from streamer.config import (
     redacted,
 )
 from streamer.errors import StreamerError, deliberate
+from streamer.timers import fine_loop
 
 app = typer.Typer(
     name="streamer",
@@ -301,7 +302,8 @@ def _settings(
 
 
 def _finish(running: Coroutine[Any, Any, int]) -> None:
-    code = asyncio.run(running)
+    with asyncio.Runner(loop_factory=fine_loop) as runner:
+        code = runner.run(running)
     if code:
         raise typer.Exit(code)
 

@@ -183,15 +183,15 @@ class Pacer:
             if frame.time_s > real_s:
                 self._last_real = (frame.time_s, shown_ns + nanoseconds(frame.time_s - real_s))
 
-    def coded(self, frame: Frame, took_ns: int) -> None:
-        """A frame that was shown has been coded, which took so long.
+    def coded(self, frame: Frame, coded_ns: int) -> None:
+        """A frame that was shown has been coded, at this instant.
 
         What the slowest frames take until they are coded is less than what the slowest take until they
-        are ready and the slowest to code take together.
+        are ready, wait for the encoder and are coded together.
         """
         ready_ns = frame.stamps_ns.get(READY)
         if self.pacing.is_even and ready_ns is not None:
-            self._learn(frame, ready_ns, lead_ns=min(LONGEST_LEAD_NS, took_ns))
+            self._learn(frame, ready_ns, lead_ns=min(LONGEST_LEAD_NS, coded_ns - ready_ns))
 
     def _learn(self, frame: Frame, ready_ns: int, *, lead_ns: int = 0) -> None:
         """When a frame was ready, and how long after that it could leave."""

@@ -366,9 +366,9 @@ class Stream:
                     self.last_frame = frame
                     began_ns = self._clock.now_ns()
                     await self._encode_frame(worker, frame)
-                    took_ns = self._clock.now_ns() - began_ns
-                    self._encode_costs.add(took_ns / 1e6)
-                    self._showing.coded(frame, took_ns)
+                    coded_ns = self._clock.now_ns()
+                    self._encode_costs.add((coded_ns - began_ns) / 1e6)
+                    self._showing.coded(frame, coded_ns)
             finally:
                 await worker.call(self._outlets.raw.close)
             for rendition in self._outlets.renditions:

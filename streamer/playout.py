@@ -12,7 +12,7 @@ DUE = "due"
 """The stamp that says when a frame, or the packet it becomes, is to leave, by the stream's clock."""
 
 WINDOW_NS = 3_000_000_000
-READY_SHARE = 0.95
+READY_SHARE = 0.97
 """Of the frames of the window are ready when they are due."""
 
 FIRST_NS = 1_000_000_000

@@ -76,9 +76,9 @@ class Showing:
         """Media time of the latest frame that was shown."""
         return self._pacer.last_time_s
 
-    def coded(self, frame: Frame, took_ns: int) -> None:
-        """Coding a frame that was shown took so long; others will leave when such as it can."""
-        self._pacer.coded(frame, took_ns)
+    def coded(self, frame: Frame, coded_ns: int) -> None:
+        """A frame that was shown has been coded, at this instant; others will leave when such as it can."""
+        self._pacer.coded(frame, coded_ns)
 
     def stir(self) -> None:
         """What ``until_idle`` waits for may be so."""

@@ -81,7 +81,7 @@ class Bench:
 
     def _coded(self) -> Iterator[Frame]:
         while (frame := self.pacer.take()) is not None:
-            self.pacer.coded(frame, round(self._lead_ms * 1e6))
+            self.pacer.coded(frame, self.clock.now_ns() + round(self._lead_ms * 1e6))
             yield frame
 
     def at_interval(self, time: float) -> None:
