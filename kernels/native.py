@@ -13,7 +13,7 @@ from kernels.native_build import LEVELS, library_path, sources_key
 
 _log = logging.getLogger(__name__)
 
-NAMES = {1: "C++", 3: "AVX2", 4: "AVX-512"}
+NAMES = {1: "C++", 3: "AVX2", 4: "AVX-512", 5: "AVX-512 VNNI"}
 """What the levels are called by those who are not compilers."""
 
 
@@ -34,6 +34,10 @@ class Native:
         """Runs a function; the addresses among its fields are the caller's word."""
         getattr(self._library, function)(ctypes.byref(fields))
 
+    def ask(self, function: str) -> int:
+        """What a function without arguments answers."""
+        return int(getattr(self._library, function)())
+
     @property
     def is_current(self) -> bool:
         """Whether it was compiled of the sources that are here: others may take other fields."""
@@ -41,7 +45,7 @@ class Native:
 
     def level_of_processor(self) -> int:
         """The best level that this processor runs."""
-        return int(self._library.processor_level())
+        return self.ask("processor_level")
 
 
 @cache

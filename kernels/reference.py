@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.arguments import RESIDUAL_ZERO
+from kernels.conv_weights import GAIN, TOP_CODE, ConvLayer, ConvModel
 
 Samples = NDArray[Any]
 """uint8, or uint16 with 10 bits in the upper ones."""
@@ -212,6 +213,40 @@ def cover(under: Samples, over: Samples, mask: NDArray[np.uint8]) -> Samples:
     """``over`` where the (H, W) mask is not zero, ``under`` elsewhere; planes of (H, W) or (H, W, 2)."""
     is_over = (mask != 0).reshape(*mask.shape, *(1,) * (under.ndim - 2))
     return np.where(is_over, over, under)
+
+
+def convolve(packed: Floats, model: ConvModel) -> NDArray[np.uint8]:
+    """The residual (outs, rows, columns) that a stack makes of a packed picture (6, rows, columns).
+
+    Whole numbers go from layer to layer: code values less their zero first, NaN being the least.
+    """
+    units = np.array([219] * 4 + [224] * 2, F32).reshape(6, 1, 1)
+    with np.errstate(over="ignore"):
+        given = np.rint(_clipped(packed * units, -TOP_CODE, TOP_CODE)).astype(np.int64)
+    first = given
+    for n, layer in enumerate(model.layers):
+        steps = _convolved(given, layer, repeats_edge=model.repeats_edge and n == 0)
+        if model.skip is not None and n == len(model.layers) - 2:
+            share, kept_share = (F32(part) for part in model.skip)
+            bounded = np.clip(steps, layer.low, layer.high)
+            steps = np.rint(bounded * share + first.astype(F32) * kept_share)
+        given = np.clip(steps, layer.low, layer.high).astype(np.int64) + layer.zero
+        first = given if n == 0 else first
+    return given.astype(np.uint8)
+
+
+def _convolved(given: NDArray[np.int64], layer: ConvLayer, *, repeats_edge: bool) -> Floats:
+    """What a layer gives before it is bounded, (outs, rows, columns)."""
+    rows, columns = given.shape[1:]
+    wide = np.pad(given, ((0, 0), (1, 1), (1, 1)), mode="edge" if repeats_edge else "constant")
+    sums = np.zeros((len(layer.weights), rows, columns))
+    # Whole numbers are exact in float64, which can be multiplied fast.
+    for y, x in np.ndindex(3, 3):
+        under = wide[:, y : y + rows, x : x + columns]
+        sums += np.tensordot(layer.weights[:, :, y, x].astype(float), under, 1)
+    gained = GAIN * sums.astype(np.int64) + layer.gained_bias[:, None, None]
+    steps: Floats = np.rint(gained.astype(F32) * layer.gained_scale[:, None, None])
+    return steps
 
 
 def watch(residual: NDArray[Any]) -> tuple[int, int, int]:

@@ -15,7 +15,8 @@ EXPORTED int processor_level() {
     const bool has_4 = has_3 && __builtin_cpu_supports("avx512f") &&
                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
-    return has_4 ? 4 : has_3 ? 3 : 1;
+    const bool has_5 = has_4 && __builtin_cpu_supports("avx512vnni");
+    return has_5 ? 5 : has_4 ? 4 : has_3 ? 3 : 1;
 #else
     return 1;
 #endif

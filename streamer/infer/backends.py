@@ -10,7 +10,7 @@ from typing import Literal
 
 from streamer.clock import Clock
 from streamer.errors import EngineError
-from streamer.infer import openvino, ort, ort_cuda, tensorrt
+from streamer.infer import native, openvino, ort, ort_cuda, tensorrt
 from streamer.infer.batching import BatchingEngine
 from streamer.infer.batching_graph import BATCH, batched
 from streamer.infer.batching_group import BATCHES
@@ -38,6 +38,8 @@ class Backend:
     """With a manifest; where it ``has_threads``, also with ``threads=``."""
     precisions: tuple[str, ...]
     """Of the models that it runs at a gain; others are passed over."""
+    tasks: tuple[str, ...] = ("super_resolution", "interpolation", "prediction")
+    """Of the networks that it runs."""
     has_threads: bool = False
     """Whether it computes on the processor's cores, as many as it is told."""
     has_bf16: Callable[[], bool] = _never
@@ -52,7 +54,7 @@ class Backend:
 
     def runnable(self, models: Sequence[ModelManifest]) -> list[ModelManifest]:
         """Those of the models it should be tried with, in each precision it computes them in."""
-        taken = [model for model in models if model.precision in self.precisions]
+        taken = [m for m in models if m.precision in self.precisions and m.task in self.tasks]
         if self.has_bf16():
             exact = [model for model in taken if model.precision == "fp32"]
             taken += [replace(model, precision="bf16") for model in exact]
@@ -60,6 +62,13 @@ class Backend:
 
 
 BACKENDS: Mapping[str, Backend] = {
+    "native": Backend(
+        native.is_installed,
+        native.NativeEngine,
+        precisions=("int8",),
+        tasks=("super_resolution",),
+        has_threads=True,
+    ),
     # Both compute fp16 convolutions in fp32 on a CPU and only cast on top of that.
     "ort-cpu": Backend(
         ort.is_installed, ort.OrtCpuEngine, precisions=("fp32", "int8"), has_threads=True
@@ -191,6 +200,8 @@ def choose_motion(
             f"no trained network for {task} is shipped yet, so frames {MADE[task]} are made from "
             "motion alone",
         )
+    if backend != "auto" and task not in BACKENDS[backend].tasks:
+        return Choice((reference,), f"{backend} runs no networks for {task}")
     chosen = _chosen(models, backend, use)
     return Choice((*chosen.engines, reference), chosen.reason)
 

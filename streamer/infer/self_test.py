@@ -142,11 +142,12 @@ def _luma(height: int, width: int, *, moved: float = 0.0) -> Floats:
 
 
 def _packed(height: int, width: int) -> Floats:
-    """A packed picture, (1, 6, height, width): luma of twice the size in four phases, U, V."""
-    luma = _luma(2 * height, 2 * width)
+    """A packed picture, (1, 6, height, width): luma of twice the size in four phases, U, V; whole code
+    values, as in every picture."""
+    luma = np.rint(219 * _luma(2 * height, 2 * width)) / 219
     y, x = np.mgrid[0 : 2 * height : 2, 0 : 2 * width : 2].astype(np.float32)
     phases = [luma[i::2, j::2] for i in range(2) for j in range(2)]
-    chroma = 0.2 * np.sin(x / 40), 0.2 * np.cos(y / 30)
+    chroma = (np.rint(224 * 0.2 * wave) / 224 for wave in (np.sin(x / 40), np.cos(y / 30)))
     return np.asarray([[*phases, *chroma]], dtype=np.float32)
 
 

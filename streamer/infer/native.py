@@ -1,0 +1,129 @@
+"""Our own convolutions, compiled for this machine's processor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.errors import KernelError
+from kernels.native import native
+from kernels.native_conv import LINE, SIDE, ConvPart, ConvStack
+from streamer.errors import EngineError
+from streamer.infer.conv_model import read_conv_model
+from streamer.infer.engine import Tensors
+from streamer.infer.ort import usable_cores
+from streamer.model import ModelManifest
+
+
+class NativeEngine:
+    """A quantised super-resolution network; takes any size.
+
+    In whole numbers throughout: every processor gives the same picture, with any number of threads.
+    """
+
+    backend = "native"
+
+    def __init__(self, manifest: ModelManifest, *, threads: int | None = None) -> None:
+        """Load and verify the model; ``threads`` defaults to the cores this process may use.
+
+        Raises ``EngineError`` where nothing is compiled here, and for networks of other kinds.
+        """
+        self.manifest = manifest
+        compiled = native()
+        if compiled is None:
+            raise EngineError(
+                "the backend native needs what is compiled at install, which is not there; install "
+                "g++ and then streamer again, or use another --backend"
+            )
+        if manifest.task != "super_resolution" or manifest.precision != "int8":
+            raise EngineError(
+                f"native runs super-resolution in int8, {manifest.name} is for {manifest.task} in "
+                f"{manifest.precision}; use another --backend"
+            )
+        try:
+            self._stack = ConvStack(compiled, read_conv_model(manifest))
+        except KernelError as error:
+            raise EngineError(f"native cannot run {manifest.file}: {error}") from error
+        self._threads = threads or usable_cores()
+        self._helpers = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="native")
+        self._scratch: list[NDArray[np.uint8]] = []
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        """Run once; both sides stay where they are.
+
+        Raises ``EngineError`` where they are not what the network takes and gives.
+        """
+        packed, residual = inputs["packed"], outputs["residual"]
+        if packed.ndim != 4 or residual.ndim != 4 or packed.shape[0] != 1 or residual.shape[0] != 1:
+            raise EngineError(
+                f"native is given {packed.shape} to fill {residual.shape}; allowed is one picture at a "
+                "time, (1, planes, rows, columns)"
+            )
+        rows, columns = packed.shape[-2:]
+        try:
+            self._make_room(columns)
+            parts = [
+                ConvPart(self._stack, packed[0], residual[0], part)
+                for part in _parts(rows, -(-self._threads // 2))
+            ]
+            ways = [(part, upwards) for upwards in (False, True) for part in parts]
+            _together(
+                self._helpers,
+                [
+                    partial(part.make, scratch, upwards=upwards)
+                    for (part, upwards), scratch in zip(ways, self._scratch, strict=False)
+                ],
+            )
+        except KernelError as error:
+            raise EngineError(f"native cannot run {self.manifest.file}: {error}") from error
+
+    def close(self) -> None:
+        """Nothing runs after this."""
+        self._helpers.shutdown()
+        self._scratch = []
+
+    def _make_room(self, columns: int) -> None:
+        """Scratch for each thread."""
+        needed = self._stack.scratch_bytes(columns)
+        if not self._scratch or self._scratch[0].nbytes < needed:
+            self._scratch = [_aligned(needed) for _ in range(self._threads)]
+
+
+def is_installed() -> bool:
+    """Whether it was compiled here."""
+    return native() is not None
+
+
+def _parts(rows: int, count: int) -> list[range]:
+    """The rows of a picture in so many parts, or fewer where it is small; two threads are at each."""
+    steps = -(-rows // SIDE)
+    count = max(1, min(count, steps))
+    cuts = [steps * n // count * SIDE for n in range(count)]
+    return [range(begin, end) for begin, end in zip(cuts, [*cuts[1:], rows], strict=True)]
+
+
+def _together(helpers: ThreadPoolExecutor, jobs: Sequence[Callable[[], None]]) -> None:
+    """Does all of them, the first one here. One that no helper has begun once that is done, the other
+    of its part has done as well; but the first of a part must be done by somebody."""
+    begun = [helpers.submit(job) for job in jobs[1:]]
+    try:
+        jobs[0]()
+    finally:
+        late = [job for job, part in zip(jobs[1:], begun, strict=True) if part.cancel()]
+        # Whoever goes on must not meet a part still at work.
+        failures = [part.exception() for part in begun if not part.cancelled()]
+    for failure in failures:
+        if failure is not None:
+            raise failure
+    for job in late:
+        job()
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    whole = np.empty(size + LINE, np.uint8)
+    first = -whole.ctypes.data % LINE
+    return whole[first : first + size]
