@@ -86,6 +86,11 @@ class Link(Generic[T]):
             self.stats.depth_peak = max(self.stats.depth_peak, len(self._items))
             self._changed.notify_all()
 
+    @property
+    def keeps_all(self) -> bool:
+        """Whether ``put`` waits when the link is full, so that nothing is lost."""
+        return self._overflow is Overflow.WAIT
+
     def keep_all(self) -> None:
         """From now on ``put`` waits in every case: what comes is the end, and nothing follows it that
         would have to be caught up with."""

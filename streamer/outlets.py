@@ -14,6 +14,7 @@ from streamer.errors import SinkError
 from streamer.frame import Frame, Planes
 from streamer.media import AudioInfo
 from streamer.metrics import Metrics
+from streamer.rate import HIGHEST_FPS
 from streamer.rendition import Rendition
 from streamer.rtc.session import Session
 from streamer.sinks.audio_format import codec_of
@@ -219,4 +220,6 @@ def _fps_out(settings: StreamSettings, source_fps: Fraction | None) -> Fraction 
     if settings.rate is None or settings.rate.fps is not None:
         return source_fps if settings.rate is None else settings.rate.fps
     assert settings.rate.times is not None
-    return None if source_fps is None else source_fps * settings.rate.times
+    if source_fps is None:
+        return None
+    return source_fps * max(1, min(settings.rate.times, HIGHEST_FPS // source_fps))

@@ -77,8 +77,8 @@ class Stream:
         self._encode_costs = Costs(clock)
         self._outlets = outlets
         self.budget_ms = settings.budget_ms
-        fanouts = [rendition.fanout for rendition in outlets.renditions]
-        self._leaving = Leaving(fanouts, settings, self._tally, clock=clock, metrics=metrics)
+        self._fanouts = [rendition.fanout for rendition in outlets.renditions]
+        self._leaving = Leaving(self._fanouts, settings, self._tally, clock=clock, metrics=metrics)
         self._clock = clock
         self._failure: SourceError | None = None
         self._decoder: Decoder | None = None
@@ -120,7 +120,6 @@ class Stream:
         A source that breaks is an end too: what came before it is enhanced and written, and only
         then its error is raised.
         """
-        fanouts = [rendition.fanout for rendition in self._outlets.renditions]
         async with AsyncExitStack() as opened, asyncio.TaskGroup() as tasks:
             opened.push_async_callback(self.source.close)
             opened.push_async_callback(self._enhancer.close)
@@ -131,9 +130,9 @@ class Stream:
             tasks.create_task(self._enhance(), name="enhance")
             tasks.create_task(self._encode(), name="encode")
             tasks.create_task(self._leaving.run(), name="leave")
-            for fanout in fanouts:
+            for fanout in self._fanouts:
                 tasks.create_task(fanout.run(), name="fan-out")
-        failures = [failure for fanout in fanouts for failure in fanout.failures]
+        failures = [failure for fanout in self._fanouts for failure in fanout.failures]
         failures += self._outlets.raw.failures
         damage = self._decoder.damage_to(self.settings.source) if self._decoder else None
         for failure in (self._failure, damage, *failures):
@@ -317,7 +316,7 @@ class Stream:
                 frame,
                 deadline_ns=self._deadline_ns(frame),
                 with_comparison=self.comparison is not None and self.comparison.is_watched,
-                is_backlog=self._has_backlog(),
+                is_backlog=self._has_backlog() and not self._decoded.keeps_all,
                 shown_s=self._showing.last_time_s,
             )
             for enhanced in ready:
@@ -329,7 +328,8 @@ class Stream:
                     await self._showing.until_idle(unless=waited)
                 for made in await call(self.chain.ahead, is_waited_for=waited, coding_ms=coding_ms):
                     await self._enhanced.put(made)
-        await call(self.chain.close)
+        for again in await call(self.chain.finish):
+            await self._enhanced.put(again)
         await self._enhanced.close()
 
     async def _conceal(self, time_s: Fraction) -> Frame | None:

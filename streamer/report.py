@@ -99,6 +99,7 @@ def _frames(metrics: Metrics, dropped: Mapping[str, int]) -> dict[str, Any]:
         "decoded": metrics.counted("decoded"),
         **{origin.value: metrics.counted(f"sent.{origin.value}") for origin in made},
         "sent": metrics.counted("sent"),
+        "left_out": metrics.counted("left_out"),
         "concealed": metrics.counts("concealed."),
         "dropped": dict(dropped),
     }

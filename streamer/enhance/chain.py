@@ -139,32 +139,32 @@ class Chain:
         """
         self._enter(frame, is_live=deadline_ns is not None)
         frame = self._mended(frame, deadline_ns=deadline_ns, is_backlog=is_backlog)
-        making, size = self._making, self._size
-        plan = [] if making is None else making.plan(frame, shown_s)
-        if deadline_ns is not None and shown_s is not None and frame.time_s <= shown_s:
-            # Another one stood in for it; what comes next is made of it, and waits for it.
-            rung = self._ladder.cheapest
-        else:
-            rung = self._ladder.choose(
-                deadline_ns,
-                size=size,
-                interval_ms=self._interval_ms,
-                made=0 if making is None else making.wanted(plan),
-                is_backlog=is_backlog,
-            )
-        self._makes_frames = rung.makes_frames
-        enhance = partial(
-            self._enhance, frame, rung, with_comparison=with_comparison, deadline_ns=deadline_ns
+        choose = partial(
+            self._choose, deadline_ns=deadline_ns, shown_s=shown_s, is_backlog=is_backlog
         )
+        enhance = partial(self._enhance, with_comparison=with_comparison, deadline_ns=deadline_ns)
+        making = self._making
         if making is None:
-            return [enhance()]
+            return [enhance(frame, choose(frame))]
+        plan = making.plan(frame, shown_s)
+        if (earlier := making.recalled(plan)) is not None:
+            making.enter(earlier, enhance(earlier, choose(earlier)))
+        if making.leaves_out(frame, plan, is_live=deadline_ns is not None):
+            self._makes_frames = False
+            self._rhythm = self._rhythm_of(making)
+            return making.leave_out(frame, plan)
+        rung = choose(frame, made=making.wanted(plan))
+        self._makes_frames = rung.makes_frames
         # Motion is found on what came, so that a second core need not wait for the network.
-        enhanced, _ = both(enhance, partial(making.see, frame, plan if rung.makes_frames else []))
+        enhanced, _ = both(
+            partial(enhance, frame, rung),
+            partial(making.see, frame, plan if rung.makes_frames else []),
+        )
         self._rhythm = self._rhythm_of(making)
 
         def may_make() -> bool:
             return rung.makes_frames and (
-                deadline_ns is None or self._ladder.can_make(deadline_ns, size=size)
+                deadline_ns is None or self._ladder.can_make(deadline_ns, size=self._size)
             )
 
         return making.around(frame, enhanced, plan, may_make=may_make)
@@ -209,6 +209,12 @@ class Chain:
             self._ladder.excuse()
         return made
 
+    def finish(self) -> list[Frame]:
+        """Close it, as nothing comes any more; what is still to be shown."""
+        again = [] if self._making is None else self._making.finish()
+        self.close()
+        return again
+
     def close(self) -> None:
         self._is_closed = True
         self._super_resolution.close()
@@ -220,6 +226,27 @@ class Chain:
         """Between real frames; ``None`` while it is not known."""
         interval_s = self._cadence.interval_s
         return None if interval_s is None else float(1000 * interval_s)
+
+    def _choose(
+        self,
+        frame: Frame,
+        *,
+        deadline_ns: int | None,
+        shown_s: Fraction | None,
+        is_backlog: bool,
+        made: int = 0,
+    ) -> Rung:
+        """What a real frame can afford; ``made`` are the frames wanted with it."""
+        if deadline_ns is not None and shown_s is not None and frame.time_s <= shown_s:
+            # Another one stood in for it; what comes next is made of it, and waits for it.
+            return self._ladder.cheapest
+        return self._ladder.choose(
+            deadline_ns,
+            size=self._size,
+            interval_ms=self._interval_ms,
+            made=made,
+            is_backlog=is_backlog,
+        )
 
     def _enter(self, frame: Frame, *, is_live: bool) -> None:
         """Note when a real frame comes, and of what size."""

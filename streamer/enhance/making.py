@@ -12,8 +12,8 @@ from streamer.costs import Costs
 from streamer.enhance.cadence import Cadence
 from streamer.enhance.foresight import Foresight
 from streamer.enhance.made_frames import MadeFrames
-from streamer.enhance.slots import LONGEST_S, Slot, Slots
-from streamer.frame import Frame
+from streamer.enhance.slots import LONGEST_S, TOLERANCE, Slot, Slots
+from streamer.frame import Frame, Origin
 from streamer.infer.engine import Engine
 from streamer.metrics import Metrics
 from streamer.ops.both import yielding
@@ -25,6 +25,9 @@ first one is slow, and comes between real frames that must not wait."""
 
 LEAST_APART = Fraction(3, 4)
 """Of the wanted distance: closer to a real frame, a predicted one shows nothing more."""
+
+NEAREST = Fraction(1, 2)
+"""Of the way between two real frames: up to here a slot takes the earlier one where none are made."""
 
 
 class Making:
@@ -67,6 +70,12 @@ class Making:
         self._look_ms = 0.0
         self._on_slot: Frame | None = None
         """The latest real frame that was given out on a slot."""
+        self._last_s: Fraction | None = None
+        """When the latest real frame is to be seen, left out or not."""
+        self._left_out: Frame | None = None
+        """The latest real frame, where no slot took it yet."""
+        self._is_broken = False
+        """Whether real frames were left out between the last two that were enhanced."""
 
     @property
     def gain_db(self) -> float | None:
@@ -87,25 +96,67 @@ class Making:
     def plan(self, frame: Frame, shown_s: Fraction | None) -> list[Slot]:
         """The output's places from the last real frame up to this one that are still to be shown;
         none without a rate."""
-        last = self._made.last
+        last_s, self._last_s = self._last_s, frame.time_s
         if self._slots is None:
-            interval_s = Fraction(0) if last is None else frame.time_s - last.decoded.time_s
+            interval_s = Fraction(0) if last_s is None else frame.time_s - last_s
             if 0 < interval_s <= LONGEST_S:
                 self.cadence.see(interval_s)
             return []
-        if last is None:
+        if last_s is None:
             slots = self._slots.first(frame.time_s)
         elif self.predicts:
             # Whatever was shown meanwhile: that this one is late is for whoever shows it to say.
-            return self._slots.at_once(last.decoded.time_s, frame.time_s, follows=shown_s is None)
+            return self._slots.at_once(last_s, frame.time_s, follows=shown_s is None)
         else:
-            slots = self._slots.between(last.decoded.time_s, frame.time_s)
+            slots = self._slots.between(last_s, frame.time_s)
         return [slot for slot in slots if shown_s is None or slot.time_s > shown_s]
+
+    def recalled(self, plan: list[Slot]) -> Frame | None:
+        """The frame that was left out before this plan, where a slot of it takes that one or is made of
+        it; to be enhanced and given to ``enter`` first."""
+        return self._left_out if any(self._takes_earlier(slot) for slot in plan) else None
+
+    def enter(self, frame: Frame, enhanced: Frame) -> None:
+        """The next real frame, in both its forms."""
+        self._is_broken = self._left_out is not None and self._left_out is not frame
+        self._metrics.count("left_out", self._is_broken)
+        self._left_out = None
+        self._made.enter(frame, self._timed(enhanced))
+
+    def leaves_out(self, frame: Frame, plan: list[Slot], *, is_live: bool) -> bool:
+        """Whether no slot takes this real frame, or is made of it, as far as can be told.
+
+        Live it must be all but certain that none will: enhanced only with the next one, it would be
+        late. A file has the time.
+        """
+        if self._slots is None or not self._slots.is_fixed:
+            return False
+        if any(self._takes_later(slot) for slot in plan):
+            return False
+        if self.predicts or not is_live:
+            return True
+        interval_s = self.cadence.interval_s
+        if interval_s is None:
+            return False
+        share = 1 - TOLERANCE if self._interpolates else NEAREST
+        until_s = frame.time_s + share * (interval_s + self.cadence.spread_s)
+        return not self._slots.is_due(frame.time_s, until_s)
+
+    def leave_out(self, frame: Frame, plan: list[Slot]) -> list[Frame]:
+        """Keep a real frame aside until the next one comes, not enhanced; the ones before it that are
+        ready now, in pts order."""
+        self._metrics.count("left_out", self._left_out is not None)
+        self._left_out = frame
+        if self._interpolates:
+            # What changed since the frame before is asked of each that frames may be made of.
+            self._made.see(frame)
+        last = self._made.last
+        return [each for slot in plan if last for each in self._real_at(slot, last.enhanced)]
 
     def wanted(self, plan: list[Slot]) -> int:
         """How many frames are to be made with this real one, which the next one waits for; predicted
         ones are made only where there is time, and nobody waits."""
-        if self._between != "interpolate" or self._made.last is None:
+        if not self._interpolates or self._made.last is None:
             return 0
         return sum(not (slot.is_first or slot.is_second) for slot in plan)
 
@@ -113,16 +164,16 @@ class Making:
         """All that can be told of the next real frame before it is enhanced; another thread may call
         this while it is."""
         shares = [slot.share for slot in plan if not (slot.is_first or slot.is_second)]
-        is_between = self._between == "interpolate" and bool(shares)
-        self._made.see(frame, shares[0] if is_between else None)
+        self._made.see(frame, shares[0] if self._interpolates and shares else None)
 
     def around(
         self, frame: Frame, enhanced: Frame, plan: list[Slot], *, may_make: Callable[[], bool]
     ) -> list[Frame]:
         """The real frame and those before it that are ready now, in pts order."""
         earlier = self._made.last
-        enhanced = self._timed(enhanced)
-        self._made.enter(frame, enhanced)
+        self.enter(frame, enhanced)
+        assert self._made.last is not None
+        enhanced = self._made.last.enhanced
         if self._slots is None:
             return [enhanced]
         if self.predicts:
@@ -132,13 +183,13 @@ class Making:
         began_ns = enhanced.stamps_ns.get("enhanced", self._clock.now_ns())
         for slot in plan:
             is_made = not (slot.is_first or slot.is_second)
-            if is_made and self._between == "interpolate" and may_make():
+            if is_made and self._interpolates and may_make():
                 ready.append(self._made.between(slot.time_s, slot.share, pts=slot.pts))
                 began_ns = self._spent("interpolate", began_ns)
             elif not is_made or self._slots.is_fixed:
                 first = earlier.enhanced if earlier is not None else enhanced
                 # Halfway the earlier one: nothing leaves before its time where neither is nearer.
-                ready += self._real_at(slot, first if slot.share <= 0.5 else enhanced)
+                ready += self._real_at(slot, first if slot.share <= NEAREST else enhanced)
         return ready
 
     def look(self, fits: Callable[[float], bool]) -> None:
@@ -205,6 +256,9 @@ class Making:
         """A frame for a time at which none came, on its slot; ``None`` where the last picture is as
         good, or the slot was taken."""
         slots = self._slots
+        if self._is_broken or self._left_out is not None:
+            # A cut may lie in what was left out, and the slot may be the next real frame's.
+            return None
         if slots is not None:
             slot = slots.nearest(time_s)
         else:
@@ -218,9 +272,37 @@ class Making:
         self._metrics.count("concealed.lost")
         return frame
 
+    def finish(self) -> list[Frame]:
+        """The last real frame again, until its time is over; the source has ended."""
+        last, slots = self._made.last, self._slots
+        if last is None or slots is None or not self._interpolates or self._left_out is not None:
+            return []
+        ends_s = last.decoded.time_s + last.decoded.duration * last.decoded.time_base
+        due = slots.until(last.decoded.time_s, ends_s)
+        duration = round((slots.step_s or 0) / self._time_base)
+        again = replace(last.enhanced, origin=Origin.REPEATED, duration=duration)
+        return [replace(again, pts=slot.pts) for slot in due]
+
     def close(self) -> None:
         """The engine is not used any more."""
+        self._metrics.count("left_out", self._left_out is not None)
+        self._left_out = None
         self.engine.close()
+
+    @property
+    def _interpolates(self) -> bool:
+        """Whether frames are made of the two real ones around them, where there is time."""
+        return self._between == "interpolate"
+
+    def _takes_earlier(self, slot: Slot) -> bool:
+        """Whether a slot may take the real frame before it, or one that is made of it."""
+        is_made = not (slot.is_first or slot.is_second)
+        return slot.is_first or (is_made and (self._interpolates or slot.share <= NEAREST))
+
+    def _takes_later(self, slot: Slot) -> bool:
+        """The same of the real frame after it."""
+        is_made = not (slot.is_first or slot.is_second)
+        return slot.is_second or (is_made and (self._interpolates or slot.share > NEAREST))
 
     def _slots_ahead(self, last_s: Fraction, interval_s: Fraction) -> Iterator[Slot]:
         """Those that real frames, which leave as they come, do not crowd."""

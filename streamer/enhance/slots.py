@@ -153,6 +153,18 @@ class Slots:
         planned = [self._slot(at_s, (at_s - last_s) / interval_s) for at_s in due]
         return [slot for slot in planned if self._is_later(slot)]
 
+    def is_due(self, after_s: Fraction, until_s: Fraction) -> bool:
+        """Whether a fixed rate has a slot after one time, up to and with the other."""
+        return bool(self._due(after_s, until_s))
+
+    def until(self, last_s: Fraction, ends_s: Fraction) -> list[Slot]:
+        """The slots between the last real frame of all and its end; empty at a rate below the
+        source's, and while no interval is known."""
+        step_s = self.step_s
+        if self.cadence.interval_s is None or step_s is None or last_s + step_s >= ends_s:
+            return []
+        return [slot for slot in self.between(last_s, ends_s) if not slot.is_second]
+
     def nearest(self, time_s: Fraction) -> Slot:
         """The slot for a frame that stands in for one expected at ``time_s``; to be claimed."""
         if self._rate.fps is not None and self._anchor_s is not None:

@@ -65,6 +65,7 @@ class FrameNumbers(_Answer):
     predicted: int = 0
     repeated: int = 0
     sent: int = 0
+    left_out: int = 0
     concealed: dict[str, int] = {}
     dropped: dict[str, int] = {}
 

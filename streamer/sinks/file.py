@@ -116,6 +116,8 @@ class _Writer:
     def _open(self, keyframe: Packet) -> None:
         try:
             self._muxer.open(bytes(keyframe.payload), time_base=keyframe.time_base, fps=self._fps)
+            # A transport stream that wraps may begin before zero, and MP4 hides what does.
+            self._muxer.begin_at_zero(keyframe.time_s)
         except (av.error.FFmpegError, OSError) as error:
             self._has_failed = True
             raise SinkError(

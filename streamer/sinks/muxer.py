@@ -76,6 +76,10 @@ class Muxer:
             self._add_audio()
         self._container.start_encoding()
 
+    def begin_at_zero(self, time_s: Fraction) -> None:
+        """Move all by as much as ``time_s``, the first picture's, lies before zero."""
+        self._offset_s = max(Fraction(0), -time_s)
+
     def write(self, packet: Packet) -> None:
         """Append one packet. Raises ``FFmpegError``, ``OSError`` or ``PictureChanged``."""
         if self._offset_s is None:

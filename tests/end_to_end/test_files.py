@@ -63,6 +63,26 @@ def test_a_transport_stream_that_starts_late_stays_late(
     assert times_of(output)[0] == times_of(broadcast(clips))[0] > Fraction(7, 5)
 
 
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_of_a_transport_stream_whose_clock_wraps_nothing_is_lost(
+    suffix: str, clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    # Its clock of 33 bits begins anew in the middle; read on, the time before that lies below zero.
+    clip = clips.made(
+        "wraps.ts",
+        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", *moving()[:4]),
+        *("-t", "2", *h264(), "-c:a", "aac", "-muxdelay", "0", "-output_ts_offset", "95442.7"),
+    )
+    assert times_of(clip)[0] < -1 < 0 < times_of(clip)[-1]
+    output = tmp_path / f"out{suffix}"
+    assert streamer("run", clip, "--to", output, "--tier", "plain", "--scale", 1).code == 0
+    assert len(pictures_of(output)) == 60
+    sound, picture = (times_of(output, kind)[0] for kind in "av")
+    before = times_of(clip, "a")[0] - times_of(clip)[0]
+    assert abs(sound - picture - before) < Fraction(1, 500)
+    assert Fraction(stream_of(output).get("duration", 2)) == 2
+
+
 def smooth(clips: Clips) -> Path:
     """Blurred, so that kernels agree on it, while a shift by half a pixel costs 10 dB."""
     return clips.made("smooth.mp4", *moving(frames=4), "-vf", "gblur=sigma=4", *h264("-crf", "4"))
@@ -180,6 +200,7 @@ def test_the_report_has_the_promised_keys(clips: Clips, streamer: RunHere, tmp_p
         "predicted": 0,
         "repeated": 0,
         "sent": 30,
+        "left_out": 0,
         "concealed": {},
         "dropped": {},
     }

@@ -15,6 +15,7 @@ import pytest
 from streamer.frame import Plane
 from tests.clips import Clips, ffmpeg, h264, moving
 from tests.command import RunHere
+from tests.measure import stream_of
 
 PAN = "testsrc2=size=640x360:rate=25,crop=320:180:'4*n':40"
 """A picture that moves by four pixels a frame."""
@@ -76,12 +77,15 @@ def test_doubled_frames_lie_halfway_and_real_ones_keep_their_times(
     numbers = run(streamer, clip, tmp_path / f"out{suffix}", "--fps", "x2")
     before, after = times(clip), times(tmp_path / f"out{suffix}")
     tick = Fraction(1, 1000) if suffix == ".mkv" else Fraction(1, 90_000)
-    wanted = sorted([*before, *((one + other) / 2 for one, other in pairwise(before))])
+    # The last real frame is there for two slots, as it would be without the others.
+    ends = before[-1] + Fraction(1, 30)
+    wanted = sorted([*before, *((one + other) / 2 for one, other in pairwise([*before, ends]))])
     shift = wanted[0] - after[0]
-    assert len(after) == len(wanted) == 59
+    assert len(after) == len(wanted) == 60
     assert all(abs(seen + shift - time) <= tick for seen, time in zip(after, wanted, strict=True))
     assert numbers["frames"]["interpolated"] == 29
-    assert numbers["frames"]["sent"] == 59
+    assert numbers["frames"]["repeated"] == 1
+    assert numbers["frames"]["sent"] == 60
     assert numbers["frames"]["dropped"] == {}
 
 
@@ -91,6 +95,17 @@ def test_a_file_says_the_rate_its_pictures_leave_at(
 ) -> None:
     run(streamer, clips.plain(), tmp_path / f"out{suffix}", "--fps", "x2")
     assert rate_of(tmp_path / f"out{suffix}") == 60
+
+
+@pytest.mark.parametrize("suffix", [".y4m", ".mkv"])
+def test_a_multiple_that_would_be_too_many_is_said_as_what_it_becomes(
+    suffix: str, clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    clip = clips.made("fifty.mp4", *moving(rate="50", frames=6), *h264())
+    numbers = run(streamer, clip, tmp_path / f"out{suffix}", "--fps", "x8")
+    # 240 at most leave, and each interval is divided evenly.
+    assert numbers["fps"]["out"] == 200
+    assert rate_of(tmp_path / f"out{suffix}") == 200
 
 
 def test_where_no_frames_are_made_a_higher_rate_leaves_real_ones_at_their_times(
@@ -107,11 +122,25 @@ def test_a_fixed_rate_is_a_grid_that_begins_with_the_first_frame(
     clip = clips.made("pan25.mp4", "-f", "lavfi", "-i", PAN, "-frames:v", "25", *h264())
     run(streamer, clip, tmp_path / "out.mkv", "--fps", "60")
     seen = times(tmp_path / "out.mkv")
-    assert len(seen) == 58  # until the last real frame, at 24 / 25 s
+    assert len(seen) == 60  # until the last real frame has ended, after a second
     # Matroska keeps whole milliseconds.
     assert all(
         abs(time - seen[0] - Fraction(n, 60)) <= Fraction(1, 1000) for n, time in enumerate(seen)
     )
+
+
+@pytest.mark.parametrize("rate", ["x2", "x8", "60", "45"])
+def test_the_end_is_as_long_and_as_even_as_all_before(
+    rate: str, clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    clip, out = clips.plain(), tmp_path / "out.mp4"
+    run(streamer, clip, out, "--fps", rate, "--backend", "reference")
+    fps = 30 * int(rate[1:]) if rate.startswith("x") else int(rate)
+    said = stream_of(out)
+    assert Fraction(said["avg_frame_rate"]) == fps
+    assert abs(Fraction(said["duration"]) - 1) < Fraction(1, fps)
+    seen = times(out)
+    assert {later - time for time, later in pairwise(seen)} == {Fraction(1, fps)}
 
 
 def test_a_lower_rate_leaves_frames_out_and_makes_none(
@@ -122,6 +151,8 @@ def test_a_lower_rate_leaves_frames_out_and_makes_none(
     assert len(seen) == 15
     assert {one - other for other, one in pairwise(seen)} == {Fraction(1, 15)}
     assert numbers["frames"]["interpolated"] == numbers["frames"]["repeated"] == 0
+    assert sum(numbers["tiers"].values()) == 15, "no other one was enhanced"
+    assert numbers["frames"]["dropped"] == {}
 
 
 def test_frames_between_real_ones_show_what_lies_between(
@@ -162,12 +193,12 @@ def test_nothing_is_blended_across_a_cut(clips: Clips, streamer: RunHere, tmp_pa
     )
     numbers = run(streamer, cut, tmp_path / "out.y4m", "--fps", "x2")
     before, seen = lumas(cut), lumas(tmp_path / "out.y4m")
-    assert len(seen) == 47
+    assert len(seen) == 48
     across, shot, next_shot = seen[23], before[11], before[12]
     # What a blend would be: as far from either shot.
     assert difference(across, shot) < 0.25 * difference(next_shot, shot)
     assert numbers["frames"]["predicted"] == 1
-    assert numbers["frames"]["interpolated"] + numbers["frames"]["repeated"] == 22
+    assert numbers["frames"]["interpolated"] + numbers["frames"]["repeated"] == 23
 
 
 def test_a_still_picture_is_repeated(clips: Clips, streamer: RunHere, tmp_path: Path) -> None:
@@ -184,7 +215,7 @@ def test_a_still_picture_is_repeated(clips: Clips, streamer: RunHere, tmp_path: 
         "yuv420p",
     )
     numbers = run(streamer, still, tmp_path / "out.mkv", "--fps", "x3")
-    assert numbers["frames"]["repeated"] == 18
+    assert numbers["frames"]["repeated"] == 20
     assert numbers["frames"]["interpolated"] == 0
 
 

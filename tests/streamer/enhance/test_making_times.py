@@ -55,3 +55,17 @@ def test_a_lower_rate_leaves_frames_out(between: str) -> None:
     frames = run(bench, list(range(60)))
     assert [frame.time_s * 10 for frame in frames] == list(range(20))
     assert all(frame.origin is Origin.DECODED for frame in frames)
+
+
+@pytest.mark.parametrize(("fps", "left"), [(60, 1), (90, 2), (100, 3), (24, 0)])
+def test_at_the_end_the_last_real_frame_is_there_until_its_time_is_over(
+    fps: int, left: int
+) -> None:
+    bench = Bench(Rate(fps=Fraction(fps)))
+    frames = run(bench, list(range(12)))
+    again = bench.chain.finish()
+    assert len(again) == left
+    assert {frame.origin for frame in again} <= {Origin.REPEATED}
+    steps = {later.time_s - one.time_s for one, later in pairwise([*frames, *again])}
+    assert steps == {Fraction(1, fps)}
+    assert all(frame.duration * frame.time_base == Fraction(1, fps) for frame in again)

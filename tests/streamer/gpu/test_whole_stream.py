@@ -66,7 +66,7 @@ def test_a_file_is_the_same_whether_pictures_stay_on_a_device_or_not(
         assert report["tiers"] == exact["tiers"]
     del on_device, on_host
     ours, theirs = lumas(there), lumas(here)
-    assert len(ours) == len(theirs) == 29
+    assert len(ours) == len(theirs) == 30
     # What is made between two depends on how those times seem to move.
     for one, other in zip(ours[::2], theirs[::2], strict=True):
         # Above, each picture has the time of its drawing burnt in.
