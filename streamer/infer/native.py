@@ -82,8 +82,9 @@ class NativeEngine:
             raise EngineError(f"native cannot run {self.manifest.file}: {error}") from error
 
     def close(self) -> None:
-        """Nothing runs after this."""
-        self._helpers.shutdown()
+        """Nothing runs after this; its threads end by themselves."""
+        # Whoever closes it may be the event loop, which waits for no thread.
+        self._helpers.shutdown(wait=False)
         self._scratch = []
 
     def _make_room(self, columns: int) -> None:
