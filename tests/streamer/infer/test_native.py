@@ -157,6 +157,8 @@ def test_closing_ends_its_threads() -> None:
     helpers = set(threading.enumerate()) - before
     assert 0 < len(helpers) <= 3
     it.close()
+    for helper in helpers:
+        helper.join(60)
     assert not any(helper.is_alive() for helper in helpers)
 
 
