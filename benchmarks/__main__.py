@@ -13,6 +13,7 @@ BENCHMARKS = {
     "kernels": "benchmarks.kernels",
     "latency": "benchmarks.latency.command",
     "made": "benchmarks.made.command",
+    "networks": "benchmarks.networks",
     "quality": "benchmarks.quality.command",
     "realtime": "benchmarks.realtime.command",
     "report": "benchmarks.report",
