@@ -223,7 +223,10 @@ class Pool:
 
     def _clear(self, size: int) -> None:
         """Frees the blocks of a size that nobody holds."""
-        shelf = self._shelves[size]
+        shelf = self._shelves.get(size)
+        if shelf is None:
+            # Another thread has, or the garbage collector in between.
+            return
         while shelf.free:
             try:
                 block = shelf.free.popleft()

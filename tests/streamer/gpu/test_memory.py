@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kernels.errors import KernelError
 from streamer.errors import EngineError
 from streamer.gpu.door import Gpu
-from streamer.gpu.memory import DEPTH, KEPT_SIZES, Lease
+from streamer.gpu.memory import DEPTH, KEPT_SIZES, Lease, Pool
 from streamer.metrics import Metrics
 from tests.streamer.gpu.emulated import OUT_OF_MEMORY, Emulated, RealDoor
 
@@ -155,6 +155,36 @@ def test_a_picture_that_is_held_outlives_its_door(*, emulated: Emulated, in_thre
         thread.join()
     else:
         letting_go()
+    assert emulated.count("memory") == 0
+
+
+def test_pictures_of_two_sizes_that_are_let_go_of_at_once_are_freed_once(
+    emulated: Emulated,
+) -> None:
+    """As when the encoder's thread drops one while the garbage collector drops the other."""
+    gpu = emulated.gpu()
+    freed: list[int] = []
+
+    def free(address: int) -> None:
+        freed.append(address)
+        held.clear()
+        gpu.device.free(address)
+
+    pool = Pool(
+        "device",
+        gpu.device,
+        allocate=gpu.device.allocate,
+        free=free,
+        metrics=gpu.metrics,
+        on_empty=lambda: None,
+    )
+    held = [pool.lease(SIZE, gpu.compute), pool.lease(2 * SIZE, gpu.compute)]
+    addresses = [lease.address for lease in held]
+    pool.close()
+    held.pop(0)
+    assert pool.is_empty
+    assert freed == addresses
+    gpu.close()
     assert emulated.count("memory") == 0
 
 
