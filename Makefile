@@ -6,7 +6,16 @@ BIN := $(VENV)/bin
 ARGS ?=
 WHEELS ?= wheels
 
-.PHONY: install demo test test-computes test-streams check bench latency quality train train-gpu models-page gpu-check gpu-wheels gpu-pack \
+# Sets of tests, three at once on two cores: those that stream mostly wait. Kernels are compiled once for a whole set; the first
+# set has what no other has, and takes longest.
+TESTS_export := tests/export
+TESTS_end-to-end := tests/end_to_end
+TESTS_kernels := tests/kernels tests/benchmarks tests/streamer/gpu
+TESTS_enhance := $(addprefix tests/streamer/,enhance infer ops)
+TESTS_streams := tests $(addprefix --ignore=,$(TESTS_export) $(TESTS_end-to-end) $(TESTS_kernels) $(TESTS_enhance))
+SETS := $(addprefix test-,streams export end-to-end kernels enhance)
+
+.PHONY: install demo test $(SETS) check bench latency quality train train-gpu models-page gpu-check gpu-wheels gpu-pack \
 	format clean
 
 install: $(VENV)/.run
@@ -14,21 +23,15 @@ install: $(VENV)/.run
 demo: $(VENV)/.run
 	$(BIN)/streamer demo $(ARGS)
 
-# Tests that compute and tests that stream run side by side: the latter mostly wait.
-COMPUTES := tests/kernels tests/export tests/benchmarks $(addprefix tests/streamer/,enhance gpu infer ops)
-
 test: $(VENV)/.dev
 ifeq ($(strip $(ARGS)),)
-	$(MAKE) --jobs=2 --output-sync=target test-streams test-computes
+	$(MAKE) --jobs=3 --output-sync=target $(SETS)
 else
 	$(BIN)/pytest $(ARGS)
 endif
 
-test-computes: $(VENV)/.dev
-	$(BIN)/pytest $(COMPUTES)
-
-test-streams: $(VENV)/.dev
-	$(BIN)/pytest tests $(addprefix --ignore=,$(COMPUTES))
+$(SETS): test-%: $(VENV)/.dev
+	$(BIN)/pytest $(TESTS_$*)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.clips import Clips
 from tests.command import Done, RunHere, run_here
+from tests.kernels.host_build import HostKernels
 
 # A machine may stand still for seconds in the middle of any example.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,6 +30,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
     return Clips(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture(scope="session")
+def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
+    """Compiled once for all that run kernels on the host."""
+    return HostKernels(tmp_path_factory.mktemp("host_kernels"))
 
 
 @pytest.fixture

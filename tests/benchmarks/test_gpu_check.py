@@ -72,17 +72,16 @@ def test_every_step_names_a_program_that_is_there(tmp_path: Path) -> None:
 def test_all_tests_that_need_a_device_are_run() -> None:
     """As pytest itself finds them in the whole tree, but those of training."""
     options = ("--collect-only", "-q", "-m", gpu_check.MARK, "-p", "no:cacheprovider")
-
-    def collected(*paths: str) -> set[str]:
-        command = [sys.executable, "-m", "pytest", *options, *paths]
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-        )
-        return {line for line in done.stdout.splitlines() if "::" in line}
-
-    found = collected(*gpu_check.device_tests())
-    assert found == collected("tests/kernels", "tests/streamer", "tests/end_to_end")
-    assert len({line.split("::")[0] for line in found}) > 5
+    folders = ("tests/kernels", "tests/streamer", "tests/end_to_end")
+    command = [sys.executable, "-m", "pytest", *options, *folders]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+    files = {line.split("::")[0] for line in done.stdout.splitlines() if "::" in line}
+    assert len(files) > 5
+    run = [ROOT / path for path in gpu_check.device_tests()]
+    for path in (ROOT / file for file in files):
+        assert any(path.is_relative_to(one) for one in run), path
 
 
 def test_without_a_device_it_says_so_in_one_sentence() -> None:

@@ -12,13 +12,14 @@ from streamer.errors import EngineError
 from streamer.gpu.choosing import NOT_CHOSEN, DeviceChoice, choose_on_device
 from streamer.infer.batching_pool import ENGINES
 from streamer.infer.device import has_device
+from tests.kernels.host_build import HostKernels
 from tests.streamer.gpu.emulated import Emulated
 from tests.streamer.gpu.test_choosing import queued
 
 
 @pytest.fixture(scope="module")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
-    return Emulated(tmp_path_factory.mktemp("driver"))
+def emulated(host_kernels: HostKernels) -> Emulated:
+    return Emulated(host_kernels)
 
 
 def test_a_path_and_streams_are_measured(emulated: Emulated) -> None:

@@ -18,6 +18,7 @@ from kernels.errors import KernelError
 from kernels.units import ADD_RESIDUAL, DIFFERENCE, FINISH, INTERLEAVE, UNITS, WATCH, Unit
 from tests.benchmarks.running import refused
 from tests.kernels.conftest import why_no_device
+from tests.kernels.host_build import HostKernels
 from tests.streamer.gpu.emulated import Emulated
 
 SMALL, LARGE = Size(48, 24), Size(96, 48)
@@ -27,9 +28,9 @@ REPLAY_MS = 1.0
 
 
 @pytest.fixture(scope="module")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
+def emulated(host_kernels: HostKernels) -> Emulated:
     """A device on host memory, whose driver counts what it is asked for."""
-    return Emulated(tmp_path_factory.mktemp("driver"))
+    return Emulated(host_kernels)
 
 
 def opened(emulated: Emulated) -> OpenUnit:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from export.half import make_half
 from export.networks import build_network
 from export.networks.super_resolution import SuperResolution
 from export.recipe import PairRecipe
@@ -76,3 +77,19 @@ def manifest(exported: Path, tmp_path: Path) -> ModelManifest:
     """A copy of the exported model that a test may spoil."""
     shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
     return read_manifest(tmp_path / f"{tiny_recipe().name}.json")
+
+
+@pytest.fixture(scope="session")
+def halved(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The fp16 variant's manifest, beside the exported model."""
+    folder = tmp_path_factory.mktemp("halved") / "models"
+    shutil.copytree(exported, folder)
+    manifest = read_manifest(folder / f"{tiny_recipe().name}.json")
+    return make_half(manifest, folder, report=lambda line: None)
+
+
+@pytest.fixture
+def half_variant(halved: Path, manifest: ModelManifest) -> ModelManifest:
+    """A copy of the fp16 variant beside ``manifest``, which a test may spoil as well."""
+    shutil.copytree(halved.parent, manifest.folder, dirs_exist_ok=True)
+    return read_manifest(manifest.folder / halved.name)

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from export.cli import main
-from export.half import make_half
 from export.model_file import write_manifest
 from export.networks.super_resolution import SuperResolution
 from streamer.infer.ort import OrtCpuEngine
@@ -31,13 +30,14 @@ def test_an_exported_model_says_what_torch_gives(
 
 
 def test_variants_are_tested_against_the_fp32_model_and_older_manifests_can_be_completed(
-    manifest: ModelManifest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    manifest: ModelManifest,
+    half_variant: ModelManifest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    half = make_half(manifest, tmp_path, report=lambda line: None)
-    variant = read_manifest(half)
-    assert variant.self_test == manifest.self_test
-    check(OrtCpuEngine(variant, threads=1))
-    paths = (tmp_path / f"{manifest.name}.json", half)
+    assert half_variant.self_test == manifest.self_test
+    check(OrtCpuEngine(half_variant, threads=1))
+    paths = [tmp_path / f"{each.name}.json" for each in (manifest, half_variant)]
     before = [path.read_bytes() for path in paths]
     for path in paths:
         write_manifest(replace(read_manifest(path), self_test={}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,52 @@ from streamer.infer.backends import BACKENDS
 from streamer.model import MODELS, ModelManifest, read_manifest
 from tests.export.tiny import tiny_recipe
 
+NETWORKS: dict[str, dict[str, bool]] = {
+    "plain": {},
+    "with a skip": {"long_skip": True, "sees_contrast": True},
+}
 
-def made(data_folder: Path, folder: Path, precision: Precision, **changes: int) -> ModelManifest:
-    torch.manual_seed(0)
-    recipe = tiny_recipe(depth=2, **changes)
-    network = build_network(recipe)
-    for parameter in network.parameters():
-        if parameter.ndim == 1:  # biases, which are left out of the graph as long as they are 0
-            torch.nn.init.normal_(parameter, std=0.1)
-    manifest = write_model(network, recipe, folder=folder, weights=folder)
-    path = quantise(manifest, data_folder, report=lambda line: None, precision=precision)
-    return read_manifest(path)
+
+class Made:
+    """Networks and their variants, each made once."""
+
+    def __init__(self, folder: Path, data_folder: Path) -> None:
+        self._folder = folder
+        self._data_folder = data_folder
+
+    @cache  # noqa: B019, as long as the module's tests
+    def exported(self, network: str) -> ModelManifest:
+        torch.manual_seed(0)
+        recipe = tiny_recipe(depth=2, **NETWORKS[network])
+        built = build_network(recipe)
+        for parameter in built.parameters():
+            if parameter.ndim == 1:  # biases, which are left out of the graph as long as they are 0
+                torch.nn.init.normal_(parameter, std=0.1)
+        folder = self._folder / network
+        folder.mkdir()
+        return write_model(built, recipe, folder=folder, weights=folder)
+
+    @cache  # noqa: B019
+    def variant(self, network: str, precision: Precision) -> ModelManifest:
+        manifest = self.exported(network)
+        path = quantise(manifest, self._data_folder, report=lambda line: None, precision=precision)
+        return read_manifest(path)
+
+
+@pytest.fixture(scope="module")
+def made(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.mktemp("made"), data_folder)
 
 
 def opened(manifest: ModelManifest) -> Any:
     return onnx.load_from_string(manifest.verified_bytes())
 
 
-@pytest.mark.parametrize("network", [{}, {"long_skip": True, "sees_contrast": True}])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_all_that_is_quantised_is_int8_around_zero_and_before_convolutions(
-    data_folder: Path, tmp_path: Path, network: dict[str, int]
+    made: Made, network: str
 ) -> None:
-    variant = made(data_folder, tmp_path, SYMMETRIC, **network)
+    variant = made.variant(network, SYMMETRIC)
     model = opened(variant)
     check_operators(model, file=variant.file)
     graph = model.graph
@@ -69,8 +94,8 @@ def test_all_that_is_quantised_is_int8_around_zero_and_before_convolutions(
     assert len([n for n in between if n.op_type == "QuantizeLinear"]) == len(others)
 
 
-def test_it_takes_and_gives_float16_as_a_device_packs(data_folder: Path, tmp_path: Path) -> None:
-    variant = made(data_folder, tmp_path, SYMMETRIC)
+def test_it_takes_and_gives_float16_as_a_device_packs(made: Made) -> None:
+    variant = made.variant("plain", SYMMETRIC)
     assert (variant.name, variant.precision) == (f"{tiny_recipe().name}-{SYMMETRIC}", SYMMETRIC)
     assert {spec.dtype for spec in (*variant.inputs, *variant.outputs)} == {"float16"}
     graph = opened(variant).graph
@@ -80,12 +105,10 @@ def test_it_takes_and_gives_float16_as_a_device_packs(data_folder: Path, tmp_pat
     assert max(variant.quality["lost_against_fp32_db"].values()) <= ALLOWED_LOSS_DB
 
 
-def test_the_one_for_processors_is_not_for_tensorrt_nor_the_other_way_round(
-    data_folder: Path, tmp_path: Path
-) -> None:
-    for_processors = made(data_folder, tmp_path, "int8")
+def test_the_one_for_processors_is_not_for_tensorrt_nor_the_other_way_round(made: Made) -> None:
+    for_processors = made.variant("plain", "int8")
     assert any("QuantizeLinear" in fault for fault in find_faults(opened(for_processors)))
-    symmetric = made(data_folder, tmp_path, SYMMETRIC)
+    symmetric = made.variant("plain", SYMMETRIC)
     for name in ("ort-cpu", "openvino"):
         assert BACKENDS[name].runnable([for_processors, symmetric]) == [for_processors]
 

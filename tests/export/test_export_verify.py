@@ -13,7 +13,6 @@ import pytest
 from safetensors.torch import save_file
 
 from export.cli import WEIGHTS, main
-from export.half import make_half
 from export.model_file import write_manifest
 from export.networks import build_network
 from export.quantise import quantise
@@ -53,12 +52,13 @@ def test_every_shipped_network_computes_what_torch_does_in_every_precision(
 
 def test_all_precisions_are_compared_in_one_call_on_real_frames(
     manifest: ModelManifest,
+    half_variant: ModelManifest,
     data_folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    del half_variant  # it lies beside
     quantise(manifest, data_folder, report=quiet)
-    make_half(manifest, tmp_path, report=quiet)
     places = ["--models", str(tmp_path), "--weights", str(tmp_path), "--data", str(data_folder)]
     assert main(["verify", f"{manifest.name}-int8", *places]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -169,9 +169,9 @@ def test_a_foreign_manifest_is_refused_by_name(
 
 
 def test_a_variant_of_another_model_than_the_one_beside_it_is_refused(
-    manifest: ModelManifest, tmp_path: Path
+    manifest: ModelManifest, half_variant: ModelManifest, tmp_path: Path
 ) -> None:
-    variant = read_manifest(make_half(manifest, tmp_path, report=quiet))
+    variant = half_variant
     assert variant.origin is not None
     write_manifest(replace(variant, origin=replace(variant.origin, sha256="0" * 64)))
     with pytest.raises(ConfigError, match=rf"^{variant.name}\.json was made from .* 000000000000…"):

@@ -66,10 +66,12 @@ def test_a_shipped_network_uses_its_whole_limit_and_not_a_code_more(
     assert largest_changes(manifest) == (-3, 3)
 
 
-@pytest.mark.parametrize("limit", [0.0, 3.0])
-def test_int8_and_fp16_keep_the_bound_of_the_network_they_are_made_from(
-    data_folder: Path, tmp_path: Path, limit: float
-) -> None:
+@pytest.fixture(scope="module", params=[0.0, 3.0])
+def limited(
+    request: pytest.FixtureRequest, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[float, list[ModelManifest]]:
+    """A limit, 0 for none, and a network with it that would leave it: fp32, fp16 and int8."""
+    limit, folder = float(request.param), tmp_path_factory.mktemp("limited")
     recipe = tiny_recipe(scale=1, residual_limit=limit)
     torch.manual_seed(0)
     network = build_network(recipe)
@@ -77,24 +79,29 @@ def test_int8_and_fp16_keep_the_bound_of_the_network_they_are_made_from(
     with torch.no_grad():
         network.tail.bias[:2] = 30 / 219
         network.tail.bias[2:4] = -30 / 219
-    manifest = write_model(network, recipe, folder=tmp_path, weights=tmp_path)
-    variants = [
+    manifest = write_model(network, recipe, folder=folder, weights=folder)
+    return limit, [
         manifest,
-        read_manifest(make_half(manifest, tmp_path, report=lambda line: None)),
+        read_manifest(make_half(manifest, folder, report=lambda line: None)),
         read_manifest(quantise(manifest, data_folder, report=lambda line: None)),
     ]
+
+
+def test_int8_and_fp16_keep_the_bound_of_the_network_they_are_made_from(
+    limited: tuple[float, list[ModelManifest]],
+) -> None:
+    limit, variants = limited
     for variant in variants:
         lowest, highest = largest_changes(variant)
         assert (lowest, highest) == (-3, 3) if limit else lowest < -20 and highest > 20
 
 
+@pytest.mark.parametrize("limited", [3.0], indirect=True)
 def test_the_convolution_of_a_bounded_int8_network_gives_whole_code_values(
-    data_folder: Path, tmp_path: Path
+    limited: tuple[float, list[ModelManifest]],
 ) -> None:
-    recipe = tiny_recipe(scale=1, residual_limit=3.0)
-    torch.manual_seed(0)
-    manifest = write_model(build_network(recipe), recipe, folder=tmp_path, weights=tmp_path)
-    variant = read_manifest(quantise(manifest, data_folder, report=lambda line: None))
+    variant = limited[1][-1]
+    assert variant.precision == "int8"
     graph = onnx.load_from_string(variant.verified_bytes()).graph
     # ONNX Runtime makes one step of a convolution and what rounds it, if nothing is between.
     assert [node.op_type for node in graph.node][-3:] == ["Conv", "QuantizeLinear", "Clip"]

@@ -11,7 +11,6 @@ from kernels.driver import Device
 from kernels.errors import KernelError
 from kernels.native import Native
 from tests.kernels.cpu_warps import NOTHING_COMPILED, runnable
-from tests.kernels.host_build import HostKernels
 from tests.kernels.runners import DeviceKernels, Runner
 
 
@@ -36,11 +35,6 @@ def kernel_cache(folders: pytest.TempPathFactory) -> Path:
     """Where what is compiled for a device is kept: ``KERNEL_CACHE`` where it was compiled before."""
     given = os.environ.get("KERNEL_CACHE")
     return Path(given) if given else folders.mktemp("device_kernels")
-
-
-@pytest.fixture(scope="session")
-def host_kernels(tmp_path_factory: pytest.TempPathFactory) -> HostKernels:
-    return HostKernels(tmp_path_factory.mktemp("host_kernels"))
 
 
 @pytest.fixture(scope="session")

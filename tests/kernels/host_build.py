@@ -71,8 +71,15 @@ class HostKernels:
         compile_for_host(
             *("-shared", f"-I{HOST}", f"-I{SOURCES}", "-o", str(made)),
             *(f"-D{define}" for define in unit.defines),
-            *(str(source), str(HOST / "run.cpp")),
+            *(str(source), str(self._runner())),
         )
+
+    def _runner(self) -> Path:
+        """What calls the entries of every unit, compiled once."""
+        made = self.folder / "run.o"
+        if not made.exists():
+            compile_for_host("-c", "-o", str(made), str(HOST / "run.cpp"))
+        return made
 
 
 def _waits(unit: Unit) -> bool:

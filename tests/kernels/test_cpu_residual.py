@@ -165,15 +165,18 @@ class Sanitized(Native):
         self._library = ctypes.CDLL(str(path))
 
 
-@kinds
-def test_no_step_is_undefined(levels: list[Native], tmp_path: Path, dtype: type[Any]) -> None:
-    made_at = tmp_path / "add_residual.so"
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Sanitized:
+    made_at = tmp_path_factory.mktemp("sanitized") / "add_residual.so"
     checks = "-fsanitize=signed-integer-overflow,shift-exponent,null,bounds-strict"
     source = str(SOURCES / "add_residual.cpp")
     compile_for_host(checks, "-Wno-psabi", "-shared", "-o", str(made_at), source)
+    return Sanitized(made_at)
+
+
+@kinds
+def test_no_step_is_undefined(levels: list[Native], sanitized: Sanitized, dtype: type[Any]) -> None:
     for size in SIZES:
         it = picture(*size, dtype)
-        for seen, same in zip(
-            enhanced(Sanitized(made_at), it), enhanced(levels[0], it), strict=True
-        ):
+        for seen, same in zip(enhanced(sanitized, it), enhanced(levels[0], it), strict=True):
             np.testing.assert_array_equal(seen, same)

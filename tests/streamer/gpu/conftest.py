@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kernels.conftest import kernel_cache, pytest_runtest_setup  # noqa: F401, needs_cuda is known by it
+from tests.kernels.host_build import HostKernels
 from tests.streamer.gpu.emulated import Emulated, RealDoor
 
 
 @pytest.fixture(scope="session")
-def compiled_driver(tmp_path_factory: pytest.TempPathFactory) -> Emulated:
-    return Emulated(tmp_path_factory.mktemp("emulated"))
+def compiled_driver(host_kernels: HostKernels) -> Emulated:
+    return Emulated(host_kernels)
 
 
 @pytest.fixture

@@ -21,10 +21,11 @@ OUT_OF_MEMORY, ILLEGAL_ADDRESS, LAUNCH_FAILED = 2, 700, 719
 class Emulated:
     """A driver over host memory, compiled once; what it holds is the whole process's."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "libcuda_host.so"
-        self._kernels = HostKernels(folder)
-        compile_for_host("-shared", "-o", str(self.path), str(HOST / "cuda.cpp"), "-ldl")
+    def __init__(self, kernels: HostKernels) -> None:
+        self.path = kernels.folder / "libcuda_host.so"
+        self._kernels = kernels
+        if not self.path.exists():
+            compile_for_host("-shared", "-o", str(self.path), str(HOST / "cuda.cpp"), "-ldl")
         self._library = ctypes.CDLL(str(self.path))
         self._library.emulated_count.restype = ctypes.c_size_t
 
