@@ -64,7 +64,7 @@ class Decoder:
         """When something was lost last, in media time."""
         self._missing = _missing_pictures(video, low_delay=low_delay)
         self._turn = Turn()
-        self._arrived_ns = 0
+        self._arrived_ns = self._released_ns = 0
         self._last_pts: int | None = None
         self._next_pts = 0
         self._stated_pts: int | None = None
@@ -99,6 +99,7 @@ class Decoder:
             self.refused += 1
         native.opaque = _Arrival(packet.arrived_ns, damage, packet if packet.gaps else None)
         self._arrived_ns = packet.arrived_ns
+        self._released_ns = packet.stamps_ns.get("released", packet.arrived_ns)
         frames += self._take(native)
         self._metrics.time("decode", (self._clock.now_ns() - began_ns) / 1e6)
         return frames
@@ -223,7 +224,7 @@ class Decoder:
             color=color,
             sample_aspect=1 / aspect if turn.is_transposed else aspect,
             damage=damage,
-            stamps_ns={"released": self._arrived_ns, "decoded": self._clock.now_ns()},
+            stamps_ns={"released": self._released_ns, "decoded": self._clock.now_ns()},
         )
 
     def _damage(self, picture: av.VideoFrame, arrival: _Arrival) -> Damage | None:

@@ -16,7 +16,7 @@ from streamer.clock import Clock
 from streamer.costs import Costs
 from streamer.frame import Frame, Origin
 from streamer.metrics import Metrics
-from streamer.playout import DUE, Playout, nanoseconds
+from streamer.playout import DUE, Offsets, Playout, nanoseconds
 
 MOST_LOST = 4
 """Intervals that are filled by prediction; further ahead it is a guess that looks worse than a
@@ -37,11 +37,15 @@ quiet machine, by up to a third of an interval."""
 SLACK, LEAST_SLACK = Fraction(1, 2), Fraction(1, 8)
 """Of an interval: how long a frame that is usually there is waited for at most, and at least."""
 
-OFTEN = 0.8
-"""Of the frames: what comes as late as a fifth of them do is not missing yet."""
+OFTEN = 0.95
+"""Of the frames: what comes as late as a twentieth of them do is not missing yet."""
 
 NEXT_SLACK = Fraction(1, 4)
 """Of an interval: how long is waited where the one before it was missing as well."""
+
+UNEVEN = Fraction(1, 4)
+"""Of an interval: how far the time of a frame may lie behind where it was expected, which what stands
+in for it has. Cameras that stamp frames as they send them are off by several milliseconds."""
 
 LONGEST_WAIT = Fraction(1, 2)
 """Of an interval: how long frames wait for slower ones at most while none are made. It is what they
@@ -112,10 +116,13 @@ class Pacer:
         self.pacing = pacing
         self.playout = Playout(budget_ms=pacing.budget_ms)
         self.last_time_s: Fraction | None = None
-        """Media time of what was shown last."""
+        """Media time of what was shown last; of what stood in for a real frame the latest that this
+        frame may have."""
         self._rhythm_now = rhythm
         self._clock = clock
         self._metrics = metrics
+        self._came = Offsets()
+        """When real frames were decoded, those among them that nothing was lost of."""
         self._waiting: deque[Frame] = deque()
         self._last_real: tuple[Fraction, int] | None = None
         """Media time of the latest real frame shown, and when that was."""
@@ -125,6 +132,7 @@ class Pacer:
     def offer(self, frame: Frame) -> None:
         """A frame is ready; one whose time has passed is not shown any more, and counted."""
         now_ns = self._clock.now_ns()
+        self._see_come(frame, now_ns)
         if self.last_time_s is not None and frame.time_s <= self.last_time_s:
             self._metrics.count("dropped.pace.late")
             self._see_late(frame)
@@ -176,6 +184,13 @@ class Pacer:
         """Nothing stands in for the frame that is missing at this time: the next one is waited for."""
         self._skipped_s = time_s
 
+    def _see_come(self, frame: Frame, now_ns: int) -> None:
+        """Those that came too late to be shown count as well: a line that became slower for good would
+        else have all of its frames replaced."""
+        if frame.origin is Origin.DECODED and not (self._came and _waited_for_lost(frame)):
+            came_ns = frame.stamps_ns.get("decoded", frame.arrived_ns)
+            self._came.add(frame.time_s, came_ns, now_ns=now_ns)
+
     def _see_late(self, frame: Frame) -> None:
         """A prediction stood in its place; what is predicted from now on is made of the frame itself."""
         if frame.origin is Origin.DECODED and self._last_real is not None:
@@ -197,8 +212,8 @@ class Pacer:
         """When a frame was ready, and how long after that it could leave."""
         # Predicted ones are made because they are due, and what waited for lost packets came later
         # than frames do: neither says when frames are ready.
-        is_late = frame.damage is not None and not frame.damage.pictures_since
-        if frame.origin is Origin.PREDICTED or (is_late and self._last_real is not None):
+        is_late = self._last_real is not None and _waited_for_lost(frame)
+        if frame.origin is Origin.PREDICTED or is_late:
             return
         rhythm, most_ns = self._rhythm, None
         if self.pacing.is_even and rhythm.interval_s is not None and not rhythm.makes_frames:
@@ -211,11 +226,20 @@ class Pacer:
     def _shown(self, frame: Frame, now_ns: int) -> Frame:
         """The frame, which is shown now, with the time at which it is to leave where it has one."""
         self.last_time_s = frame.time_s
+        if self._stands_in(frame):
+            self.last_time_s += UNEVEN * (self._rhythm.interval_s or 0)
         if frame.origin is Origin.DECODED:
             self._last_real = (frame.time_s, now_ns)
             self._skipped_s = None
         leaves_ns = self._leaves_ns(frame)
         return frame if leaves_ns is None else frame.stamped(DUE, leaves_ns)
+
+    def _stands_in(self, frame: Frame) -> bool:
+        """Whether a frame was made in the place of a real one, not between two."""
+        interval_s = self._rhythm.interval_s
+        if frame.origin is not Origin.PREDICTED or interval_s is None or self._last_real is None:
+            return False
+        return not self.pacing.is_even and frame.time_s - self._last_real[0] >= interval_s
 
     @property
     def _rhythm(self) -> Rhythm:
@@ -275,13 +299,28 @@ class Pacer:
             # By then nearly all are ready.
             slack_ns = nanoseconds((SLACK if is_first else NEXT_SLACK) * step_s)
             return due_ns - self._lead_ns + slack_ns
-        usual_ns = self.playout.usual_ns(expected_s)
-        often_ns = self.playout.usual_ns(expected_s, OFTEN)
-        assert usual_ns is not None
-        assert often_ns is not None
-        slack_s = NEXT_SLACK * step_s
+        # What was not even decoded by its time will not be ready by any: to wait until frames are ready
+        # usually is to begin what stands in when the next one comes.
+        usual_ns, often_ns = (
+            self._came.at(share) + nanoseconds(expected_s) for share in (0.5, OFTEN)
+        )
+        latest_ns = usual_ns + nanoseconds(NEXT_SLACK * step_s)
         if is_first:
-            slack_s = (LONGEST_STAND - 1 - RESERVE) * step_s - self._rhythm.stand_in_s
-            slack_s = max(slack_s, LEAST_SLACK * step_s, Fraction(often_ns - usual_ns, 10**9))
-            slack_s = min(slack_s, SLACK * step_s)
-        return usual_ns + nanoseconds(slack_s + self._rhythm.spread_s)
+            latest_ns = self._latest_ns(usual_ns, step_s)
+        least_ns = often_ns + nanoseconds(LEAST_SLACK * step_s)
+        return max(latest_ns, least_ns) + nanoseconds(self._rhythm.spread_s)
+
+    def _latest_ns(self, usual_ns: int, step_s: Fraction) -> int:
+        """When what stands in for the first frame that is missing, which should have come at
+        ``usual_ns``, has to be begun: so that the last one does not stand for too long, and the next
+        one does not have to wait for it."""
+        assert self._last_real is not None
+        stand_in_s = self._rhythm.stand_in_s
+        seen_by_s = (LONGEST_STAND - RESERVE) * step_s - stand_in_s
+        made_by_s = min(step_s - stand_in_s, SLACK * step_s)
+        return min(self._last_real[1] + nanoseconds(seen_by_s), usual_ns + nanoseconds(made_by_s))
+
+
+def _waited_for_lost(frame: Frame) -> bool:
+    """Whether a frame came only when packets of it had been given up."""
+    return frame.damage is not None and not frame.damage.pictures_since

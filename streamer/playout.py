@@ -99,10 +99,6 @@ class Playout:
         """When a frame of this media time leaves; ``None`` before the first was ready."""
         return None if self._offset_ns is None else self._offset_ns + nanoseconds(time_s)
 
-    def usual_ns(self, time_s: Fraction, share: float = 0.5) -> int | None:
-        """By when this share of the frames of a media time is ready; ``None`` before the first was."""
-        return self._offsets.at(share) + nanoseconds(time_s) if self._offsets else None
-
     def _move(self, wanted_ns: int, now_ns: int) -> None:
         assert self._offset_ns is not None
         elapsed_ns, self._moved_ns = now_ns - self._moved_ns, now_ns

@@ -267,7 +267,7 @@ def test_frames_that_are_late_now_and_then_are_waited_for_a_little_longer() -> N
         bench.shown()
     next_ns = bench.pacer.next_ns()
     assert next_ns is not None
-    assert next_ns * 30 / 1e9 == pytest.approx(40.3, abs=0.01)
+    assert next_ns * 30 / 1e9 == pytest.approx(40.425, abs=0.01)
 
 
 def test_of_film_at_sixty_hertz_nothing_is_missing_before_the_longer_interval_has_passed() -> None:
@@ -337,3 +337,28 @@ def test_what_waits_at_the_end_is_given_out() -> None:
     assert second is not None
     assert (first.pts, second.pts) == (0, 50)
     assert bench.pacer.flush() is None
+
+
+def test_a_frame_is_not_shown_after_what_stood_in_for_it_though_their_times_differ_a_little() -> (
+    None
+):
+    """A camera that stamps frames when they leave its encoder is off by some milliseconds."""
+    bench = concealing()
+    bench.at_interval(1.6)
+    bench.offer(1, Origin.PREDICTED)
+    assert bench.shown() == [1]
+    bench.offer(1.15)
+    assert bench.shown() == []
+    assert bench.metrics.counted("dropped.pace.late") == 1
+    bench.at_interval(2)
+    bench.offer(1.9)
+    assert bench.shown() == [1.9]
+
+
+def test_between_real_frames_what_was_predicted_stands_for_none_of_them() -> None:
+    bench = concealing()
+    bench.offer(0.8, Origin.PREDICTED)
+    assert bench.shown() == [0.8]
+    bench.at_interval(1)
+    bench.offer(0.95)
+    assert bench.shown() == [0.95]

@@ -162,6 +162,8 @@ class Reception:
             is_keyframe=unit.is_keyframe,
             follows_loss=unit.follows_loss,
             gaps=unit.gaps,
+            # What lost its end is handed on only when a later packet shows that, pictures later.
+            stamps_ns={"released": self._clock.now_ns()},
         )
 
     def _sound(self, index: int, unit: AccessUnit) -> Packet:
