@@ -63,6 +63,8 @@ class HlsSink:
             metrics=metrics,
             request_keyframe=request_keyframe,
             patience=patience,
+            # It is there to be played afterwards as well.
+            needs_end=True,
         )
 
     async def send(self, packet: Packet) -> None:
@@ -72,7 +74,7 @@ class HlsSink:
         await self._sink.send(packet)
 
     async def close(self) -> None:
-        """End the playlist; what is in it stays playable."""
+        """End the playlist; what is in it stays playable. Raises ``SinkError`` where it lacks its end."""
         await self._sink.close()
 
     def _ask_for_cut(self, packet: Packet) -> None:
@@ -119,7 +121,7 @@ class HlsSink:
                 "hls_delete_threshold": str(KEPT),
                 "hls_segment_type": "fmp4",
                 "hls_fmp4_init_filename": f"init-{run}.mp4",
-                "hls_segment_filename": str(folder).replace("%", "%%") + f"/seg-{run}-%d.m4s",
+                "hls_segment_filename": f"seg-{run}-%d.m4s",
                 "start_number": str(number),
                 "hls_flags": "+".join(flags),
                 "max_interleave_delta": "250000",

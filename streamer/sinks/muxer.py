@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import av
 import av.error
@@ -20,6 +20,12 @@ LEAD_S = Fraction(1, 10)
 """Where a timeline that is moved begins: an AAC encoder's delay must not lie before zero."""
 
 
+class Writable(Protocol):
+    """What a container may be written to instead of an address; it is not closed with it."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+
 class PictureChanged(Exception):
     """The parameter sets differ from those in the container's header."""
 
@@ -28,7 +34,7 @@ class Muxer:
     """One container, from its header to its end; lives on one thread and may block there."""
 
     def __init__(
-        self, output: Output, audio: AudioInfo | None, *, file: BinaryIO | None = None
+        self, output: Output, audio: AudioInfo | None, *, file: Writable | None = None
     ) -> None:
         """Opens nothing yet; writes to ``file`` instead of the URL where there is one.
 

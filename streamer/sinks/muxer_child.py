@@ -6,12 +6,12 @@ packet, and ``failed`` with the reason before it ends. It ends with its standard
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,8 +24,9 @@ from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.sinks.muxer import Muxer, PictureChanged
+from streamer.sinks.muxer_hls import check_written
 from streamer.sinks.muxer_protocol import PICTURE_CHANGED, Output, as_packet, audio_of, output_of
-from streamer.sinks.muxer_srt import SrtBridge
+from streamer.sinks.muxer_srt import SrtFile
 
 
 class _Connection:
@@ -33,7 +34,7 @@ class _Connection:
 
     def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
         self._say = say
-        self._bridge: SrtBridge | None = None
+        self._srt: SrtFile | None = None
         self._muxer: Muxer | None = None
         self._playlist: Path | None = None
 
@@ -41,14 +42,18 @@ class _Connection:
         """Connect and write the header; the payload is a keyframe with its parameter sets."""
         head = opening.head
         output, audio = output_of(opening), audio_of(opening)
-        if head["bridge"] is not None:
-            self._bridge = SrtBridge(head["url"], head["bridge"], opened=self._opened)
+        if head["srt"] is not None:
+            self._srt = SrtFile(head["srt"])
         if output.format == "hls":
+            # Names without a folder: libav would take a %d in that one for the segment's number, and
+            # keeps a %% as it is.
             self._playlist = Path(output.url)
+            os.chdir(self._playlist.parent)
+            output = replace(output, url=self._playlist.name)
         self._muxer = self._made(output, audio)
         self._muxer.open(opening.payload, time_base=Fraction(*head["time_base"]))
-        if self._bridge is None:
-            self._opened()
+        # What a receiver of SRT got, it keeps for a while before it passes it on.
+        self._say({"opened": True, "keeps_s": self._srt.latency_s if self._srt else 0.0})
 
     def write(self, packet: Packet) -> None:
         assert self._muxer is not None
@@ -57,40 +62,28 @@ class _Connection:
             self.check()
 
     def check(self) -> None:
-        """Raises ``OSError`` where the disk is full: libav's HLS muxer takes no notice of that, and puts
-        an empty playlist in the place of the last good one."""
-        with suppress(FileNotFoundError):
-            if self._playlist is not None and not self._playlist.stat().st_size:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def reason(self, error: Exception) -> str:
-        """Why it broke: in the bridge's words where there is one, else libav's."""
-        said = self._bridge.reason() if self._bridge is not None else ""
-        # Not the whole text: libav's errors carry the address.
-        return said or str(getattr(error, "strerror", None) or error)
+        """Raises ``OSError`` where a disk is full."""
+        if self._playlist is not None:
+            check_written(self._playlist)
 
     def close(self) -> None:
         with suppress(av.error.FFmpegError, OSError, ValueError):
             if self._muxer is not None:
                 self._muxer.close()
-        if self._bridge is not None:
-            self._bridge.close()
+        if self._srt is not None:
+            self._srt.close()
 
     def _made(self, output: Output, audio: AudioInfo | None) -> Muxer:
-        file = self._bridge.stdin if self._bridge is not None else None
         try:
-            muxer = Muxer(output, audio, file=file)
+            muxer = Muxer(output, audio, file=self._srt)
         except SinkError as error:
             self._say({"remark": f"it gets no sound, since {error}"})
-            return Muxer(output, None, file=file)
+            return Muxer(output, None, file=self._srt)
         if muxer.transcoder is not None and audio is not None:
             self._say(
                 {"remark": f"the sound is coded anew to AAC, since it takes no {audio.codec}"}
             )
         return muxer
-
-    def _opened(self) -> None:
-        self._say({"opened": True})
 
 
 def main() -> int:
@@ -131,7 +124,8 @@ def _serve(commands: BinaryIO, opening: Message, say: Callable[[dict[str, Any]],
     except PictureChanged:
         return PICTURE_CHANGED
     except (SinkError, av.error.FFmpegError, OSError, ValueError) as error:
-        return connection.reason(error)
+        # Not the whole text: libav's errors carry the address.
+        return str(getattr(error, "strerror", None) or error)
     return ""
 
 

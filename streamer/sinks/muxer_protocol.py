@@ -45,8 +45,8 @@ class Target:
     """Scheme, host and port, for messages: the rest of an address may be a secret."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Parts of the address that no message may hold."""
-    bridge: Mapping[str, str] | None = field(default=None, repr=False)
-    """For SRT: what must not be in the arguments of the program that speaks it."""
+    srt: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Where SRT carries what is written: whom to call, and how."""
 
 
 def opening_of(
@@ -54,7 +54,7 @@ def opening_of(
     keyframe: Packet,
     *,
     audio: AudioInfo | None,
-    bridge: Mapping[str, str] | None,
+    srt: Mapping[str, Any] | None,
 ) -> Message:
     """The first message: where to write, and what the streams are."""
     head = {
@@ -64,7 +64,7 @@ def opening_of(
         "holds": output.holds,
         "begins_at_zero": output.begins_at_zero,
         "describes_once": output.describes_once,
-        "bridge": None if bridge is None else dict(bridge),
+        "srt": None if srt is None else dict(srt),
         "audio": None if audio is None else describe(audio),
         "time_base": [keyframe.time_base.numerator, keyframe.time_base.denominator],
     }

@@ -77,19 +77,17 @@ class MuxerSession:
         self._told = told
         self._ready = asyncio.Event()
         self._is_fed = False
+        self._keeps_s = 0.0
+        """How long the peer keeps what it got, and so has to be held at the end."""
         self._on_the_way: deque[bool] = deque()
         """For each packet that the child has but did not take yet: whether it is a picture."""
         self._progress_ns = clock.now_ns()
 
     @property
-    def joins_early(self) -> bool:
-        """Whether it must be fed before it can connect: ffmpeg looks at the stream first."""
-        return self._target.bridge is not None
-
-    @property
     def finish_s(self) -> float:
         """How long it may take from the close of its ring to its end."""
-        return self._patience.finish_s + (0 if self._ready.is_set() else START_WITHIN_S)
+        start_s = 0.0 if self._ready.is_set() else START_WITHIN_S
+        return self._patience.finish_s + start_s + self._keeps_s
 
     @property
     def unfinished(self) -> str:
@@ -98,11 +96,8 @@ class MuxerSession:
 
     @property
     def lost(self) -> int:
-        """Packets that were given and went nowhere.
-
-        A bridge takes some before it is connected: without a connection they went nowhere either.
-        """
-        return self.given - (self.taken if self.is_open else 0)
+        """Packets that were given and went nowhere."""
+        return self.given - self.taken
 
     async def put(self, packet: Packet) -> int:
         """Queue one packet; how many the ring lost by it."""
@@ -128,7 +123,7 @@ class MuxerSession:
                     return self._complaint()
             if not listening.done():
                 # All was handed over, or the child is gone and its last message is on the way.
-                ending = asyncio.create_task(child.close(within_s=self._patience.finish_s))
+                ending = asyncio.create_task(child.close(within_s=self.finish_s))
                 await asyncio.wait({ending})
                 if ending.result() < 0:  # killed
                     return self.unfinished
@@ -143,7 +138,7 @@ class MuxerSession:
 
     async def _feed(self, child: Child) -> None:
         target = self._target
-        opening = opening_of(target.output, self._keyframe, audio=self._audio, bridge=target.bridge)
+        opening = opening_of(target.output, self._keyframe, audio=self._audio, srt=target.srt)
         # A machine that is slow to start it takes nothing from the time it has to finish.
         await self._ready.wait()
         with suppress(OSError):
@@ -173,6 +168,7 @@ class MuxerSession:
             self._ready.set()
         elif "opened" in head and not self.is_open:
             self.is_open = True
+            self._keeps_s = float(head["keeps_s"])
             self._opened()
         elif "remark" in head:
             self._told(str(head["remark"]))

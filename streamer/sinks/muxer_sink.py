@@ -65,9 +65,11 @@ class MuxerSink:
         request_keyframe: Callable[[], None],
         patience: Patience | None = None,
         dice: random.Random | None = None,
+        needs_end: bool = False,
     ) -> None:
         """``prepare`` runs in a thread before each start and may raise ``SinkError``, which ends
-        the sink; ``label`` names it in logs and metrics and holds no secret."""
+        the sink; ``label`` names it in logs and metrics and holds no secret. With ``needs_end`` a
+        stream whose last pictures got nowhere is an error too."""
         self._label = label
         self._prepare = prepare
         self._audio = audio
@@ -75,6 +77,7 @@ class MuxerSink:
         self._metrics = metrics
         self._request_keyframe = request_keyframe
         self._patience = patience or Patience()
+        self._needs_end = needs_end
         self._backoff = Backoff(dice or random.Random())
         self._keyframe: Packet | None = None
         self._session: MuxerSession | None = None
@@ -124,7 +127,10 @@ class MuxerSink:
             running.result()
         if session is not None and session.is_joined and self._may_get_there(session):
             await session.ring.close()
-            await asyncio.wait({running}, timeout=session.finish_s)
+            began_ns = self._clock.now_ns()
+            # A peer that answers only now says only now how long it takes.
+            while not running.done() and (left_s := session.finish_s - self._since_s(began_ns)) > 0:
+                await asyncio.wait({running}, timeout=left_s)
             if not running.done():
                 self._reason = session.unfinished
         running.cancel()
@@ -146,7 +152,7 @@ class MuxerSink:
         if session is not None and not session.is_joined:
             # The first connection begins with the stream; a later one once the peer has answered,
             # so that a server that is away costs no keyframes.
-            may_join = session.is_open or not self._has_joined or session.joins_early
+            may_join = session.is_open or not self._has_joined
             if is_keyframe and may_join:
                 session.is_joined = self._has_joined = True
         if session is None or not session.is_joined:
@@ -178,12 +184,11 @@ class MuxerSink:
             finally:
                 self._session = None
                 self._count_lost(session.lost - session.overflowed)
-                self._pictures_taken += session.pictures_taken if session.is_open else 0
+                self._pictures_taken += session.pictures_taken
             self._reason = without(target.secrets, reason)
             if self._closing.is_set():
                 return
-            lasted_s = (self._clock.now_ns() - began_ns) / 1e9
-            if session.is_open and lasted_s > LASTING_S:
+            if session.is_open and self._since_s(began_ns) > LASTING_S:
                 self._backoff.reset()
             self._report(session)
             self._metrics.count(f"sink.restarts.{self._label}")
@@ -193,15 +198,13 @@ class MuxerSink:
                     return
             target = await asyncio.to_thread(self._prepare)
             self._session = self._new_session(target)
-            if self._session.joins_early:
-                self._request_keyframe()
 
     def _on_opened(self) -> None:
         self._has_opened = True
         if self._away_since_ns is None:
             _log.info("%s: open", self._label)
         else:
-            away_s = (self._clock.now_ns() - self._away_since_ns) / 1e9
+            away_s = self._since_s(self._away_since_ns)
             self._away_since_ns = None
             # As loud as the line before: whoever read that it was lost waits for this one.
             _log.warning("%s: is back after %.1f s", self._label, away_s)
@@ -233,6 +236,8 @@ class MuxerSink:
                 f"{self._label} {what} of the {given} pictures ({self._reason}); "
                 "check where it goes"
             )
+        if self._needs_end and self._reason:
+            raise SinkError(f"{self._label} lacks its end ({self._reason}); check where it goes")
         if self._away_since_ns is not None or self._reason:
             _log.warning(
                 "%s: the stream ended without it (%s); it got %d of the %d pictures",
@@ -241,6 +246,9 @@ class MuxerSink:
                 taken,
                 given,
             )
+
+    def _since_s(self, then_ns: int) -> float:
+        return (self._clock.now_ns() - then_ns) / 1e9
 
     def _count_lost(self, packets: int) -> None:
         if packets > 0:

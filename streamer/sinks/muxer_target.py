@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from streamer.addresses import telling_no_secret
 from streamer.config import place_of
@@ -35,13 +36,17 @@ _CA_FILE = next((file for file in CA_FILES if file and Path(file).exists()), Non
 TLS_OPTIONS = {"tls_verify": "1"} | ({"ca_file": _CA_FILE} if _CA_FILE else {})
 
 UDP_OPTIONS = frozenset({"pkt_size", "ttl", "localaddr", "localport", "buffer_size", "broadcast"})
-SRT_OPTIONS = frozenset(
-    {"mode", "latency", "pbkeylen", "connect_timeout", "payload_size", "maxbw", "tlpktdrop"}
-)
-SRT_LINGER_S = 2
-"""libsrt's closing drops what a live receiver did not play yet, its latency of 120 ms at least, unless
-it is told to linger: it then takes a second."""
+SRT_NUMBERS: Mapping[str, Sequence[int]] = {
+    "latency": range(16_000_001),
+    "pbkeylen": (0, 16, 24, 32),
+    "connect_timeout": range(1, 600_001),
+    "payload_size": range(188, 1457, 188),
+    "maxbw": range(-1, 1 << 62),
+    "tlpktdrop": range(2),
+}
+"""As ffmpeg has them: latency in microseconds, the connect_timeout in milliseconds."""
 
+SRT_LATENCY_US = 120_000
 SRT_SECRETS = frozenset({"passphrase", "streamid"})
 
 
@@ -60,8 +65,8 @@ def target_of(url: str) -> Target:
     if not parts.hostname:
         raise SinkError(f"the address {place} names no host; use {parts.scheme}://host:port/path")
     with telling_no_secret(url):
-        output, bridge = TARGETS[parts.scheme](parts, place)
-    return Target(output=output, place=place, secrets=_secrets(parts), bridge=bridge)
+        output, srt = TARGETS[parts.scheme](parts, place)
+    return Target(output=output, place=place, secrets=_secrets(parts), srt=srt)
 
 
 def _secrets(parts: SplitResult) -> tuple[str, ...]:
@@ -127,21 +132,36 @@ def _udp(parts: SplitResult, place: str) -> tuple[Output, None]:
     return Output(url=url, format="mpegts", options=TS_OPTIONS, describes_once=False), None
 
 
-def _srt(parts: SplitResult, place: str) -> tuple[Output, Mapping[str, str]]:
+def _srt(parts: SplitResult, place: str) -> tuple[Output, Mapping[str, Any]]:
     _needs_port(parts, place)
-    asked = _options(parts, place, allowed=SRT_OPTIONS | SRT_SECRETS)
+    asked = _options(parts, place, allowed=SRT_SECRETS | {"mode", *SRT_NUMBERS})
     passphrase = asked.get("passphrase")
-    if passphrase is not None and not 10 <= len(passphrase) <= 79:
+    if passphrase is not None and not 10 <= len(passphrase.encode()) <= 79:
         raise SinkError(f"the passphrase for {place} has the wrong length; use 10 to 79 characters")
-    secrets = {name: value for name, value in asked.items() if name in SRT_SECRETS}
-    if any(re.search(r"[\r\n\x00]", value) for value in secrets.values()):
-        raise SinkError(f"an option of {place} holds a line break; take it out")
-    open_ones = {k: v for k, v in asked.items() if k not in SRT_SECRETS}
-    if open_ones.setdefault("mode", "caller") != "caller":
+    if len(asked.get("streamid", "").encode()) > 512:
+        raise SinkError(f"the streamid for {place} is too long; use 512 characters at most")
+    if asked.get("mode", "caller") != "caller":
         raise SinkError(f"{place} can only be called; leave mode out, and let the peer listen")
-    open_ones["linger"] = str(SRT_LINGER_S)
-    url = f"srt://{_netloc(parts)}?{urlencode(open_ones, quote_via=quote)}"
-    return Output(url=url, format="mpegts", options=TS_OPTIONS, describes_once=False), secrets
+    secrets = {name: value for name, value in asked.items() if name in SRT_SECRETS}
+    numbers = {name: _srt_number(asked, name, place) for name in SRT_NUMBERS if name in asked}
+    settings = {
+        "host": parts.hostname,
+        "port": parts.port,
+        "payload_size": TS_PACKETS_BYTES,
+        **secrets,
+        **numbers,
+        "latency_ms": numbers.pop("latency", SRT_LATENCY_US) // 1000,
+    }
+    output = Output(url="", format="mpegts", options=TS_OPTIONS, describes_once=False)
+    return output, settings
+
+
+def _srt_number(asked: Mapping[str, str], name: str, place: str) -> int:
+    value, allowed = asked[name], SRT_NUMBERS[name]
+    if re.fullmatch(r"-?[0-9]{1,19}", value) and int(value) in allowed:
+        return int(value)
+    known = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else "0, 16, 24 or 32"
+    raise SinkError(f"{name}={value[:32]} for {place} is out of range; use {known}")
 
 
 TS_OPTIONS = {
@@ -173,7 +193,7 @@ def _options(parts: SplitResult, place: str, *, allowed: frozenset[str]) -> dict
     return asked
 
 
-TARGETS: Mapping[str, Callable[[SplitResult, str], tuple[Output, Mapping[str, str] | None]]] = {
+TARGETS: Mapping[str, Callable[[SplitResult, str], tuple[Output, Mapping[str, Any] | None]]] = {
     "rtsp": _rtsp,
     "rtsps": _rtsp,
     "rtmp": _rtmp,

@@ -36,7 +36,7 @@ class NetworkSink:
         ``label`` names it in logs and metrics; the default is its scheme, host and port.
         """
         self._target = target_of(url)
-        self._has_program = self._target.bridge is None
+        self._has_library = self._target.srt is None
         self._sink = MuxerSink(
             label or self._target.place,
             self._prepared,
@@ -54,7 +54,7 @@ class NetworkSink:
         return self._sink.is_connected
 
     async def send(self, packet: Packet) -> None:
-        """Take or drop one packet, at once. Raises ``SinkError`` when a program is missing."""
+        """Take or drop one packet, at once. Raises ``SinkError`` when a library is missing."""
         await self._sink.send(packet)
 
     async def close(self) -> None:
@@ -66,7 +66,7 @@ class NetworkSink:
         await self._sink.close()
 
     def _prepared(self) -> Target:
-        if not self._has_program:
+        if not self._has_library:
             needs_srt()
-            self._has_program = True
+            self._has_library = True
         return self._target

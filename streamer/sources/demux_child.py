@@ -30,7 +30,7 @@ from streamer.media import VideoInfo
 from streamer.sources.network_http import HttpFiles
 from streamer.sources.network_listen import RtmpListener
 from streamer.sources.network_packets import Piece, Pieces, Sound
-from streamer.sources.network_srt import Srt
+from streamer.srt import Srt
 
 MEMORY_BYTES = 2 << 30
 """Of address space: libav and its threads take 0.4 GiB for a usual stream."""
@@ -156,7 +156,7 @@ def _with_roots(options: Mapping[str, str]) -> dict[str, str]:
 
 def _srt(settings: Mapping[str, Any], note: Any) -> int:
     """The end of a pipe that a thread fills from an SRT connection, which is there already."""
-    srt = Srt()
+    srt = Srt(SourceError)
     rest = {name: value for name, value in settings.items() if name != "mode"}
     handle = (
         srt.accept(**rest, note=note) if settings["mode"] == "listener" else srt.connect(**rest)

@@ -106,18 +106,8 @@ class SyntheticSource:
         self._draw_ns = 0
         self._closed = asyncio.Event()
         self._color = Color.untagged(settings.height)
-
-    @classmethod
-    async def open(cls, url: str, *, clock: Clock) -> SyntheticSource:
-        """A camera whose scene is built already, which takes a second. Raises ``ConfigError``."""
-        source = cls(parse(url), clock)
-        await source._drawer.call(source._draw, 0)
-        return source
-
-    @property
-    def video(self) -> VideoInfo:
-        settings = self.settings
-        return VideoInfo(
+        # Asked for with every picture.
+        self.video = VideoInfo(
             codec="synthetic",
             width=settings.width,
             height=settings.height,
@@ -128,6 +118,13 @@ class SyntheticSource:
             duration_s=float(settings.frames / settings.fps) if settings.frames else None,
             is_live=settings.pace is Pace.REALTIME,
         )
+
+    @classmethod
+    async def open(cls, url: str, *, clock: Clock) -> SyntheticSource:
+        """A camera whose scene is built already, which takes a second. Raises ``ConfigError``."""
+        source = cls(parse(url), clock)
+        await source._drawer.call(source._draw, 0)
+        return source
 
     @property
     def audio(self) -> AudioInfo | None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from streamer.errors import SinkError
 from tests.measure import times_of
 from tests.programs import needs
-from tests.streamer.sinks.network_peers import Camera
-from tests.streamer.sinks.test_hls import writing
+from tests.streamer.sinks.network_peers import Camera, holds
+from tests.streamer.sinks.test_hls import segments, writing
 
 pytestmark = needs("ffmpeg", "ffprobe")
 
@@ -43,3 +45,23 @@ def test_a_full_disk_is_noticed_and_what_comes_after_it_plays(
     with caplog.at_level(logging.INFO):
         asyncio.run(scenario())
     assert len(times_of(folder / "index.m3u8")) > 30
+
+
+def test_a_disk_that_is_full_for_the_last_segment_alone_is_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "live"
+
+    async def scenario() -> None:
+        camera = Camera(with_sound=True)
+        sink = writing(camera, folder)
+        await camera.film(sink, lambda: camera.sent >= 40)
+        # 0.5 s each: the third holds the rest, and is written at the end.
+        await holds(lambda: len(segments(folder)) == 2)
+        last = re.fullmatch(r"(seg-\w+)-(\d+)\.m4s", segments(folder)[-1])
+        assert last is not None
+        (folder / f"{last[1]}-{int(last[2]) + 1}.m4s.tmp").symlink_to("/dev/full")
+        with pytest.raises(SinkError, match=r"lacks its end \(No space left on device\); check"):
+            await sink.close()
+
+    asyncio.run(scenario())
+    # It is listed, and cannot be read; what is before it plays.
+    assert len(segments(folder)) == 3
