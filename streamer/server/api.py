@@ -65,7 +65,8 @@ def read_routes(streams: Mapping[str, StreamHandle], *, can_add: bool) -> APIRou
     @router.get("/healthz", responses={401: {}, 429: {}})
     async def health() -> Health:
         """Answers while the process lives; needs no token."""
-        return Health(status="ok", streams={name: _state(streams[name]) for name in streams})
+        states = {name: _state(stream.statistics()) for name, stream in streams.items()}
+        return Health(status="ok", streams=states)
 
     @router.get("/api/streams")
     async def list_streams() -> StreamList:
@@ -183,9 +184,9 @@ def _find(registry: Registry, name: str) -> Supervised:
     return stream
 
 
-def _state(stream: StreamHandle) -> State:
-    """A stream that nobody supervises is asked for its numbers, and runs if it has any."""
-    state = stream.statistics().get("state", "live")
+def _state(numbers: Mapping[str, Any]) -> State:
+    """A stream that nobody supervises runs if it has any numbers."""
+    state = numbers.get("state", "live")
     known: State = "starting" if state not in get_args(State) else state
     return known
 
@@ -197,7 +198,7 @@ def _entry(stream: StreamHandle) -> Entry:
     to = list(numbers.get("to", ()))
     return Entry(
         name=stream.name,
-        state=_state(stream),
+        state=_state(numbers),
         reason=numbers.get("reason", ""),
         source=numbers.get("from", ""),
         outputs=to,
@@ -212,7 +213,13 @@ def _entry(stream: StreamHandle) -> Entry:
         still=f"{_path(stream.name)}/still.jpg" if isinstance(stream, Supervised) else None,
         statistics=_path(stream.name),
         whep=f"/whep/{quote(stream.name, safe='')}" if not to or "webrtc" in to else None,
+        hls=_playlist(stream) if isinstance(stream, Supervised) else None,
     )
+
+
+def _playlist(stream: Supervised) -> str | None:
+    has_one = any(sink.kind == "hls" for sink in stream.settings.sinks)
+    return f"/hls/{quote(stream.name, safe='')}/index.m3u8" if has_one else None
 
 
 def _path(name: str) -> str:

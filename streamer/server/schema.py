@@ -141,6 +141,7 @@ class Entry(BaseModel):
     still: str | None = Field(description="GET it for a small picture of now.")
     statistics: str = Field(description="GET it for all numbers.")
     whep: str | None = Field(description="POST an offer there to watch; null where it cannot be.")
+    hls: str | None = Field(description="The playlist for players; null without an HLS output.")
 
 
 class StreamList(BaseModel):

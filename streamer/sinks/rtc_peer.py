@@ -172,7 +172,10 @@ def _check_video(description: SessionDescription) -> None:
             f"the offer's video is {videos[0].direction}; this server only sends, offer recvonly"
         )
     if not has_codec(videos[0], "H264"):
-        raise OfferUnsupported(f"the offer has no H.264, only {codec_names(videos[0])}")
+        raise OfferUnsupported(
+            f"the offer has no H.264, only {codec_names(videos[0])}; "
+            "in Firefox turn on the OpenH264 plugin, elsewhere choose a browser that has it"
+        )
 
 
 def _takes_opus(description: SessionDescription) -> bool:

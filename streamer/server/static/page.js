@@ -7,6 +7,7 @@ import { Overview, STATES } from "./overview.js";
 import { Receiver } from "./whep.js";
 
 const POLL_MS = 1000;
+const OPEN_H264 = "In Firefox, turn on OpenH264 among the plugins of about:addons; then the picture comes by itself.";
 
 const $ = (id) => document.getElementById(id);
 const stage = $("stage");
@@ -14,6 +15,7 @@ let streams = [];
 let current = null;
 let isAnswering = true;
 let isConnected = false; // or trying to be
+let isSwitchingSound = false; // the last picture stays until the next connection has one
 let pollTimer = 0;
 
 const compare = new Compare({
@@ -28,7 +30,7 @@ const compare = new Compare({
 const receiver = new Receiver({
   onState: showState,
   onStream(stream) {
-    compare.forget();
+    if (!isSwitchingSound) compare.forget();
     $("video").srcObject = stream;
     play();
   },
@@ -64,6 +66,8 @@ function play() {
 
 function setMuted(isMuted) {
   $("video").muted = isMuted;
+  isSwitchingSound = isConnected && receiver.wantsSound === isMuted;
+  receiver.setSound(!isMuted);
   $("sound").setAttribute("aria-pressed", String(!isMuted));
   $("sound").title = isMuted ? "Sound on (M)" : "Sound off (M)";
   if ($("video").srcObject) $("video").play().catch(() => {});
@@ -71,19 +75,23 @@ function setMuted(isMuted) {
 
 function showState(state, detail) {
   if (!current) return;
-  if (state === "connecting" && receiver.attempt === 0) announce("Connecting", "");
+  if (state === "connecting" && receiver.attempt === 0 && !isSwitchingSound) announce("Connecting", "");
+  if (state !== "connecting") isSwitchingSound = false;
   if (state === "gone") announce(detail, "Trying again by itself.");
-  const texts = { connecting: "Connecting", live: "Live", gone: "Reconnecting" };
-  setStatus(state === "connecting" ? "waiting" : state, texts[state]);
+  if (state === "unplayable") announce(detail, `${OPEN_H264}${elsewhere(current)}`, { isFinal: true });
+  const texts = { connecting: "Connecting", live: "Live", gone: "Reconnecting", unplayable: "No H.264" };
+  const tones = { connecting: "waiting", unplayable: "gone" };
+  setStatus(tones[state] ?? state, texts[state]);
 }
+
+const elsewhere = ({ hls }) => (hls ? `\nPlayers such as VLC show it at ${new URL(hls, location)}` : "");
 
 // A stream that is not running has nothing to connect to; it tells why.
 function showWhyNot(stream) {
   const titles = { starting: "The stream is starting", failed: "The stream failed", ended: "The stream has ended" };
   if (stream.isMissing) announce(`There is no stream ${stream.name}`, "It will be shown as soon as there is one.");
-  else if (!stream.whep) announce("This stream is not sent to browsers", "It has no webrtc: output; its numbers are below.");
-  else announce(titles[stream.state], stream.reason);
-  $("message").classList.toggle("is-final", !stream.whep || stream.state === "ended");
+  else if (!stream.whep) announce("This stream is not sent to browsers", "It has no webrtc: output; its numbers are below.", { isFinal: true });
+  else announce(titles[stream.state], stream.reason, { isFinal: stream.state === "ended" });
   const tones = { failed: "gone", ended: "over", live: "live" };
   setStatus(tones[stream.state] ?? "waiting", STATES[stream.state] ?? "Waiting");
 }
@@ -100,9 +108,9 @@ function showDelay(delayMs) {
   $("status-text").textContent = current?.state === "lost" ? "Source lost" : `Live · ${Math.round(delayMs)} ms`;
 }
 
-function announce(title, detail) {
+function announce(title, detail, { isFinal = false } = {}) {
   $("message").hidden = false;
-  $("message").classList.remove("is-final");
+  $("message").classList.toggle("is-final", isFinal);
   $("message-title").textContent = title;
   $("message-detail").textContent = detail;
 }

@@ -7,10 +7,9 @@ const GATHER_MS = 1000;
 const ANSWER_MS = 8000;
 const LEAVE_MS = 2000;
 const SILENT_MS = 5000;
-const NO_H264 = "This browser cannot receive H.264 over WebRTC; in Firefox, turn on the OpenH264 plugin.";
 
 export class Receiver {
-  // `onState(state, detail)` with state connecting, live or gone; `onStream(mediaStream)`.
+  // `onState(state, detail)` with state connecting, live, gone or unplayable; `onStream(mediaStream)`.
   constructor({ onState, onStream }) {
     this.onState = onState;
     this.onStream = onStream;
@@ -19,6 +18,7 @@ export class Receiver {
     this.attempt = 0;
     this.generation = 0;
     this.timer = 0;
+    this.wantsSound = false;
     this.lastFrame = 0;
     this.decodedBefore = 0;
     this.decoded = 0;
@@ -31,6 +31,14 @@ export class Receiver {
     this.url = url;
     this.attempt = 0;
     this.#open();
+  }
+
+  // Browsers hold the picture back until its sound can be played, also while that is muted: by 75 to
+  // 230 ms where the picture alone waits for 10. So sound is asked for only where it is heard.
+  setSound(wantsSound) {
+    if (wantsSound === this.wantsSound) return;
+    this.wantsSound = wantsSound;
+    if (this.connection) this.start(this.url);
   }
 
   stop() {
@@ -76,8 +84,8 @@ export class Receiver {
     this.lastFrame = performance.now();
     const { receiver } = connection.addTransceiver("video", { direction: "recvonly" });
     askForLowDelay(receiver);
-    // Sound comes where the stream has any; in one stream with the picture it stays in step.
-    connection.addTransceiver("audio", { direction: "recvonly" });
+    // In one stream with the picture the sound stays in step.
+    if (this.wantsSound) connection.addTransceiver("audio", { direction: "recvonly" });
     const media = new MediaStream();
     connection.ontrack = (event) => {
       if (generation !== this.generation) return;
@@ -110,7 +118,7 @@ export class Receiver {
         if (isOver && generation === this.generation) this.#hungUp();
       });
     } catch (error) {
-      if (generation === this.generation) this.#retry(explain(error));
+      if (generation === this.generation) this.#retry(explain(error), error.state);
     }
   }
 
@@ -119,11 +127,11 @@ export class Receiver {
     this.#retry("The connection was lost.");
   }
 
-  #retry(reason) {
+  #retry(reason, state = "gone") {
     this.stop();
     const wait = RETRY_MS[Math.min(this.attempt, RETRY_MS.length - 1)];
     this.attempt += 1;
-    this.onState("gone", reason);
+    this.onState(state, reason);
     this.timer = setTimeout(() => this.#open(), wait);
   }
 }
@@ -152,7 +160,7 @@ async function exchange(url, offer) {
     ...within(ANSWER_MS),
   });
   const body = await response.text();
-  if (response.status === 406) throw new Refusal(NO_H264);
+  if (response.status === 406) throw new Unplayable("This browser cannot receive H.264 over WebRTC");
   if (response.status !== 201) throw new Refusal(body.trim() || `The server answered ${response.status}.`);
   return { answer: body, session: response.headers.get("Location") };
 }
@@ -162,6 +170,10 @@ async function leave(session) {
 }
 
 class Refusal extends Error {}
+
+class Unplayable extends Error {
+  state = "unplayable";
+}
 
 function explain(error) {
   if (error instanceof Refusal) return error.message[0].toUpperCase() + error.message.slice(1);

@@ -214,6 +214,7 @@ def test_hls_goes_into_its_folder_only(tmp_path: Path) -> None:
             assert added.status_code == 201, added.text
             (sink,) = many.registry["x"].settings.sinks
             assert Path(sink.target) == tmp_path / "door"
+            assert added.json()["hls"] == "/hls/x/index.m3u8"
 
     run(scenario())
 
