@@ -27,6 +27,7 @@ LAST_WORDS = 20
 """Lines of a child's standard error that are kept for the message about its end."""
 
 _STDERR_BYTES = 4096
+_DRAINED_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process, module: str) -> None:
         self._process = process
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        self._reading = asyncio.Lock()
         self._listening = asyncio.create_task(self._listen(), name=f"stderr of {module}")
 
     @classmethod
@@ -103,10 +105,11 @@ class Child:
         """Its next message; ``None`` when it has ended or sent what is no message."""
         assert self._process.stdout is not None
         try:
-            lengths = await self._process.stdout.readexactly(_LENGTHS.size)
-            head_bytes, payload_bytes = _checked(lengths)
-            head = await self._process.stdout.readexactly(head_bytes)
-            payload = await self._process.stdout.readexactly(payload_bytes)
+            async with self._reading:
+                lengths = await self._process.stdout.readexactly(_LENGTHS.size)
+                head_bytes, payload_bytes = _checked(lengths)
+                head = await self._process.stdout.readexactly(head_bytes)
+                payload = await self._process.stdout.readexactly(payload_bytes)
             told = json.loads(head)
             return Message(told, payload) if isinstance(told, dict) else None
         except (asyncio.IncompleteReadError, ValueError):
@@ -120,9 +123,20 @@ class Child:
             await asyncio.wait_for(self._process.wait(), within_s)
         except TimeoutError:
             self._kill()
+            await self._drain()
         code = await self._process.wait()
         await self._listening
         return code
+
+    async def _drain(self) -> None:
+        """Read to its end what nobody wants any more.
+
+        asyncio tells of a process's end after that of its pipes, and sees none behind a full buffer.
+        """
+        assert self._process.stdout is not None
+        async with self._reading:
+            while await self._process.stdout.read(_DRAINED_BYTES):
+                pass
 
     def _kill(self) -> None:
         """It and whatever it started: it leads a session of its own."""

@@ -106,6 +106,16 @@ def test_closing_kills_a_child_that_hangs_and_what_it_started() -> None:
     with_child(play)
 
 
+def test_closing_ends_although_what_the_child_said_was_never_read() -> None:
+    async def play(child: Child) -> None:
+        sending = asyncio.create_task(child.send(Message({"do": "echo"}, bytes(3_000_000))))
+        await until(lambda: "paused" in repr(child._process.stdout))
+        assert await child.close() == -9
+        await asyncio.gather(sending, return_exceptions=True)
+
+    with_child(play)
+
+
 def test_killing_leaves_no_warning_about_an_unknown_process(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
