@@ -15,6 +15,7 @@ from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.sinks.muxer import Muxer
 from streamer.sinks.muxer_protocol import Output
+from streamer.sinks.muxer_target import TS_SOUND
 from streamer.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class _Writer:
         self._is_open = False
         self._has_failed = False
         format = FILE_SUFFIXES[path.suffix.lower()]
-        options = MP4_OPTIONS if format == "mp4" else {}
+        options = {"mp4": MP4_OPTIONS, "mpegts": TS_SOUND}.get(format, {})
         # As a path: libav would take 12:30.mp4 for an address.
         output = Output(url=f"file:{path}", format=format, options=options, describes_once=False)
         try:

@@ -164,7 +164,13 @@ def _srt_number(asked: Mapping[str, str], name: str, place: str) -> int:
     raise SinkError(f"{name}={value[:32]} for {place} is out of range; use {known}")
 
 
-TS_OPTIONS = {
+# Frames of sound that are gathered into one packet come after the clock in the stream says that they play, by two
+# frames (43 ms) and more: too late for receivers that go by that clock.
+TS_SOUND = {"pes_payload_size": "0"}
+
+TS_OPTIONS = TS_SOUND | {
+    # Microseconds that the clock runs behind, for live sound that leaves just after its picture.
+    "max_delay": "50000",
     "flush_packets": "1",
     "max_interleave_delta": str(INTERLEAVE_US),
     "mpegts_flags": "+resend_headers",
