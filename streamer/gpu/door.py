@@ -6,7 +6,7 @@ Opened in one thread, used in another, which enters first. What goes wrong is an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -67,7 +67,11 @@ class Gpu:
             self._images = images or compiled_for(self.device)
             self.memory = self._pool("device", self.device.allocate, self.device.free)
             self.pinned = self._pool("pinned", self.device.lock, self.device.unlock)
-            self.uploads, self.compute, self.downloads = (Stream(self.device) for _ in range(3))
+            with ExitStack() as begun:
+                self.uploads, self.compute, self.downloads = (
+                    begun.enter_context(closing(Stream(self.device))) for _ in range(3)
+                )
+                begun.pop_all()
             self._opened = opened.pop_all()
         self.copying = Lock()
         """Held while copies to the host are queued by whatever thread looks at a picture."""

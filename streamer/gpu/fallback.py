@@ -144,15 +144,18 @@ class FallingBack:
         self.notice = f"the GPU is not used any more, the CPU goes on: {error}"
         _log.warning("%s", self.notice)
         self._metrics.count("gpu.fell_back")
-        with suppress(EngineError):
-            self._stage.close()
-        self._stage = self._plain()
+        over, self._stage = self._stage, self._plain()
         self._begin(self._stage)
-        self._opening = Thread(target=self._open, args=(self._size,), name="engines", daemon=True)
+        self._opening = Thread(
+            target=self._open, args=(self._size, over), name="engines", daemon=True
+        )
         self._opening.start()
 
-    def _open(self, size: tuple[int, int]) -> None:
+    def _open(self, size: tuple[int, int], over: Upscaler) -> None:
         """On its own thread."""
+        # Here, as an engine that is being built for the device may be slow to notice.
+        with suppress(EngineError):
+            over.close()
         try:
             stage = self._host()
             stage.warm_up(*size)

@@ -12,10 +12,8 @@ from streamer.clock import Clock
 from streamer.errors import EngineError
 from streamer.infer import native, openvino, ort, ort_cuda, tensorrt
 from streamer.infer.batching import BatchingEngine
-from streamer.infer.batching_graph import BATCH, batched
-from streamer.infer.batching_group import BATCHES
+from streamer.infer.batching_graph import BATCH
 from streamer.infer.batching_pool import ENGINES
-from streamer.infer.batching_trial import most_places
 from streamer.infer.choosing import Candidate, Chosen, choose_fastest, costs_together
 from streamer.infer.engine import Deadline, Engine
 from streamer.infer.reference import ReferenceEngine
@@ -306,15 +304,12 @@ def _built(
     sizes: Mapping[str, int],
     abandoned: Event,
 ) -> Engine:
-    """As ``_shared``, for a backend that builds for each size: all batch sizes of this one."""
+    """As ``_shared``, for a backend that builds for each size. Larger batch sizes are built when streams
+    come for them, while this one serves."""
     build = BACKENDS[name].build
     assert build is not None
 
     def open_one(model: ModelManifest) -> Engine:
-        most = most_places(batched(manifest), tuple(sorted(sizes.items())))
-        for batch in reversed(BATCHES[1:]):
-            if batch <= most:
-                build(model, {**sizes, BATCH: batch}, abandoned).close()
         return build(model, {**sizes, BATCH: 1}, abandoned)
 
     return ENGINES.lease(

@@ -199,11 +199,11 @@ class Batching(Generic[Picture]):
         """On the engine's own thread."""
         try:
             while (work := self._awaited()) is not None:
-                group, batch = work
-                if batch is None:
-                    self._prepare(group)
+                group, what = work
+                if isinstance(what, int):
+                    self._prepare(group, what)
                 else:
-                    self._run(group, batch)
+                    self._run(group, what)
         finally:
             # Nobody is to wait for a thread that is gone, whatever ended it.
             with self._lock:
@@ -213,7 +213,7 @@ class Batching(Generic[Picture]):
                     batch.done.set()
                 self._has_place.notify_all()
 
-    def _awaited(self) -> tuple[Group, Batch | None] | None:
+    def _awaited(self) -> tuple[Group, Batch | int] | None:
         """What is to be done next, once there is something; ``None`` at the end."""
         with self._lock:
             while not self._is_closing:
@@ -226,12 +226,13 @@ class Batching(Generic[Picture]):
                 self._has_work.wait(None if self._awake_ns == NEVER_NS else max(0.0, pause_s))
             return None
 
-    def _next(self) -> tuple[Group, Batch | None] | None:
-        """A group to prepare, or the batch that waits longest of those to be run now."""
+    def _next(self) -> tuple[Group, Batch | int] | None:
+        """A batch size to prepare, or the batch that waits longest of those to be run now."""
         groups = self._groups.values()
         wanting = next((group for group in groups if self._may_prepare(group)), None)
         if wanting is not None:
-            return wanting, None
+            # Asked for here: streams may leave while it is prepared.
+            return wanting, wanting.wants
         found = [(group, group.ready(self._wait_ns)) for group in groups]
         ready = [(group, batch) for group, batch in found if batch is not None]
         if not ready:
@@ -282,9 +283,8 @@ class Batching(Generic[Picture]):
             self._business.ran(began_ns, ended_ns)
             group.costs.spent(size, ended_ns - began_ns)
 
-    def _prepare(self, group: Group) -> None:
-        """Tries the next batch size of a group; storage for it then takes the place of the old."""
-        size = group.wants
+    def _prepare(self, group: Group, size: int) -> None:
+        """Tries a batch size of a group; storage for it then takes the place of the old."""
         try:
             batches, costs_ns = self._way.tried(group.sizes, size)
         except EngineError as error:

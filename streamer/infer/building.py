@@ -38,25 +38,30 @@ class Building(Generic[Made]):
         left_to: str,
     ) -> None:
         """``build`` makes it for sizes, on another thread, or raises ``EngineError``; the event is set
-        when nobody waits for it any more. What nobody takes is given to ``discard``. ``left_to`` is
-        the log's word for who serves where there is none: a network and its backend."""
+        when nobody waits for this build any more, and not once it is over. What nobody takes is given
+        to ``discard``. ``left_to`` is the log's word for who serves where there is none: a network and
+        its backend."""
         self._build = build
         self._discard = discard
         self._left_to = left_to
         self._refused: set[Sizes] = set()
         self._thread: Thread | None = None
-        self._is_building = False
+        self._abandoned: Event | None = None
+        """Of the build that goes on."""
         self._made: tuple[Sizes, Made] | None = None
         self._handing_over = Lock()
-        self._abandoned = Event()
+        self._is_closed = False
 
     def ask(self, sizes: Sizes) -> None:
         """Begins with it, unless a build goes on, waits to be taken, or was refused."""
         with self._handing_over:
-            if self._is_building or self._made is not None or sizes in self._refused:
+            is_busy = self._abandoned is not None or self._made is not None
+            if self._is_closed or is_busy or sizes in self._refused:
                 return
-            self._is_building = True
-        self._thread = Thread(target=self._make, args=(sizes,), name="engines", daemon=True)
+            abandoned = self._abandoned = Event()
+        self._thread = Thread(
+            target=self._make, args=(sizes, abandoned), name="engines", daemon=True
+        )
         self._thread.start()
 
     def taken(self) -> tuple[Sizes, Made] | None:
@@ -68,7 +73,7 @@ class Building(Generic[Made]):
     def refuse(self, sizes: Sizes, why: str) -> None:
         """Nothing is built for this size any more; from any thread."""
         self._refused.add(sizes)
-        if not self._abandoned.is_set():
+        if not self._is_closed:
             _log.warning("%s: %s", self._left_to, why)
 
     def wait(self) -> None:
@@ -79,23 +84,32 @@ class Building(Generic[Made]):
     def close(self) -> None:
         """A build that does not notice in time discards what it makes by itself."""
         with self._handing_over:
-            self._abandoned.set()
+            self._is_closed = True
+            if self._abandoned is not None:
+                self._abandoned.set()
         if self._thread is not None:
             self._thread.join(ABANDON_S)
         waiting = self.taken()
         if waiting is not None:
             self._discard(waiting[1])
 
-    def _make(self, sizes: Sizes) -> None:
+    def _make(self, sizes: Sizes, abandoned: Event) -> None:
         """On its own thread."""
         made: Made | None = None
         try:
-            made = self._build(dict(sizes), self._abandoned)
+            made = self._build(dict(sizes), abandoned)
         except EngineError as error:
             self.refuse(sizes, str(error))
+        finally:
+            # Also of a build that broke otherwise: the next size has its turn all the same.
+            self._hand_over(sizes, made)
+
+    def _hand_over(self, sizes: Sizes, made: Made | None) -> None:
         with self._handing_over:
-            self._is_building = False
-            if made is not None and not self._abandoned.is_set():
+            self._abandoned = None
+            if made is None:
+                self._refused.add(sizes)
+            elif not self._is_closed:
                 self._made = (sizes, made)
                 return
         if made is not None:

@@ -92,11 +92,14 @@ def _fastest(
     refused: dict[str, EngineError] = {}
     remembered = store.recall(key)
     if remembered is not None:
+        then: dict[str, object] = {
+            label: "refused then" for label in by_label if label not in remembered.costs_ms
+        }
         for label in remembered.costs_ms:
             engine = _opened(by_label.pop(label, None), refused)
             if engine is not None:
                 when = f"{variant} as in the trial of {remembered.tried_on} at {PICTURE}"
-                said = _said(when, remembered.costs_ms, refused)
+                said = _said(when, remembered.costs_ms, {**then, **refused})
                 return Chosen(engine, said, remembered.costs_ms)
     engines: dict[str, Engine] = {}
     for label, candidate in by_label.items():
@@ -119,7 +122,12 @@ def _by_trial(
     store: TrialStore,
     clock: Clock,
 ) -> Chosen:
-    timings = time_engines(engines, clock)
+    try:
+        timings = time_engines(engines, clock)
+    except EngineError:
+        for engine in engines.values():
+            engine.close()
+        raise
     best, *others = timings.costs_ms
     for label in others:
         engines[label].close()
@@ -150,7 +158,7 @@ def _opened(candidate: Candidate | None, refused: dict[str, EngineError]) -> Eng
     return engine
 
 
-def _said(when: str, costs_ms: Mapping[str, float], refused: Mapping[str, EngineError]) -> str:
+def _said(when: str, costs_ms: Mapping[str, float], refused: Mapping[str, object]) -> str:
     costs = ", ".join(f"{label} {cost_ms:.1f} ms" for label, cost_ms in costs_ms.items())
     said = f"{when}: {costs}" if costs else when
     return "; ".join([said, *(f"without {label}: {error}" for label, error in refused.items())])

@@ -189,7 +189,9 @@ class DriverStream:
             self._stream.drop(graph)
 
     def close(self) -> None:
+        """Also a second time; its handle may be another stream's by then."""
         if self._owns:
+            self._owns = False
             with _ours():
                 self._stream.close()
                 self._device.close()

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from streamer.infer.ort import usable_cores
@@ -62,8 +63,8 @@ class TrialStore:
         trials = {other: trial for other, trial in self._read().items() if other != key}
         trials[key] = {"tried_on": self._today.isoformat(), "costs_ms": rounded}
         newest = dict(list(trials.items())[-KEPT:])
-        # Two streams may start at once: each writes its own part file.
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
+        # Two may write at once, in containers that share the folder also under one process number.
+        partial = self.path.with_name(f"{self.path.name}.{token_hex(8)}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_text(json.dumps(newest, indent=1), encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from threading import Event
 
 import numpy as np
@@ -19,8 +19,11 @@ from streamer.gpu.choosing import choose_on_device
 from streamer.gpu.door import Gpu
 from streamer.gpu.fallback import FallingBack, Upscaler
 from streamer.gpu.super_resolution import PLAIN, DeviceSuperResolution
+from streamer.infer import building
+from streamer.infer.device import ResidentEngine
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
+from streamer.infer.swapping_resident import Build, ResidentSwapping
 from streamer.metrics import Metrics
 from streamer.model import ModelManifest
 from streamer.ops import host
@@ -31,6 +34,8 @@ from tests.streamer.gpu.test_super_resolution import plain, same, shipped
 from tests.streamer.pictures import frame_of, noise
 
 WIDTH, HEIGHT = 64, 36
+
+PATIENCE_S = 60
 
 
 def queued(backend: str, model: ModelManifest, gpu: Gpu, abandoned: Event) -> BothWays:
@@ -150,10 +155,12 @@ def test_where_nothing_is_installed_nothing_is_said() -> None:
 class Going:
     """A stage on the device that may be taken away, over stages of the host."""
 
-    def __init__(self, emulated: Emulated) -> None:
+    def __init__(self, emulated: Emulated, *, better: Build | None = None) -> None:
         self.metrics = Metrics()
         self.gpu = emulated.gpu(self.metrics)
-        engine = QueuedEngine(self.gpu, shipped("fp32"))
+        engine: ResidentEngine = QueuedEngine(self.gpu, shipped("fp32"))
+        if better is not None:
+            engine = ResidentSwapping(engine, better)
         self.stage = FallingBack(
             DeviceSuperResolution(self.gpu, [engine]),
             plain=lambda: _host(ReferenceEngine(2)),
@@ -250,3 +257,26 @@ def test_where_the_host_has_no_network_either_the_plain_upscale_stays(
             assert going.send(number).tier == PLAIN
             going.stage.wait()
     assert caplog.text.count("upscaled without a network from here on: nothing that is") == 1
+
+
+def test_no_frame_waits_for_a_build_that_goes_on_when_the_device_is_lost(
+    emulated: Emulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "ABANDON_S", PATIENCE_S)
+    may_end, is_over = Event(), Event()
+
+    def build(sizes: Mapping[str, int], abandoned: Event) -> ResidentEngine:
+        # As TensorRT may in one of its longer steps, it does not ask whether anybody waits.
+        assert may_end.wait(PATIENCE_S)
+        is_over.set()
+        raise EngineError("it was given up")
+
+    going = Going(emulated, better=build)
+    going.send(1)
+    emulated.fail("cuLaunchKernel", ILLEGAL_ADDRESS)
+    assert going.send(2).tier == PLAIN
+    assert not is_over.is_set()
+    may_end.set()
+    going.stage.wait()
+    assert going.send(3).tier == "nano"
+    going.stage.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.machinery import ModuleSpec
 from threading import Event
+from time import sleep
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +34,8 @@ class World:
         self.is_building = Event()
         self.waits_for_the_end: Event | None = None
         """Until which a build goes on."""
+        self.waits_to_be_given_up = False
+        """Whether a build goes on until nobody waits for it."""
 
 
 class DoubleApi(ModuleType):
@@ -99,7 +102,11 @@ class Builder(Like):
         settings.progress_monitor.phase_start("Building", None, 2)
         self.world.is_building.set()
         assert not self.world.waits_for_the_end or self.world.waits_for_the_end.wait(20)
-        if not settings.progress_monitor.step_complete("Building", 0):
+        goes_on = settings.progress_monitor.step_complete("Building", 0)
+        while goes_on and self.world.waits_to_be_given_up:
+            sleep(0.001)
+            goes_on = settings.progress_monitor.step_complete("Building", 0)
+        if not goes_on:
             self.complain("the build was cancelled")
             return None
         settings.progress_monitor.phase_finish("Building")

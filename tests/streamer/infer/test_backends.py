@@ -348,7 +348,7 @@ def test_a_shared_engine_that_fails_its_self_test_is_given_back(
 
 
 @pytest.mark.usefixtures("one_model")
-def test_what_takes_long_to_build_is_built_once_for_all_streams_and_every_batch(
+def test_what_takes_long_to_build_is_built_once_for_all_streams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     several_at_once(monkeypatch)
@@ -386,8 +386,9 @@ def test_what_takes_long_to_build_is_built_once_for_all_streams_and_every_batch(
             engine.run(picture, {"residual": np.empty((1, 24, 6, 8), np.float32)})
             engine.wait()
         assert engine.manifest.name == "built"
-    assert built == [{"h": 6, "w": 8, "n": batch} for batch in (8, 4, 2, 1)]
-    assert closed == built[:3]
+    # Larger batch sizes are the engine's own affair, once streams come for them.
+    assert built == [{"h": 6, "w": 8, "n": 1}]
+    assert closed == []
     for engine in engines:
         engine.close()
     assert closed == built

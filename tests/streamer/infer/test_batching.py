@@ -265,6 +265,23 @@ def test_nobody_waits_for_a_larger_batch_size_that_has_to_be_built(opened: Openi
     assert set(asked) == {2}
 
 
+def test_a_stream_that_is_gone_before_its_batch_size_is_tried_costs_the_others_nothing(
+    opened: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = opened(1)
+    sizes, prepare, is_prepared = (("h", 6), ("w", 8)), streams.door._prepare, Event()
+
+    def prepare_once_it_is_gone(*wanted: Any) -> None:
+        streams.door.leave(sizes)
+        prepare(*wanted)
+        is_prepared.set()
+
+    monkeypatch.setattr(streams.door, "_prepare", prepare_once_it_is_gone)
+    streams.door.enter(sizes)
+    assert is_prepared.wait(PATIENCE_S)
+    assert at_once(each(streams, 0)) == [None]
+
+
 def test_a_model_that_cannot_run_at_all_says_so_to_every_stream(tmp_path: Path) -> None:
     class Broken(Watched):
         def run(self, inputs: Tensors, outputs: Tensors) -> None:

@@ -11,7 +11,7 @@ import pytest
 from streamer.clock import ManualClock
 from streamer.errors import EngineError
 from streamer.infer.choosing import Candidate, Chosen, choose_fastest, costs_together
-from streamer.infer.engine import Engine
+from streamer.infer.engine import Engine, Tensors
 from streamer.infer.trial import ROUND_RUNS, SEARCH_RUNS
 from streamer.infer.trial_store import LASTS, TrialStore
 from streamer.model import ModelManifest, read_manifest
@@ -123,6 +123,34 @@ def test_a_faster_engine_that_is_wrong_is_not_taken_and_that_is_said(machine: Ma
     assert machine.opened[0].is_closed
     assert machine.runs[0] == 1
     assert "right fp32 20.0 ms, slow fp32 30.0 ms; without wrong int8: int8 on" in chosen.reason
+
+
+def test_what_was_refused_in_a_remembered_trial_is_said_as_well(machine: Machine) -> None:
+    wrong = machine.candidate("wrong", 5.0, error=0.5, precision="int8")
+    candidates = [wrong, machine.candidate("right", 20.0), machine.candidate("slow", 30.0)]
+    machine.choose(candidates)
+    chosen = machine.choose(candidates)
+    assert chosen.reason == (
+        "tiny as in the trial of 2026-03-01 at 640x360: right fp32 20.0 ms, slow fp32 30.0 ms; "
+        "without wrong int8: refused then"
+    )
+
+
+def test_a_trial_that_fails_leaves_nothing_open(machine: Machine) -> None:
+    class FailsLater(Timed):
+        def run(self, inputs: Tensors, outputs: Tensors) -> None:
+            if self.runs:
+                raise EngineError("no memory for a picture of this size; free some")
+            super().run(inputs, outputs)
+
+    def open_one(manifest: ModelManifest) -> Engine:
+        machine.opened.append(FailsLater(manifest, machine.clock, [9.0]))
+        return machine.opened[-1]
+
+    right = machine.candidate("right", 20.0)
+    with pytest.raises(EngineError, match="no memory for a picture"):
+        machine.choose([right, Candidate("fails", right.manifest, open_one)])
+    assert [engine.is_closed for engine in machine.opened] == [True, True]
 
 
 def test_what_is_remembered_is_still_tested_and_the_next_one_follows(machine: Machine) -> None:

@@ -78,6 +78,8 @@ def work():
     stream.unlock(inside)
     stream.unlock(outside)
     stream.close()
+    # Whose handle it is by then, nobody knows.
+    stream.close()
     print("done")
 
 thread = Thread(target=work)

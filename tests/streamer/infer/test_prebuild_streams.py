@@ -14,6 +14,7 @@ from streamer.infer.batching_pool import ENGINES
 from streamer.infer.engine import Deadline
 from streamer.infer.engine_cache import user_engines
 from streamer.infer.prebuild import build_engines, buildable, parse_picture
+from streamer.infer.swapping import Swapping
 from streamer.infer.tensorrt_build import BuildSettings
 from tests.command import RunHere
 from tests.streamer.infer.batch_streams import LATE_NS, at_once
@@ -107,6 +108,25 @@ def test_streams_find_what_was_built_ahead_for_as_many(world: World) -> None:
     assert [shape for shape in shapes(world)[ahead:] if shape[2:] != [48, 64]] == []
     for engine in engines:
         engine.close()
+    assert len(ENGINES) == 0
+
+
+def test_auto_goes_over_before_larger_batch_sizes_are_built(world: World) -> None:
+    choice = choose_super_resolution(
+        scale=2,
+        backend="auto",
+        variant="nano",
+        use=Use(clock=MonotonicClock(), deadline=Deadline(LATE_NS)),
+    )
+    (engine,) = choice.engines
+    assert isinstance(engine, Swapping)
+    for _ in range(2):
+        picture = np.ones((1, 6, 24, 32), np.float32)
+        engine.run({"packed": picture}, {"residual": np.empty((1, 24, 24, 32), np.float32)})
+        engine.wait()
+    assert engine.backend == "tensorrt"
+    assert shapes(world) == [[1, 6, 24, 32], [1, 6, 48, 64]]
+    engine.close()
     assert len(ENGINES) == 0
 
 

@@ -265,7 +265,7 @@ def test_a_build_that_nobody_waits_for_ends_early(device: World) -> None:
     )
     (engine,) = choice.engines
     assert isinstance(engine, Swapping)
-    device.waits_for_the_end = engine._building._abandoned
+    device.waits_to_be_given_up = True
     run(engine)
     assert device.is_building.wait(20)
     engine.close()

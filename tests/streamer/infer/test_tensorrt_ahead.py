@@ -70,7 +70,7 @@ def test_a_size_that_cannot_be_built_is_never_ready_and_said_to_be_so_once(
 
 def test_who_closes_waits_for_no_build(world: World) -> None:
     engine = ready(HostStream())
-    world.waits_for_the_end = engine._building._abandoned
+    world.waits_to_be_given_up = True
     assert not engine.is_ready(SMALL)
     assert world.is_building.wait(20)
     engine.close()

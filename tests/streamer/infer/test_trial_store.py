@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -29,6 +30,16 @@ def test_a_trial_is_found_again_fastest_first(tmp_path: Path) -> None:
     assert list(remembered.costs_ms.items()) == list(COSTS_MS.items())
     assert store(tmp_path).recall("other") is None
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["trials.json"]
+
+
+def test_processes_of_one_number_are_not_in_each_others_way(tmp_path: Path) -> None:
+    """As those of two containers that share the cache folder."""
+    others = tmp_path / "deep" / f"trials.json.{os.getpid()}.partial"
+    others.parent.mkdir()
+    others.write_text('{"half of', encoding="utf-8")
+    store(tmp_path).keep("key", COSTS_MS)
+    assert store(tmp_path).recall("key") is not None
+    assert others.read_text(encoding="utf-8") == '{"half of'
 
 
 @pytest.mark.parametrize("days_later", [0, LASTS.days])
