@@ -13,9 +13,6 @@ from kernels.errors import KernelError
 GAIN = 576
 """Times the sum of the products comes back: 24 for each of two dimensions."""
 
-VECTORS = 2
-"""Of outs that are made at once, as ``MOST_VECTORS``."""
-
 TOP_WEIGHT = 227
 """The largest of which every place fits into 16 bits."""
 
@@ -112,17 +109,25 @@ class ConvModel:
 
 
 def laid_out(layer: ConvLayer, lanes: int) -> NDArray[np.int16]:
-    """The weights by blocks of ``VECTORS * lanes`` outs (the last may have ``lanes``): of each
-    (36 places, pairs of ins, outs, 2), all in one row. What fills up the last ones is nothing."""
+    """The weights by ``blocks`` of outs: of each (36 places, pairs of ins, outs, 2), all in one row.
+    What fills up the last ones is nothing."""
     outs, ins = layer.weights.shape[:2]
     places = np.einsum("ai,ocij,bj->aboc", _TO_PLACES, layer.weights, _TO_PLACES)
     filled = np.zeros((36, padded(outs, lanes), padded(ins, 2)), np.int16)
     filled[:, :outs, :ins] = places.reshape(36, outs, ins)
     pairs = filled.reshape(36, filled.shape[1], -1, 2).swapaxes(1, 2)
-    block = VECTORS * lanes
-    return np.concatenate(
-        [pairs[:, :, n : n + block].ravel() for n in range(0, filled.shape[1], block)]
-    )
+    return np.concatenate([pairs[:, :, block].ravel() for block in blocks(outs, lanes)])
+
+
+def blocks(outs: int, lanes: int) -> list[slice]:
+    """Of outs that are made at once, as in ``convolve_rows``: two vectors, or the last one or three."""
+    found, at, end = [], 0, padded(outs, lanes)
+    while at < end:
+        vectors = (end - at) // lanes
+        size = lanes * (vectors if vectors == 3 else min(vectors, 2))
+        found.append(slice(at, at + size))
+        at += size
+    return found
 
 
 def padded(count: int, step: int) -> int:

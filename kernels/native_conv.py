@@ -131,7 +131,10 @@ class ConvStack:
         scale = np.zeros(padded(outs, lanes), np.float32)
         bias = np.zeros(padded(outs, lanes), np.int32)
         scale[:outs], bias[:outs] = layer.gained_scale, layer.gained_bias
-        weights = laid_out(layer, lanes)
+        laid = laid_out(layer, lanes)
+        # A vector that lies in two lines of cache takes two loads.
+        weights = aligned(laid.nbytes).view(np.int16)
+        weights[:] = laid
         self._kept += [weights, scale, bias]
         return _Layer(
             weights=weights.ctypes.data,
@@ -193,6 +196,13 @@ class ConvPart:
         fields.rows, fields.columns = height, width
         fields.scratch, fields.left = scratch.ctypes.data, self._left.ctypes.data
         self._stack.native.call("conv_stack", fields)
+
+
+def aligned(size: int) -> Bytes:
+    """Storage that begins at a multiple of ``LINE``."""
+    whole = np.empty(size + LINE, np.uint8)
+    first = -whole.ctypes.data % LINE
+    return whole[first : first + size]
 
 
 def _check_model(model: ConvModel) -> None:

@@ -25,6 +25,7 @@ typedef uint32_t Sums __attribute__((vector_size(4 * LANES)));  // these may wra
 typedef int32_t Steps __attribute__((vector_size(4 * LANES)));
 typedef int16_t Pairs __attribute__((vector_size(4 * LANES)));
 typedef float Reals __attribute__((vector_size(4 * LANES)));
+typedef uint8_t Fours __attribute__((vector_size(4 * LANES)));  // bytes of four of them
 
 // So many channels of a pixel are a step of what is done to each by itself.
 constexpr int SHORTS = 16;
@@ -45,7 +46,23 @@ INLINE void store(void* to, const Vector& lanes) {
 
 INLINE Shorts widened(const int16_t* from) { return load<Shorts>(from); }
 INLINE Shorts widened(const uint8_t* from) {
+#ifdef __AVX2__
+    // Of the compiler's own conversion two halves are made.
+    return (Shorts)_mm256_cvtepu8_epi16((__m128i)load<Bytes>(from));
+#else
     return __builtin_convertvector(load<Bytes>(from), Shorts);
+#endif
+}
+
+INLINE Reals real(const uint8_t* from) {
+    typedef uint8_t Few __attribute__((vector_size(LANES)));
+    const Few bytes = load<Few>(from);
+#if defined(__AVX2__) && !defined(__AVX512BW__)
+    // The compiler's own conversion takes them one by one.
+    return (Reals)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)bytes)));
+#else
+    return __builtin_convertvector(bytes, Reals);
+#endif
 }
 
 // The same pair in every lane.
@@ -100,25 +117,41 @@ struct Limits {
     int32_t low, high, zero;
 };
 
-template <int COUNT>
-INLINE void store_bytes(uint8_t* to, const Steps* values, const Limits& limits) {
-#if defined(__AVX2__) && !defined(__AVX512BW__)
-    __m256i shorts = _mm256_packs_epi32((__m256i)values[0], (__m256i)values[COUNT - 1]);
-    shorts = _mm256_max_epi16(shorts, _mm256_set1_epi16((int16_t)limits.low));
-    shorts = _mm256_min_epi16(shorts, _mm256_set1_epi16((int16_t)limits.high));
-    shorts = _mm256_add_epi16(shorts, _mm256_set1_epi16((int16_t)limits.zero));
-    const __m256i bytes = _mm256_permutevar8x32_epi32(
-        _mm256_packus_epi16(shorts, shorts), _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
-    std::memcpy(to, &bytes, COUNT * LANES);
-#else
-    for (int n = 0; n < COUNT; ++n) {
-        const Steps bytes = bounded(values[n], limits.low, limits.high) + limits.zero;
+// Four vectors of whole numbers, within their bounds.
+INLINE Fours bytes_of(const Steps& a, const Steps& b, const Steps& c, const Steps& d,
+                      const Limits& limits) {
+#if defined(__AVX512BW__) || !defined(__SSE2__)
+    const Steps values[4] = {a, b, c, d};
+    uint8_t bytes[4 * LANES];
+    for (int n = 0; n < 4; ++n) {
+        const Steps whole = bounded(values[n], limits.low, limits.high) + limits.zero;
 #ifdef __AVX512BW__
-        store(to + n * LANES, _mm512_cvtepi32_epi8((__m512i)bytes));
+        store(bytes + n * LANES, _mm512_cvtepi32_epi8((__m512i)whole));
 #else
-        for (int lane = 0; lane < LANES; ++lane) to[n * LANES + lane] = (uint8_t)bytes[lane];
+        for (int lane = 0; lane < LANES; ++lane) bytes[n * LANES + lane] = (uint8_t)whole[lane];
 #endif
     }
+    return load<Fours>(bytes);
+#else
+    // What leaves 16 bits, or 8, becomes the nearest that is left: bounds may wait until then.
+    const Fours lowest = Fours{} + (uint8_t)(limits.low + limits.zero);
+    const Fours highest = Fours{} + (uint8_t)(limits.high + limits.zero);
+    Fours bytes;
+#ifdef __AVX2__
+    const __m256i zero = _mm256_set1_epi16((int16_t)limits.zero);
+    bytes = (Fours)_mm256_permutevar8x32_epi32(
+        _mm256_packus_epi16(
+            _mm256_adds_epi16(_mm256_packs_epi32((__m256i)a, (__m256i)b), zero),
+            _mm256_adds_epi16(_mm256_packs_epi32((__m256i)c, (__m256i)d), zero)),
+        _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+#else
+    const __m128i zero = _mm_set1_epi16((int16_t)limits.zero);
+    bytes = (Fours)_mm_packus_epi16(
+        _mm_adds_epi16(_mm_packs_epi32((__m128i)a, (__m128i)b), zero),
+        _mm_adds_epi16(_mm_packs_epi32((__m128i)c, (__m128i)d), zero));
+#endif
+    bytes = bytes > lowest ? bytes : lowest;
+    return bytes < highest ? bytes : highest;
 #endif
 }
 

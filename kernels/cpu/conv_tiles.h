@@ -23,6 +23,7 @@ struct ConvLayer {
 };
 
 constexpr int SIDE = 4, REACH = SIDE + 2, PLACES = REACH * REACH;  // of a tile, and of what it stands on
+constexpr int ONES = REACH + 1;  // the place that is in each pixel of a tile once
 
 // What is added to what leaves a layer, pixel by pixel: `share` of it and `kept_share` of `kept`.
 struct Skip {
@@ -30,15 +31,16 @@ struct Skip {
     float share = 1, kept_share = 0;
 };
 
+// Of sums that are made at once, as registers hold.
 #if defined(__AVX512BW__)
-constexpr int TILES = 12;  // at once: with two vectors of sums each, as the registers hold
+constexpr int MOST_SUMS = 24;
 #else
-constexpr int TILES = 6;
+constexpr int MOST_SUMS = 12;
 #endif
 constexpr int CHUNK = 12;  // tiles whose sums stay in the nearest caches
-static_assert(CHUNK % TILES == 0, "");
 
-constexpr int MOST_VECTORS = 2;
+// Of outs: two at once; the last three together, since one by itself would take as long as one and a half.
+constexpr int MOST_VECTORS = 3;
 
 struct ConvRoom {
     alignas(64) int32_t sums[PLACES * CHUNK * MOST_VECTORS * LANES];
@@ -70,93 +72,136 @@ INLINE void bring_line(const Sums* from, Sums* to, int step) {
 // `rows`: the rows that four stand on, from the pixel left of the first tile on.
 template <class Element>
 void carry(const Element* const* rows, int channels, int tiles, int16_t* out) {
-    Shorts columns[SIDE * CHUNK + 2][REACH];
     const int64_t place = (int64_t)CHUNK * channels;
     for (int c = 0; c < channels; c += SHORTS) {
-        for (int x = 0; x < SIDE * tiles + 2; ++x) {
+        // Four columns of every other tile; its last two are the next one's first.
+        Shorts columns[2][SIDE][REACH];
+        const auto carry_column = [&](int x, Shorts* to) {
             Shorts line[REACH];
+#pragma GCC unroll 6
             for (int row = 0; row < REACH; ++row) line[row] = widened(rows[row] + x * channels + c);
-            carry_line(line, columns[x]);
-        }
-        for (int row = 0; row < REACH; ++row)
-            for (int t = 0; t < tiles; ++t) {
-                Shorts line[REACH], carried[REACH];
-                for (int n = 0; n < REACH; ++n) line[n] = columns[SIDE * t + n][row];
+            carry_line(line, to);
+        };
+        for (int n = 0; n < 2; ++n) carry_column(n, columns[1][n + 2]);
+        for (int t = 0; t < tiles; ++t) {
+            const auto& before = columns[~t & 1];
+            auto& here = columns[t & 1];
+            for (int n = 0; n < SIDE; ++n) carry_column(SIDE * t + 2 + n, here[n]);
+            int16_t* to = out + (int64_t)t * channels + c;
+            for (int row = 0; row < REACH; ++row) {
+                const Shorts line[REACH] = {before[2][row], before[3][row], here[0][row],
+                                            here[1][row],   here[2][row],   here[3][row]};
+                Shorts carried[REACH];
                 carry_line(line, carried);
-                int16_t* to = out + REACH * row * place + (int64_t)t * channels + c;
+#pragma GCC unroll 6
                 for (int n = 0; n < REACH; ++n, to += place) store(to, carried[n]);
             }
+        }
     }
 }
 
-// One place of COUNT tiles: VECTORS vectors of sums for each.
+// One place of COUNT tiles: VECTORS vectors of sums for each, which begin with `bias`.
 template <int COUNT, int VECTORS>
 INLINE void multiply(const int16_t* __restrict weights, const int16_t* __restrict carried, int channels,
-                     int pairs, int32_t* __restrict sums) {
-    Sums total[COUNT][VECTORS] = {};
+                     int pairs, const int32_t* __restrict bias, int32_t* __restrict sums) {
+    Sums total[COUNT][VECTORS];
+    for (int v = 0; v < VECTORS; ++v) {
+        const Sums begin = load<Sums>(bias + v * LANES);
+#pragma GCC unroll 12
+        for (int t = 0; t < COUNT; ++t) total[t][v] = begin;
+    }
     for (int pair = 0; pair < pairs; ++pair, weights += VECTORS * 2 * LANES, carried += 2) {
         Pairs weight[VECTORS];
         for (int v = 0; v < VECTORS; ++v) weight[v] = load<Pairs>(weights + v * 2 * LANES);
 #pragma GCC unroll 12
         for (int t = 0; t < COUNT; ++t) {
             const Pairs value = spread(carried + (int64_t)t * channels);
-#pragma GCC unroll 2
+#pragma GCC unroll 3
             for (int v = 0; v < VECTORS; ++v)
                 total[t][v] = plus_products(total[t][v], value, weight[v]);
         }
     }
 #pragma GCC unroll 12
     for (int t = 0; t < COUNT; ++t)
-#pragma GCC unroll 2
+#pragma GCC unroll 3
         for (int v = 0; v < VECTORS; ++v)
-            store(sums + (t * MOST_VECTORS + v) * LANES, total[t][v]);
+            store(sums + (t * VECTORS + v) * LANES, total[t][v]);
 }
 
 template <int VECTORS>
 void multiply_chunk(const ConvLayer& layer, int first_out, int tiles, ConvRoom& room) {
-    const int64_t block = 2 * (int64_t)layer.pairs;
-    const int16_t* weights = layer.weights + PLACES * block * first_out;
-    for (int place = 0; place < PLACES; ++place, weights += VECTORS * LANES * block) {
-        const int16_t* carried = room.carried + (int64_t)place * CHUNK * layer.channels;
-        int32_t* sums = room.sums + place * CHUNK * MOST_VECTORS * LANES;
-        int t = 0;
+    constexpr int TILES = MOST_SUMS / VECTORS < CHUNK ? MOST_SUMS / VECTORS : CHUNK;
+    // Copies: as far as the compiler knows, what is stored may be one of the layer's own numbers.
+    const int channels = layer.channels, pairs = layer.pairs;
+    const int64_t block = VECTORS * LANES * 2 * (int64_t)pairs;
+    const int16_t* weights = layer.weights + first_out * 2 * (int64_t)pairs * PLACES;
+    const int16_t* carried = room.carried;
+    const int32_t none[VECTORS * LANES] = {};
+    int32_t* sums = room.sums;
+    for (int place = 0; place < PLACES; ++place) {
+        const int32_t* bias = place == ONES ? layer.bias + first_out : none;
+        const int16_t* from = carried;
+        int32_t* to = sums;
+        int left = tiles;
         const auto some = [&](auto multiplied, int count) {
-            for (; t + count <= tiles; t += count)
-                multiplied(weights, carried + (int64_t)t * layer.channels, layer.channels,
-                           layer.pairs, sums + t * MOST_VECTORS * LANES);
+            for (; left >= count; left -= count) {
+                multiplied(weights, from, channels, pairs, bias, to);
+                from += (int64_t)count * channels;
+                to += count * VECTORS * LANES;
+            }
         };
         some(multiply<TILES, VECTORS>, TILES);
         some(multiply<4, VECTORS>, 4);
         some(multiply<1, VECTORS>, 1);
+        weights += block;
+        carried += CHUNK * (int64_t)channels;
+        sums += CHUNK * VECTORS * LANES;
     }
 }
 
 // Four pixels of a line of sums, as whole steps.
-INLINE void finish_line(const Sums* from, const Sums& bias, const Reals& scale, Steps* to) {
+INLINE void finish_line(const Sums* from, const Reals& scale, Steps* to) {
     Sums pixels[SIDE];
     bring_line(from, pixels, 1);
     for (int x = 0; x < SIDE; ++x)
-        to[x] = nearest(__builtin_convertvector((Steps)(pixels[x] + bias), Reals) * scale);
+        to[x] = nearest(__builtin_convertvector((Steps)pixels[x], Reals) * scale);
 }
 
 INLINE Steps with_kept(const Steps& steps, const uint8_t* kept, const Skip& skip, const Limits& limits) {
-    typedef uint8_t Kept __attribute__((vector_size(LANES)));
     const Steps whole = bounded(steps, limits.low, limits.high);
     return nearest(__builtin_convertvector(whole, Reals) * skip.share +
-                   __builtin_convertvector(load<Kept>(kept), Reals) * skip.kept_share);
+                   real(kept) * skip.kept_share);
+}
+
+// A line of four pixels, `step` bytes apart.
+template <int VECTORS>
+INLINE void store_line(uint8_t* to, int64_t step, const Steps (&values)[VECTORS][SIDE],
+                       const Limits& limits) {
+    uint8_t bytes[4 * LANES];
+    for (int v = 0; v + 2 <= VECTORS; v += 2, to += 2 * LANES)
+        for (int x = 0; x < SIDE; x += 2) {
+            store(bytes, bytes_of(values[v][x], values[v + 1][x], values[v][x + 1],
+                                  values[v + 1][x + 1], limits));
+            std::memcpy(to + x * step, bytes, 2 * LANES);
+            std::memcpy(to + (x + 1) * step, bytes + 2 * LANES, 2 * LANES);
+        }
+    if (VECTORS % 2 == 0) return;
+    const Steps* const last = values[VECTORS - 1];
+    store(bytes, bytes_of(last[0], last[1], last[2], last[3], limits));
+    for (int x = 0; x < SIDE; ++x) std::memcpy(to + x * step, bytes + x * LANES, LANES);
 }
 
 // From the sums of a chunk's tiles to bytes: `out` are its four rows, `step` bytes from pixel to pixel.
 template <int VECTORS>
 void finish_chunk(const ConvLayer& layer, int first_out, int tiles, const ConvRoom& room,
                   uint8_t* const* out, int64_t step, const Skip& skip) {
-    constexpr int64_t PLACE = CHUNK * MOST_VECTORS * LANES;
+    constexpr int64_t PLACE = CHUNK * VECTORS * LANES;
     const Limits limits = layer.limits;
     for (int t = 0; t < tiles; ++t) {
         Sums lines[VECTORS][SIDE][REACH];
         for (int v = 0; v < VECTORS; ++v)
             for (int n = 0; n < REACH; ++n) {
-                const int32_t* sums = room.sums + (t * MOST_VECTORS + v) * LANES + n * PLACE;
+                const int32_t* sums = room.sums + (t * VECTORS + v) * LANES + n * PLACE;
                 Sums line[REACH];
                 for (int row = 0; row < REACH; ++row) line[row] = load<Sums>(sums + REACH * row * PLACE);
                 bring_line(line, &lines[v][0][n], REACH);
@@ -166,18 +211,13 @@ void finish_chunk(const ConvLayer& layer, int first_out, int tiles, const ConvRo
             Steps steps[VECTORS][SIDE];
             for (int v = 0; v < VECTORS; ++v) {
                 const int first = first_out + v * LANES;
-                finish_line(lines[v][row], load<Sums>(layer.bias + first),
-                            load<Reals>(layer.scale + first), steps[v]);
+                finish_line(lines[v][row], load<Reals>(layer.scale + first), steps[v]);
                 if (skip.kept[0] != nullptr)
                     for (int x = 0; x < SIDE; ++x)
                         steps[v][x] = with_kept(
                             steps[v][x], skip.kept[row] + at + x * step + v * LANES, skip, limits);
             }
-            for (int x = 0; x < SIDE; ++x) {
-                Steps pixel[VECTORS];
-                for (int v = 0; v < VECTORS; ++v) pixel[v] = steps[v][x];
-                store_bytes<VECTORS>(out[row] + at + x * step, pixel, limits);
-            }
+            store_line(out[row] + at, step, steps, limits);
         }
     }
 }
@@ -198,14 +238,19 @@ void convolve_rows(const ConvLayer& layer, const Element* const* rows, int tiles
             if (skip.kept[row] != nullptr) beside.kept[row] += pixel * step;
         }
         carry(source, layer.channels, count, room.carried);
-        int at = 0;
-        for (; at + 2 * LANES <= layer.outs; at += 2 * LANES) {
-            multiply_chunk<2>(layer, at, count, room);
-            finish_chunk<2>(layer, at, count, room, target, step, beside);
-        }
-        if (at < layer.outs) {
-            multiply_chunk<1>(layer, at, count, room);
-            finish_chunk<1>(layer, at, count, room, target, step, beside);
+        for (int at = 0; at < layer.outs;) {
+            const auto some = [&](auto multiplied, auto finished, int vectors) {
+                multiplied(layer, at, count, room);
+                finished(layer, at, count, room, target, step, beside);
+                at += vectors * LANES;
+            };
+            const int left = layer.outs - at;
+            if (left == 3 * LANES)
+                some(multiply_chunk<3>, finish_chunk<3>, 3);
+            else if (left >= 2 * LANES)
+                some(multiply_chunk<2>, finish_chunk<2>, 2);
+            else
+                some(multiply_chunk<1>, finish_chunk<1>, 1);
         }
     }
 }

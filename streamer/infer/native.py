@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kernels.errors import KernelError
 from kernels.native import native
-from kernels.native_conv import LINE, SIDE, ConvPart, ConvStack
+from kernels.native_conv import SIDE, ConvPart, ConvStack, aligned
 from streamer.errors import EngineError
 from streamer.infer.conv_model import read_conv_model
 from streamer.infer.engine import Tensors
@@ -91,7 +91,7 @@ class NativeEngine:
         """Scratch for each thread."""
         needed = self._stack.scratch_bytes(columns)
         if not self._scratch or self._scratch[0].nbytes < needed:
-            self._scratch = [_aligned(needed) for _ in range(self._threads)]
+            self._scratch = [aligned(needed) for _ in range(self._threads)]
 
 
 def is_installed() -> bool:
@@ -122,9 +122,3 @@ def _together(helpers: ThreadPoolExecutor, jobs: Sequence[Callable[[], None]]) -
             raise failure
     for job in late:
         job()
-
-
-def _aligned(size: int) -> NDArray[np.uint8]:
-    whole = np.empty(size + LINE, np.uint8)
-    first = -whole.ctypes.data % LINE
-    return whole[first : first + size]

@@ -106,11 +106,14 @@ def test_weights_are_laid_out_whole(lanes: int, ins: int, outs: int) -> None:
     flat, filled = laid_out(it, lanes), -(-outs // lanes) * lanes
     pairs = -(-ins // 2)
     whole = np.zeros((36, filled, 2 * pairs), np.int16)
-    for first in range(0, filled, 2 * lanes):
-        wide = min(2 * lanes, filled - first)
+    first = 0
+    while first < filled:
+        left = (filled - first) // lanes
+        wide = lanes * (3 if left == 3 else min(left, 2))
         block, flat = np.split(flat, [36 * pairs * wide * 2])
         block = block.reshape(36, pairs, wide, 2).swapaxes(1, 2)
         whole[:, first : first + wide] = block.reshape(36, wide, 2 * pairs)
+        first += wide
     assert not flat.size
     np.testing.assert_array_equal(whole[35, :outs, :ins], 36 * it.weights[:, :, 2, 2])
     np.testing.assert_array_equal(whole[0, :outs, :ins], 36 * it.weights[:, :, 0, 0])
