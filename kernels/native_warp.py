@@ -134,7 +134,7 @@ class WarpCall:
 
 def scratch_bytes(width: int, columns: int) -> int:
     """Storage that rows of so many pixels and cells need; see ``Scratch`` in ``warp.cpp``."""
-    return 80 * width + 8 * columns + 8192
+    return 120 * width + 8 * columns + 8192
 
 
 def _guide(maps: Maps, shape: tuple[int, ...]) -> _Guide:

@@ -69,14 +69,33 @@ INLINE float bounded(float value, float low, float high) {
     return value < high ? value : high;
 }
 
-INLINE Lanes bounded(const Lanes& value, const Lanes& low, const Lanes& high) {
-    const Lanes above = value > low ? value : low;
-    return above < high ? above : high;
+// One instruction each; compilers take two to compare vectors and choose, and three for a size.
+INLINE Lanes greater(const Lanes& value, const Lanes& other) {
+#if defined(__AVX512F__)
+    return (Lanes)_mm512_max_ps((__m512)value, (__m512)other);
+#elif defined(__AVX__)
+    return (Lanes)_mm256_max_ps((__m256)value, (__m256)other);
+#else
+    return value > other ? value : other;
+#endif
 }
 
-template <class Vector>
-INLINE Vector size_of(const Vector& value) {
-    return value < 0.0f ? -value : value;
+INLINE Lanes lesser(const Lanes& value, const Lanes& other) {
+#if defined(__AVX512F__)
+    return (Lanes)_mm512_min_ps((__m512)value, (__m512)other);
+#elif defined(__AVX__)
+    return (Lanes)_mm256_min_ps((__m256)value, (__m256)other);
+#else
+    return value < other ? value : other;
+#endif
+}
+
+INLINE Lanes bounded(const Lanes& value, const Lanes& low, const Lanes& high) {
+    return lesser(greater(value, low), high);
+}
+
+INLINE Lanes size_of(const Lanes& value) {
+    return (Lanes)((Wholes)value & INT32_MAX);
 }
 
 }  // namespace

@@ -262,7 +262,10 @@ void pass(const Level& level, const Square* squares, Motion* motions, int steps,
 
 // What differences count for as doubt, one code value or more.
 INLINE Eight doubt(const Eight& off) {
-#if defined(__SSE2__) && !defined(__AVX__)
+#if defined(__AVX__)
+    const __m256 size = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), (__m256)off);
+    return (Eight)_mm256_max_ps(size, _mm256_set1_ps(1.0f));
+#elif defined(__SSE2__)
     // Compilers take each of the eight by itself to compare vectors that are wider than a register.
     __m128 parts[2];
     std::memcpy(parts, &off, sizeof parts);
@@ -270,7 +273,7 @@ INLINE Eight doubt(const Eight& off) {
         part = _mm_max_ps(_mm_andnot_ps(_mm_set1_ps(-0.0f), part), _mm_set1_ps(1.0f));
     return load<Eight>(reinterpret_cast<const float*>(parts));
 #else
-    const Eight size = size_of(off);
+    const Eight size = off < 0.0f ? -off : off;
     return size > 1.0f ? size : Eight{} + 1.0f;
 #endif
 }

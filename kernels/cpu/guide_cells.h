@@ -59,8 +59,9 @@ void bring(const Codes* ends, const float* shares, const Grid& grid, int row, co
 
 void take(const Codes& codes, const Grid& grid, int row, float* const* parts) {
     for (int part = 0; part < PARTS; ++part) {
-        const uint8_t* from = codes.at + int64_t(2 * row + part / 2) * codes.stride + part % 2;
-        for (int n = 0; n < grid.columns; ++n) parts[part][n] = from[2 * n];
+        // The lower of two pixels lies behind the upper one.
+        const uint8_t* from = codes.at + 2 * (int64_t(2 * row) * codes.stride + part % 2) + part / 2;
+        for (int n = 0; n < grid.columns; ++n) parts[part][n] = from[4 * n];
     }
 }
 

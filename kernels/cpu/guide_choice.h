@@ -42,8 +42,8 @@ INLINE Lanes sigmoid(const Lanes& value) { return 1.0f / (1.0f + exponential(-va
 // How far a place lies beyond the edge, 0 to a whole cell.
 INLINE Lanes beyond(const Grid& grid, const Lanes& x, const Lanes& y) {
     const Lanes right = x - float(grid.columns - 1), below = y - float(grid.rows - 1);
-    const Lanes across = -x > right ? -x : right, down = -y > below ? -y : below;
-    return bounded(across > down ? across : down, Lanes{}, Lanes{} + 1.0f);
+    const Lanes across = greater(-x, right), down = greater(-y, below);
+    return bounded(greater(across, down), Lanes{}, Lanes{} + 1.0f);
 }
 
 // The sum of `2 * reach + 1` rows, edges repeated: into `line`, which has `DETAIL` more at either end.
@@ -93,7 +93,7 @@ void choose_row(const GuideFields& fields, const Grid& grid, const Field* carrie
         const Lanes forward = apart[0], backward = apart[1], standing = apart[2];
         const Lanes ahead = sigmoid(TEMPER * (backward - forward));
         const Lanes moves =
-            sigmoid(TEMPER * (standing - (forward < backward ? forward : backward)));
+            sigmoid(TEMPER * (standing - lesser(forward, backward)));
         const int64_t from = row * grid.stride + left;
         // Carried backward flow points the other way.
         const Lanes ahead_x = load(carried[0].x + from), back_x = -load(carried[1].x + from);
@@ -112,9 +112,9 @@ void choose_row(const GuideFields& fields, const Grid& grid, const Field* carrie
         const Lanes differs = standing + moves * (moved - standing);
         const Lanes guess =
             (sigmoid(start + SOFT_PULL * differs) - SOFT_LEAST) * (1.0f / (1.0f - SOFT_LEAST));
-        const Lanes error = 0.5f * (detail[0] < detail[1] ? detail[0] : detail[1]);
+        const Lanes error = 0.5f * lesser(detail[0], detail[1]);
         const Lanes power = detail[2] - (1.0f - kept) * error;
-        const Lanes most = NOISE * kept * error / (power > LEAST_POWER ? power : Lanes{} + LEAST_POWER);
+        const Lanes most = NOISE * kept * error / greater(power, Lanes{} + LEAST_POWER);
         const Lanes soft = bounded(guess, Lanes{}, most);
         const int count = grid.columns - left < LANES ? grid.columns - left : LANES;
         const Lanes maps[MAPS] = {flow[0], flow[1], flow[2], flow[3], mask, soft};

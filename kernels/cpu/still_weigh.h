@@ -39,7 +39,9 @@ inline void explain(const float* __restrict moved, const float* __restrict one,
                     float doubt, int count, uint8_t* __restrict out) {
     for (int x = 0; x < count; ++x) {
         const float mean = (moved[x - 1] + moved[x] + moved[x + 1]) * (1.0f / 9);
-        out[x] = (uint8_t)(mean > times * apart(one[x], other[x]) + doubt ? there[x] : 0);
+        const bool is_better = mean > times * apart(one[x], other[x]) + doubt;
+        // Reading only where it is better would keep compilers from making vectors of this.
+        out[x] = (uint8_t)(there[x] & -(int)is_better);
     }
 }
 

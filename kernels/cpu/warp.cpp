@@ -15,6 +15,7 @@
 
 #include "exported.h"
 #include "warp_finish.h"
+#include "warp_near.h"
 #include "warp_runs.h"
 
 namespace {
@@ -70,13 +71,17 @@ struct Scratch {
     uint8_t* kinds;
     Runs to_warp, to_finish;
     Ring ring;
+#ifdef __AVX2__
+    Spots* spots[2];
+#endif
 
     explicit Scratch(const WarpFields& it) {
         Storage storage{static_cast<char*>(it.scratch)};
         whole = (it.width + LANES - 1) / LANES * LANES;
         const int pixels = whole + LANES, columns = it.guide.columns + 1;
         for (Enlarged* map : {&flow[0], &flow[1], &flow[2], &flow[3], &mask, &softness, &residual})
-            *map = {storage.take<float>(pixels), storage.take<float>(pixels)};
+            *map = {storage.take<float>(pixels), storage.take<float>(pixels),
+                    storage.take<float>(pixels)};
         cells = storage.take<float>(columns);
         int32_t* const cell = storage.take<int32_t>(pixels);
         float* const share = storage.take<float>(pixels);
@@ -89,6 +94,9 @@ struct Scratch {
         to_finish = {storage.take<Run>(blocks), 0, 0, -1};
         const int64_t stride = it.width + 2 * MARGIN;
         ring = {storage.take<uint8_t>(TAPS_OF_BLUR * stride), stride};
+#ifdef __AVX2__
+        for (Spots*& each : spots) each = storage.take<Spots>(it.width / SOME);
+#endif
     }
 
     void take(const Map& map, const Between& rows, const Range& range, const Guide& guide,
@@ -149,6 +157,69 @@ inline void mix(const int16_t* __restrict one, const int16_t* __restrict other,
     for (int i = 0; i < count; ++i) out[i] = code_of(along(other[i], one[i], share[i]));
 }
 
+#ifdef __AVX2__
+inline bool have_one_stride(const WarpFields& it) {
+    const int64_t stride = it.trios[0].first.stride;
+    bool are_same = true;
+    for (int n = 0; n < it.trios_count; ++n)
+        are_same &= it.trios[n].first.stride == stride && it.trios[n].second.stride == stride;
+    return are_same;
+}
+
+// As `make_run` for a run that looks nowhere beyond an edge; KIND is its own.
+template <int KIND, int TRIOS>
+void make_near(const WarpFields& it, const Scratch& scratch, const Row& row, uint8_t* const* outs) {
+    constexpr bool USES[2] = {(KIND & USES_FIRST) != 0, (KIND & USES_SECOND) != 0};
+    constexpr bool MOVES[2] = {(KIND & FIRST_MOVES) != 0, (KIND & SECOND_MOVES) != 0};
+    const int begin = row.run.begin;
+    const auto line = [&](const Enlarged& map) { return Line(map, begin, row.down); };
+    const Line flow[4] = {line(scratch.flow[0]), line(scratch.flow[1]), line(scratch.flow[2]),
+                          line(scratch.flow[3])};
+    const Line mask = line(scratch.mask);
+    const int64_t stride = it.trios[0].first.stride;
+    const uint8_t* at[TRIOS][2];
+    for (int n = 0; n < TRIOS; ++n) {
+        at[n][0] = it.trios[n].first.row(row.y) + begin;
+        at[n][1] = it.trios[n].second.row(row.y) + begin;
+    }
+    for (int i = 0; i < row.run.count; i += SOME) {
+        __m256i values[TRIOS][2];
+        for (int side = 0; side < 2; ++side) {
+            const Spots& spots = scratch.spots[side][(begin + i) / SOME];
+            if (MOVES[side]) {
+                const Sixteen x = values_at(flow[2 * side], i);
+                const Sixteen y = values_at(flow[2 * side + 1], i);
+                for (int n = 0; n < TRIOS; ++n)
+                    values[n][side] = look_up(at[n][side] + i, stride, x, y, spots);
+            } else if (USES[side]) {
+                for (int n = 0; n < TRIOS; ++n) values[n][side] = codes_at(at[n][side] + i);
+            }
+        }
+        for (int n = 0; n < TRIOS; ++n)
+            store_codes(USES[0] && USES[1]
+                            ? along(values[n][1], values[n][0], shares_at(mask, i))
+                            : values[n][USES[0] ? 0 : 1],
+                        outs[n] + i);
+    }
+}
+
+template <int TRIOS>
+void make_near(const WarpFields& it, const Scratch& scratch, const Row& row, uint8_t* const* outs) {
+    constexpr int BOTH = USES_FIRST | USES_SECOND, MOVE = FIRST_MOVES | SECOND_MOVES;
+    switch (row.run.kind) {
+        case BOTH | MOVE: return make_near<BOTH | MOVE, TRIOS>(it, scratch, row, outs);
+        case BOTH | FIRST_MOVES:
+            return make_near<BOTH | FIRST_MOVES, TRIOS>(it, scratch, row, outs);
+        case BOTH | SECOND_MOVES:
+            return make_near<BOTH | SECOND_MOVES, TRIOS>(it, scratch, row, outs);
+        case BOTH: return make_near<BOTH, TRIOS>(it, scratch, row, outs);
+        case USES_FIRST | FIRST_MOVES:
+            return make_near<USES_FIRST | FIRST_MOVES, TRIOS>(it, scratch, row, outs);
+        default: return make_near<USES_SECOND | SECOND_MOVES, TRIOS>(it, scratch, row, outs);
+    }
+}
+#endif
+
 // One run of row y, into `outs` at its first pixel.
 template <int TAPS>
 inline void make_run(const WarpFields& it, const Scratch& scratch, const Run& run, int y,
@@ -162,6 +233,13 @@ inline void make_run(const WarpFields& it, const Scratch& scratch, const Run& ru
     for (int side = 0; side < 2; ++side)
         row.is_inside[side] =
             moves[side] && bounds.hold_all(run.reach[side], run.begin, run.whole(), y);
+#ifdef __AVX2__
+    if (TAPS == 2 && run.count % SOME == 0 && (is_mixed || moves[only]) &&
+        moves[0] == row.is_inside[0] && moves[1] == row.is_inside[1] && have_one_stride(it)) {
+        (it.trios_count > 1 ? make_near<2> : make_near<1>)(it, scratch, row, outs);
+        return;
+    }
+#endif
     if (is_mixed) fill_shares(Line(scratch.mask, run.begin, down), run.count, looking.share);
     for (int n = 0; n < it.trios_count; ++n) {
         const Plane planes[2] = {it.trios[n].first, it.trios[n].second};
@@ -185,6 +263,20 @@ inline void make_run(const WarpFields& it, const Scratch& scratch, const Run& ru
     }
 }
 
+// What is the same for all rows of pixels between two rows of cells.
+template <int TAPS>
+void look_ahead(const WarpFields& it, const Scratch& scratch, int side, Run& run) {
+    const Enlarged &flow_x = scratch.flow[2 * side], &flow_y = scratch.flow[2 * side + 1];
+    run.reach[side] = reach_of(flow_x, flow_y, run.begin, run.whole());
+#ifdef __AVX2__
+    if (TAPS > 2) return;
+    for (int x = run.begin; x + SOME <= run.begin + run.count; x += SOME)
+        find_spots(flow_x, flow_y, x, it.trios[0].first.stride, scratch.spots[side][x / SOME]);
+#else
+    (void)it;
+#endif
+}
+
 template <int TAPS>
 void make_row(const WarpFields& it, Scratch& scratch, int y, Looking<TAPS>& looking,
               uint8_t* const* outs) {
@@ -199,9 +291,7 @@ void make_row(const WarpFields& it, Scratch& scratch, int y, Looking<TAPS>& look
         for (int n = 0; n < found.count; ++n)
             for (int side = 0; side < 2; ++side)
                 if (found.runs[n].kind & (side ? SECOND_MOVES : FIRST_MOVES))
-                    found.runs[n].reach[side] =
-                        reach_of(scratch.flow[2 * side], scratch.flow[2 * side + 1],
-                                 found.runs[n].begin, found.runs[n].whole());
+                    look_ahead<TAPS>(it, scratch, side, found.runs[n]);
         if ((found.all & USES_FIRST) && (found.all & USES_SECOND))
             scratch.take(guide.mask, rows, SHARES, guide, scratch.mask);
     }

@@ -104,6 +104,7 @@ inline void enlarge(const float* cells, const Across& across, int count, float* 
 // One map at the pixels of all rows between two of its own.
 struct Enlarged {
     float *upper, *lower;
+    float* more;  // than `upper` has `lower`
     int row = -1;  // of the map: what `lower` holds
 
     // `cells` is room for a row of them.
@@ -116,19 +117,27 @@ struct Enlarged {
         }
         clean(map.row(rows.lower), range, columns, cells);
         enlarge(cells, across, count, lower);
+        subtract(upper, count);
         row = rows.lower;
+    }
+
+   private:
+    void subtract(const float* __restrict from, int count) const {
+        const float* __restrict const values = lower;
+        float* __restrict const out = more;
+        for (int i = 0; i < count; ++i) out[i] = values[i] - from[i];
     }
 };
 
 // The same at one row of pixels, from the first of a run on.
 struct Line {
-    const float *upper, *lower;
+    const float *upper, *more;
     float down;
 
     Line(const Enlarged& map, int begin, float share)
-        : upper(map.upper + begin), lower(map.lower + begin), down(share) {}
+        : upper(map.upper + begin), more(map.more + begin), down(share) {}
 
-    int32_t at(int i) const { return (int32_t)(upper[i] + (lower[i] - upper[i]) * down); }
+    int32_t at(int i) const { return (int32_t)(upper[i] + more[i] * down); }
 };
 
 // Shares at `count` pixels, in 1/32768.

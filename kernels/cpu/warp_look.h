@@ -52,7 +52,8 @@ struct Seen {
 template <int TAPS>
 struct Bounds {
     static constexpr int BEFORE = TAPS / 2 - 1, AFTER = TAPS / 2;
-    static constexpr int READ = 4 - TAPS;  // samples behind those, which come with them
+    // What comes with those in a row, and the row below that comes with two.
+    static constexpr int READ = TAPS == 2 ? 4 : 0, ROW_READ = TAPS == 2 ? 1 : 0;
     int width, height;
 
     bool hold(int left, int right, int top, int bottom) const {
@@ -61,7 +62,7 @@ struct Bounds {
     // Of `count` pixels from `begin` on in row y.
     bool hold_all(const Reach& reach, int begin, int count, int y) const {
         return hold(begin + reach.left, begin + count - 1 + reach.right + READ, y + reach.up,
-                    y + reach.down);
+                    y + reach.down + ROW_READ);
     }
 };
 

@@ -22,7 +22,7 @@ from kernels.native_warp import Maps
 from streamer.ops.both import both
 from streamer.ops.still_limits import LIMITS
 from tests.kernels import cpu_residuals, cpu_stills
-from tests.kernels.cpu_warps import SIZES, calm, case, runnable, warped
+from tests.kernels.cpu_warps import SIZES, calm, case, runnable, warped, zooming
 
 MOVING = [(8, 8), (17, 23), (64, 9), (213, 121)]
 """Width and height of small pictures: the smallest, odd ones, whole vectors and a part."""
@@ -148,7 +148,10 @@ def main() -> None:
             count += move(native, is_at_end=is_at_end)
         for size in SIZES:
             for is_at_end in (False, True):
-                for it in (case(*size, is_wild=True), calm(case(*size))):
+                for it in (
+                    case(*size, is_wild=True),
+                    *(few(case(*size)) for few in (calm, zooming)),
+                ):
                     maps = fenced_maps(it.maps, is_at_end=is_at_end)
                     first, second, out = (
                         fenced(plane, is_at_end=is_at_end)

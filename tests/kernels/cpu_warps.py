@@ -78,6 +78,15 @@ def calm(it: Case) -> Case:
     return replace(it, maps=replace(it.maps, flow=it.maps.flow * np.float32(1 / 8)))
 
 
+def zooming(it: Case) -> Case:
+    """The same planes, seen by a camera that draws nearer: neighbours' motions are almost the same."""
+    rows, columns = it.maps.mask.shape
+    y, x = np.mgrid[:rows, :columns].astype(np.float32)
+    across, down = 0.03 * (x - columns / 3), 0.04 * (y - rows / 2)
+    flow = np.stack([-across, -down, 0.7 * across + 0.01 * y, 0.7 * down - 0.01 * x])
+    return replace(it, maps=replace(it.maps, flow=flow.astype(np.float32)))
+
+
 def warped(
     native: Native,
     trios: Sequence[Trio],

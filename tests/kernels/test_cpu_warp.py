@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,17 @@ from kernels.errors import KernelError
 from kernels.native import Native
 from kernels.native_build import SOURCES
 from kernels.native_warp import Maps, WarpCall, scratch_bytes
-from tests.kernels.cpu_warps import SIZES, Case, apart, calm, case, made, twin, warped
+from tests.kernels.cpu_warps import (
+    SIZES,
+    Case,
+    apart,
+    calm,
+    case,
+    made,
+    twin,
+    warped,
+    zooming,
+)
 from tests.kernels.host_build import compile_for_host
 from tests.kernels.pictures import Guarded
 
@@ -71,11 +82,16 @@ def test_every_level_makes_the_same_plane(
 
 
 @how
-@pytest.mark.parametrize("size", [(300, 70, 8.0), (700, 40, 16.0)])
+@pytest.mark.parametrize("size", [(300, 70, 8.0), (700, 40, 16.0), (320, 90, 4.0)])
+@pytest.mark.parametrize("motion", [calm, zooming])
 def test_short_motions_give_the_twin_within_one_code_value_and_the_same_at_every_level(
-    levels: list[Native], size: tuple[int, int, float], *, is_sharp: bool
+    levels: list[Native],
+    size: tuple[int, int, float],
+    motion: Callable[[Case], Case],
+    *,
+    is_sharp: bool,
 ) -> None:
-    it = calm(case(*size, is_finished=False))
+    it = motion(case(*size, is_finished=False))
     plain = made(levels[0], it, is_sharp=is_sharp)
     difference = apart(plain, twin(it, is_sharp=is_sharp))
     assert difference.max() <= 1
