@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from streamer.clock import Clock
 from streamer.config import LIVE_KINDS, StreamSettings, place_of, source_kind
-from streamer.enhance.assembly import build_chain, choose_engines
+from streamer.enhance.assembly import Engines, build_chain, choose_engines
 from streamer.errors import ConfigError
 from streamer.metrics import Metrics
 from streamer.outlets import Outlets
@@ -45,14 +45,25 @@ async def open_stream(
         # Loading aiortc takes a second; the sink would do it on the event loop.
         await asyncio.to_thread(import_module, "streamer.sinks.rtc_peer")
     # The engines come first: while they are tried, a live source would pile up old pictures.
-    engines = await asyncio.to_thread(choose_engines, settings, clock, metrics)
+    choosing = asyncio.ensure_future(asyncio.to_thread(choose_engines, settings, clock, metrics))
+    try:
+        engines = await asyncio.shield(choosing)
+    except asyncio.CancelledError:
+        choosing.add_done_callback(_close_unwanted)
+        raise
     async with AsyncExitStack() as opened:
-        opened.callback(engines.close)
+        # Not on the event loop: on a device that waits for what is under way.
+        opened.push_async_callback(asyncio.to_thread, engines.close)
         source = await _open_source(settings, clock, metrics, doors)
         opened.push_async_callback(source.close)
-        chain = await asyncio.to_thread(
-            build_chain, settings, engines, source.video, clock=clock, metrics=metrics
+        building = asyncio.ensure_future(
+            asyncio.to_thread(
+                build_chain, settings, engines, source.video, clock=clock, metrics=metrics
+            )
         )
+        # It runs them; a thread goes on though nobody waits for it any more.
+        opened.push_async_callback(asyncio.wait, {building})
+        chain = await asyncio.shield(building)
         stream = Stream(
             settings,
             source=source,
@@ -64,6 +75,12 @@ async def open_stream(
         )
         opened.pop_all()
         return stream
+
+
+def _close_unwanted(choosing: asyncio.Future[Engines]) -> None:
+    """Of a stream that was given up while its engines were tried, which may take minutes."""
+    if not choosing.cancelled() and choosing.exception() is None:
+        asyncio.get_running_loop().run_in_executor(None, choosing.result().close)
 
 
 async def _open_source(

@@ -103,7 +103,8 @@ class Metrics:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._samples: dict[str, Samples] = {}
-        self._lock = threading.Lock()
+        # The garbage collector may free memory of a device in here, and that counts as well.
+        self._lock = threading.RLock()
 
     def count(self, name: str, amount: int = 1) -> None:
         with self._lock:

@@ -123,6 +123,7 @@ class Stream:
         async with AsyncExitStack() as opened, asyncio.TaskGroup() as tasks:
             opened.push_async_callback(self.source.close)
             opened.push_async_callback(self._enhancer.close)
+            opened.push_async_callback(self._enhancer.call, self.chain.close)
             opened.callback(self._outlets.forget)
             tasks.create_task(self._read(), name="read")
             if isinstance(self.source, PacketSource):
@@ -133,9 +134,8 @@ class Stream:
             for fanout in self._fanouts:
                 tasks.create_task(fanout.run(), name="fan-out")
         failures = [failure for fanout in self._fanouts for failure in fanout.failures]
-        failures += self._outlets.raw.failures
         damage = self._decoder.damage_to(self.settings.source) if self._decoder else None
-        for failure in (self._failure, damage, *failures):
+        for failure in (self._failure, damage, *failures, *self._outlets.raw.failures):
             if failure is not None:
                 raise failure
 

@@ -216,6 +216,9 @@ class Chain:
         return again
 
     def close(self) -> None:
+        """Its engines, once; a stream that breaks closes it as well."""
+        if self._is_closed:
+            return
         self._is_closed = True
         self._super_resolution.close()
         if self._making is not None:

@@ -7,9 +7,11 @@ is what runs on one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Event, get_ident
 from typing import Any
 
 import av
@@ -21,15 +23,18 @@ from streamer.build import open_stream
 from streamer.clock import MonotonicClock
 from streamer.config import SinkSpec, StreamSettings
 from streamer.enhance import assembly
+from streamer.errors import SourceError
 from streamer.gpu import choosing, encoding
 from streamer.gpu.arrays import CPU
 from streamer.gpu.choosing import choose_on_device
 from streamer.gpu.encoding import Outlet
 from streamer.gpu.hardware import Intake
+from streamer.infer.batching_pool import ENGINES
 from streamer.media import VideoInfo
 from streamer.pipeline import Stream
 from streamer.rate import parse_rate
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated
+from tests.streamer.gpu.engines import QueuedEngine, QueuedRun
 from tests.streamer.gpu.test_choosing import queued
 from tests.streamer.gpu.test_hardware import NextToHost
 from tests.streamer.motion import psnr
@@ -132,6 +137,83 @@ def test_no_picture_is_copied_but_those_that_something_on_the_host_needs(
     assert len(ours) == len(theirs) == (2 * FRAMES if rate else FRAMES)
     assert min(psnr(one, other) for one, other in zip(ours, theirs, strict=True)) > 33
     del there, here
+
+
+def test_a_stream_that_is_cut_off_gives_back_its_share_of_the_device(
+    on_emulated: Emulated, tmp_path: Path
+) -> None:
+    source = clip(tmp_path / "in.mp4")
+
+    async def cut_off() -> None:
+        stream = await open_stream(settings_for(source), clock=MonotonicClock())
+        running = asyncio.create_task(stream.run())
+        # Once it has begun, and long before its end.
+        await asyncio.sleep(0)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    asyncio.run(cut_off())
+    assert len(ENGINES) == 0
+    assert on_emulated.count("modules") == 0
+
+
+def settings_for(source: Path) -> StreamSettings:
+    sinks = (SinkSpec(kind="null", target=""),)
+    return StreamSettings(source=str(source), sinks=sinks, backend="auto", variant="nano")
+
+
+def opening_with(monkeypatch: pytest.MonkeyPatch, on: Emulated, kind: type[QueuedEngine]) -> None:
+    chosen = partial(
+        choose_on_device, door=on.gpu, engine=lambda _, model, gpu, __: kind(gpu, model)
+    )
+    monkeypatch.setattr(assembly, "choose_on_device", chosen)
+
+
+def test_engines_of_a_source_that_is_not_there_are_closed_beside_the_event_loop(
+    on_emulated: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    class Noting(QueuedEngine):
+        def close(self) -> None:
+            threads.append(get_ident())
+            super().close()
+
+    opening_with(monkeypatch, on_emulated, Noting)
+    with pytest.raises(SourceError):
+        asyncio.run(open_stream(settings_for(tmp_path / "none.mp4"), clock=MonotonicClock()))
+    (thread,) = threads
+    assert thread != get_ident()
+
+
+def test_what_is_given_up_while_it_warms_up_is_closed_afterwards(
+    on_emulated: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_warming, may_go_on = Event(), Event()
+
+    class Slow(QueuedEngine):
+        def resident(self, sizes: Mapping[str, int]) -> QueuedRun:
+            is_warming.set()
+            assert may_go_on.wait(20)
+            return super().resident(sizes)
+
+    async def give_up() -> None:
+        opening = asyncio.create_task(
+            open_stream(settings_for(clip(tmp_path / "in.mp4")), clock=MonotonicClock())
+        )
+        assert await asyncio.to_thread(is_warming.wait, 60)
+        opening.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    opening_with(monkeypatch, on_emulated, Slow)
+    asyncio.run(give_up())
+    assert on_emulated.count("complaints") == 0
+    assert len(ENGINES) == 0
 
 
 @pytest.mark.parametrize("after", [20, 22, 24, 25])
