@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from streamer.clock import Clock
+from streamer.frame import Frame, Origin
 from streamer.metrics import percentile
 
 COST_WINDOW_NS = 3_000_000_000
@@ -28,6 +29,20 @@ SIZES = 8
 ALONE = 1.8
 """How many times as long a network takes in a stream as alone: decoder and encoder have the same cores,
 and its residual has to be added."""
+
+REST_WINDOW_NS = 1_000_000_000
+"""What frames wait for behind their enhancing counts for so long: no better rung is tried while that
+leaves no time, and a queue goes with its load."""
+
+FINISHED = "finished"
+"""The stamp that says when a frame was enhanced, and those made with it were made."""
+
+STANDING_NS = 200_000_000
+"""For so long frames may be over their time one after the other: a stall of the machine is caught up
+with by then, five frames of the cheapest rung."""
+
+CALM_NS = 1_000_000_000
+"""When nothing was over its time for so long, there is time for all frames again."""
 
 Size = tuple[int, int]
 
@@ -71,6 +86,12 @@ class Costs:
         """The p95, where one outlier alone never decides; 0 when nothing is known."""
         ordered = self._without_outlier()
         return percentile(ordered, 0.95) if ordered else 0.0
+
+    def likely_ms(self) -> float:
+        """What the next one hardly exceeds: the p95, or what the last two both took where that is more.
+        Of a load that has just come the p95 knows only five frames later; 0 when nothing is known."""
+        newest = [cost for _, cost in list(self._costs)[-2:]]
+        return max(self.p95_ms(), min(newest) if len(newest) == 2 else 0.0)
 
     def mean_ms(self) -> float:
         """The mean of what lies not above the p95; 0 when nothing is known."""
@@ -134,3 +155,65 @@ class CostBook:
 
     def _alone_ms(self, tier: str, size: Size) -> float:
         return self._pixel_ns.get(tier, 0.0) * size[0] * size[1] / 1e6
+
+
+class Budget:
+    """Until when a frame has to be enhanced so that it leaves in time, and whether that is worth it.
+
+    Belongs to the event loop. Note [Standing queues]: Where even the cheapest rung takes more than there
+    is, frames wait in every link, and each leaves as late as all of them together, for as long as the
+    load lasts. A stall leaves a queue as well, which is gone a moment later. So what is over its time
+    while the next one waits is left out, but only once frames have been late for ``STANDING_NS``.
+    """
+
+    def __init__(self, budget_ms: float, clock: Clock) -> None:
+        """``budget_ms``: between the release of a frame and its leaving; it may be changed."""
+        self.budget_ms = budget_ms
+        self._clock = clock
+        self.encode = Costs(clock)
+        """What it takes to code a frame, made or not."""
+        self._rest = Costs(clock, REST_WINDOW_NS)
+        """What real ones take from ``FINISHED`` until they are coded: those before them are first."""
+        self._late_since_ns: int | None = None
+        self._late_ns: int | None = None
+        self._is_standing = False
+
+    def coded(self, frame: Frame, began_ns: int, coded_ns: int) -> None:
+        """Note when a frame was given to the encoder, and when it was done with it."""
+        self.encode.add((coded_ns - began_ns) / 1e6)
+        finished_ns = frame.stamps_ns.get(FINISHED)
+        if finished_ns is not None and frame.origin is Origin.DECODED:
+            self._rest.add((coded_ns - finished_ns) / 1e6)
+
+    @property
+    def hold_ms(self) -> float:
+        """For how long after its release a frame may be held at most until it is given to the encoder."""
+        return self.budget_ms - self.encode.likely_ms()
+
+    def deadline_ns(self, frame: Frame) -> int:
+        """When enhancing it must be done."""
+        # With B-frames a picture waits for later packets: that is the sender's, not of the budget.
+        released_ns = frame.stamps_ns.get("released", frame.arrived_ns)
+        rest_ms = max(self.encode.likely_ms(), self._rest.likely_ms())
+        return released_ns + round((self.budget_ms - rest_ms) * 1e6)
+
+    def leaves_out(self, frame: Frame, *, is_waited_for: bool) -> bool:
+        """Whether a frame is not worth its time: it is over, and the next one waits, as others did
+        before it. Called once for each. See Note [Standing queues]."""
+        now_ns = self._clock.now_ns()
+        is_late = is_waited_for and self.deadline_ns(frame) <= now_ns
+        if is_late:
+            self._late_ns = now_ns
+            if self._late_since_ns is None:
+                self._late_since_ns = now_ns
+            self._is_standing |= now_ns - self._late_since_ns >= STANDING_NS
+        elif not self._is_standing:
+            self._late_since_ns = None
+        elif self._late_ns is not None and now_ns - self._late_ns >= CALM_NS:
+            self._is_standing, self._late_since_ns = False, None
+        return self._is_standing and is_late
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether frames have been late for so long that some are left out."""
+        return self._is_standing

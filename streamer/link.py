@@ -114,6 +114,11 @@ class Link(Generic[T]):
             self._changed.notify_all()
             return self._items.popleft()
 
+    async def until_empty(self) -> None:
+        """Wait until all that was put has been taken, or it is closed."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._items or self._closed)
+
     async def __aiter__(self) -> AsyncIterator[T]:
         with suppress(LinkEnded):
             while True:

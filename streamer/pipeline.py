@@ -18,7 +18,7 @@ from typing import Any, Literal
 from streamer import report
 from streamer.clock import Clock
 from streamer.config import Changes, StreamSettings
-from streamer.costs import Costs
+from streamer.costs import FINISHED, Budget
 from streamer.decode import Decoder
 from streamer.enhance.chain import Chain
 from streamer.errors import SourceError
@@ -74,9 +74,8 @@ class Stream:
         """The latest enhanced frame."""
         self._span = Span(settings.duration_s)
         self._tally = Tally(metrics, clock)
-        self._encode_costs = Costs(clock)
         self._outlets = outlets
-        self.budget_ms = settings.budget_ms
+        self._budget = Budget(settings.budget_ms, clock)
         self._fanouts = [rendition.fanout for rendition in outlets.renditions]
         self._leaving = Leaving(self._fanouts, settings, self._tally, clock=clock, metrics=metrics)
         self._clock = clock
@@ -105,8 +104,8 @@ class Stream:
             self._enhanced,
             settings=settings,
             fps=source.video.fps,
-            budget_ms=lambda: self._enhance_ms,
-            lead_ms=partial(lead_ms, self._encode_costs),
+            budget_ms=lambda: self._budget.hold_ms,
+            lead_ms=partial(lead_ms, self._budget.encode),
             rhythm=lambda: chain.rhythm,
             conceal=self._conceal,
             clock=clock,
@@ -143,13 +142,17 @@ class Stream:
         """Take new settings from the next frame on. Raises ``ConfigError``; nothing changes then."""
         if changes.tier is not None:
             self.chain.limit(changes.tier)
-        self.budget_ms = changes.budget_ms or self.budget_ms
+        self._budget.budget_ms = changes.budget_ms or self._budget.budget_ms
         if changes.bitrate_kbps is not None:
             self._outlets.set_bitrate(changes.bitrate_kbps)
 
     def stop(self) -> None:
         """End the stream as if its source had ended; outputs are finished."""
         self._stopping.set()
+
+    @property
+    def budget_ms(self) -> float:
+        return self._budget.budget_ms
 
     @property
     def name(self) -> str:
@@ -223,8 +226,9 @@ class Stream:
     def dropped(self) -> dict[str, int]:
         """Frames and packets lost so far, by place and reason; only what is not zero."""
         links = {f"{link.name}.full": link.stats.dropped for link in (self._packets, self._decoded)}
-        if isinstance(self.source, FrameSource):
-            links["source.skipped"] = self.source.skipped
+        # Not by its protocol: that costs a quarter of a millisecond, and this is asked every second.
+        if (skipped := getattr(self.source, "skipped", None)) is not None:
+            links["source.skipped"] = skipped
         links["audio_gate.full"] = self._leaving.sound_dropped
         lost = Counter(links | self.metrics.counts("dropped."))
         for rendition in self._outlets.renditions:
@@ -309,20 +313,28 @@ class Stream:
             self._showing.stir()
 
     async def _enhance(self) -> None:
-        call = self._enhancer.call
+        call, budget = self._enhancer.call, self._budget
         async for frame in self._decoded:
+            is_backlog = self._has_backlog() and not self._decoded.keeps_all
+            if budget.leaves_out(frame, is_waited_for=is_backlog):
+                self.metrics.count("dropped.decoded_link.late")
+                continue
             ready = await call(
                 self.chain.process,
                 frame,
-                deadline_ns=self._deadline_ns(frame),
+                # Offline there is no such time.
+                deadline_ns=None if self._waits else budget.deadline_ns(frame),
                 with_comparison=self.comparison is not None and self.comparison.is_watched,
-                is_backlog=self._has_backlog() and not self._decoded.keeps_all,
+                is_backlog=is_backlog,
                 shown_s=self._showing.last_time_s,
             )
+            finished_ns = self._clock.now_ns()
             for enhanced in ready:
-                await self._enhanced.put(enhanced)
+                await self._enhanced.put(enhanced.stamped(FINISHED, finished_ns))
+            if budget.is_standing:
+                await self._enhanced.until_empty()
             if self.chain.predicts:
-                waited, coding_ms = self._has_backlog, lead_ms(self._encode_costs)
+                waited, coding_ms = self._has_backlog, lead_ms(budget.encode)
                 await call(self.chain.look, is_waited_for=waited, coding_ms=coding_ms)
                 if not self._waits:
                     await self._showing.until_idle(unless=waited)
@@ -343,19 +355,6 @@ class Stream:
         """Whether the next frame waits already, to be caught up with before the link drops it."""
         return not self._waits and bool(self._decoded.depth)
 
-    @property
-    def _enhance_ms(self) -> float:
-        """What enhancing may take so that the encoded frame leaves within the budget."""
-        return self.budget_ms - self._encode_costs.p95_ms()
-
-    def _deadline_ns(self, frame: Frame) -> int | None:
-        """When enhancing must be done; offline there is no such time."""
-        if self.settings.is_offline:
-            return None
-        # With B-frames a picture waits for later packets: that is the sender's, not of the budget.
-        released_ns = frame.stamps_ns.get("released", frame.arrived_ns)
-        return released_ns + round(self._enhance_ms * 1_000_000)
-
     async def _encode(self) -> None:
         async with Worker("encode") as worker:
             try:
@@ -367,7 +366,7 @@ class Stream:
                     began_ns = self._clock.now_ns()
                     await self._encode_frame(worker, frame)
                     coded_ns = self._clock.now_ns()
-                    self._encode_costs.add((coded_ns - began_ns) / 1e6)
+                    self._budget.coded(frame, began_ns, coded_ns)
                     self._showing.coded(frame, coded_ns)
             finally:
                 await worker.call(self._outlets.raw.close)

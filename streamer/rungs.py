@@ -1,4 +1,4 @@
-"""The rungs of the quality ladder, and steps between them."""
+"""The rungs of the quality ladder, what a frame asks of them, and steps between them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ class Rung:
     @property
     def name(self) -> str:
         return f"{self.tier}+made" if self.makes_frames else self.tier
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Of a real frame: time until its deadline, time until the next one, frames made between."""
+
+    left_ms: float
+    interval_ms: float | None
+    made: int
 
 
 def rungs_of(tiers: Sequence[str], *, makes_frames: bool) -> tuple[Rung, ...]:

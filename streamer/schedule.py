@@ -17,13 +17,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from streamer.clock import Clock
 from streamer.costs import ENOUGH, LATEST, CostBook, Costs, Size
 from streamer.errors import ConfigError
-from streamer.rungs import Reason, Rung, Step, rungs_of
+from streamer.rungs import Demand, Reason, Rung, Step, rungs_of
 from streamer.trials import TRIAL_NS, WARM_UP_NS, Loss, Trial
 
 SHARE = 0.9
@@ -32,6 +31,9 @@ a frame that waits for a whole interval is caught up with in ten."""
 
 RELAPSED_SHARE = 0.8
 """The same on trial for a rung that was lost right after its last one, or it would come and go."""
+
+OVERRUN = 1.1
+"""Of the interval: what a rung that is late already may take by its latest costs, which vary by 10 %."""
 
 RECENT, DIPS = 12, 6
 """A rung that half of so many frames had to leave is lost. A stall of the machine costs two to four."""
@@ -44,15 +46,6 @@ USUAL_MS = 1000 / 30
 
 MAKING = "made frame"
 """Among the costs of the tiers: what one made frame costs, with any of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Demand:
-    """Of a real frame: time until its deadline, time until the next one, frames made between."""
-
-    left_ms: float
-    interval_ms: float | None
-    made: int
 
 
 class TierLadder:
@@ -129,13 +122,13 @@ class TierLadder:
         if deadline_ns is None:
             return self._rungs[0]
         now_ns = self._clock.now_ns()
-        demand = _Demand((deadline_ns - now_ns) / 1e6, interval_ms, made)
+        demand = Demand((deadline_ns - now_ns) / 1e6, interval_ms, made)
         self._enter(size, demand, now_ns)
         self._costs.compare(self._held.tier, size)
         trial = self._trial
         if trial is not None:
             self._judge_trial(trial, demand, now_ns, is_backlog=is_backlog)
-        elif not self._keeps_up(self._held, demand):
+        elif not self._keeps_up(self._held, demand) or self._falls_behind(demand):
             self._lose_held(demand, now_ns)
         rung = self._held if self._trial is None else self._trial.rung
         if trial is not None and trial.owed_ms <= 2 * (interval_ms or 0.0):
@@ -163,7 +156,7 @@ class TierLadder:
         left_ms = (deadline_ns - self._clock.now_ns()) / 1e6
         costs = self._costs.of(MAKING, size)
         # Whoever is never let try would be as slow as once for ever.
-        return left_ms > 0 and (costs.are_old or costs.p95_ms() <= left_ms)
+        return left_ms > 0 and (costs.are_old or costs.likely_ms() <= left_ms)
 
     def excuse(self) -> None:
         """The next real frame may be late for something else than its rung: none is lost for that."""
@@ -174,11 +167,11 @@ class TierLadder:
         if left_ms > 0:
             for rung in self._rungs[self._rungs.index(best) :]:
                 is_better = self._tiers.index(rung.tier) < self._tiers.index(best.tier)
-                if not is_better and self._tier_ms(rung.tier, Costs.p95_ms) <= left_ms:
+                if not is_better and self._tier_ms(rung.tier, Costs.likely_ms) <= left_ms:
                     return rung
         return self._rungs[-1]
 
-    def _keeps_up(self, rung: Rung, demand: _Demand) -> bool:
+    def _keeps_up(self, rung: Rung, demand: Demand) -> bool:
         """Whether one real frame after the other can have this rung, as far as is known. By the mean,
         not by the p95: what one frame takes too long, others make up for."""
         parts = (rung.tier, MAKING) if rung.makes_frames else (rung.tier,)
@@ -186,7 +179,14 @@ class TierLadder:
             return self._should_keep_up(rung, demand)
         return self._share(rung, demand, Costs.mean_ms) <= SHARE
 
-    def _should_keep_up(self, rung: Rung, demand: _Demand) -> bool:
+    def _falls_behind(self, demand: Demand) -> bool:
+        """Whether this frame is too late for the held rung, which takes more than there is by the latest
+        costs: the mean knows of a load a second after it came."""
+        is_known = len(self._costs.of(self._held.tier, self._size)) >= LATEST
+        share = self._share(self._held, demand, Costs.latest_ms)
+        return is_known and share > OVERRUN and share * (demand.interval_ms or 0.0) > demand.left_ms
+
+    def _should_keep_up(self, rung: Rung, demand: Demand) -> bool:
         """The same of one that is not running. See Note [Networks that cannot fit]."""
         if not (expected_ms := self._costs.expected_ms(rung.tier, self._size)):
             return True
@@ -195,7 +195,7 @@ class TierLadder:
             expected_ms += demand.made * making.latest_ms()
         return expected_ms <= SHARE * (demand.interval_ms or USUAL_MS)
 
-    def _dip(self, rung: Rung, reason: Reason, demand: _Demand, now_ns: int) -> None:
+    def _dip(self, rung: Rung, reason: Reason, demand: Demand, now_ns: int) -> None:
         """This frame is late: a trial ends with it, a held rung only if that was so too often."""
         is_excused, self._is_excused = self._is_excused, False
         if self._trial is not None and not is_excused:
@@ -211,7 +211,7 @@ class TierLadder:
         if sum(self._dips) >= DIPS:
             self._lose_held(demand, now_ns)
 
-    def _lose_held(self, demand: _Demand, now_ns: int) -> None:
+    def _lose_held(self, demand: Demand, now_ns: int) -> None:
         """Hold the next rung that can be kept up, as far as is known."""
         before = self._held
         first = self._rungs.index(before)
@@ -234,7 +234,7 @@ class TierLadder:
         self._dips.clear()
         self._tell(before, self._held, "too_slow", now_ns)
 
-    def _try_better(self, demand: _Demand, now_ns: int) -> Rung:
+    def _try_better(self, demand: Demand, now_ns: int) -> Rung:
         """The rung for a frame in time: held, on trial, or from now on on trial."""
         if self._trial is None:
             may_be_had = (rung for rung in self._above if self._may_try(rung, demand, now_ns))
@@ -254,7 +254,7 @@ class TierLadder:
         at, with_made = self._rungs.index(self._held), Rung(self._held.tier, makes_frames=True)
         return [rung for rung in (with_made, *self._rungs[:at][-1:]) if rung in self._rungs[:at]]
 
-    def _may_try(self, rung: Rung, demand: _Demand, now_ns: int) -> bool:
+    def _may_try(self, rung: Rung, demand: Demand, now_ns: int) -> bool:
         """Whether it is time to, and worth it. See Note [Trials that need not be]."""
         loss, held = self._losses.get(rung), self._held
         is_new = rung not in self._kept and rung.tier not in (held.tier, *self._tiers[-2:])
@@ -296,7 +296,7 @@ class TierLadder:
         """What ``rung`` costs and the held one does not."""
         return self._costs.of(MAKING if rung.tier == self._held.tier else rung.tier, self._size)
 
-    def _judge_trial(self, trial: Trial, demand: _Demand, now_ns: int, *, is_backlog: bool) -> None:
+    def _judge_trial(self, trial: Trial, demand: Demand, now_ns: int, *, is_backlog: bool) -> None:
         rung, interval_ms = trial.rung, demand.interval_ms
         costs, new = self._costs.of(rung.tier, self._size), self._new_costs(rung)
         # A stall of the tier that is held as well is no fault of what is on trial.
@@ -319,7 +319,7 @@ class TierLadder:
             self._hold(rung, "recovered", now_ns)
 
     def _end_trial(
-        self, rung: Rung, demand: _Demand, now_ns: int, *, is_hopeless: bool = False
+        self, rung: Rung, demand: Demand, now_ns: int, *, is_hopeless: bool = False
     ) -> None:
         """It has failed. See Note [What says nothing of a rung]."""
         self._trial = None
@@ -330,13 +330,13 @@ class TierLadder:
         loss.put_off(now_ns, is_kept=rung in self._kept, is_hopeless=is_hopeless)
         self._compare(rung, is_certain=False)
 
-    def _fits(self, rung: Rung, demand: _Demand) -> bool:
+    def _fits(self, rung: Rung, demand: Demand) -> bool:
         """Whether a rung on trial can be kept up by what it has cost there."""
         loss = self._losses.get(rung)
         share = RELAPSED_SHARE if loss is not None and loss.has_relapsed else SHARE
         return self._share(rung, demand, Costs.latest_ms) <= share
 
-    def _share(self, rung: Rung, demand: _Demand, lately: Callable[[Costs], float]) -> float:
+    def _share(self, rung: Rung, demand: Demand, lately: Callable[[Costs], float]) -> float:
         """Of the interval: what a rung takes by what is known of it; 0 while there is no interval."""
         cost_ms = self._tier_ms(rung.tier, lately)
         if rung.makes_frames:
@@ -363,7 +363,7 @@ class TierLadder:
         tiers = self._tiers[self._tiers.index(best) :]
         return rungs_of(tiers, makes_frames=self._makes_frames)
 
-    def _enter(self, size: Size, demand: _Demand, now_ns: int) -> None:
+    def _enter(self, size: Size, demand: Demand, now_ns: int) -> None:
         """What failed with pictures of another size may well fit now, and so may what failed with the
         first ones of this size."""
         is_first = not self._costs
@@ -385,7 +385,7 @@ class TierLadder:
         self._kept.clear()
         self._dips.clear()
 
-    def _first(self, demand: _Demand) -> Rung:
+    def _first(self, demand: Demand) -> Rung:
         """The best that can be expected to keep up."""
         fitting = (rung for rung in self._rungs if self._should_keep_up(rung, demand))
         return next(fitting, self._rungs[-1])

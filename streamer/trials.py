@@ -14,7 +14,7 @@ the first time, says nothing either: after ``WARM_UP_NS`` the ladder begins anew
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from streamer.rungs import Rung
@@ -127,7 +127,8 @@ class Loss:
         if self.beside is None or self.beside.held != held:
             return now_ns >= self.retry_ns
         if held_ms <= EASED * self.beside.held_ms:
-            # The load that took it has gone.
+            # The load that took it has gone, which is an occasion for one trial.
             self.pause_ns, self.retry_ns = FIRST_PAUSE_NS, min(self.retry_ns, now_ns)
+            self.beside = replace(self.beside, held_ms=held_ms)
         is_likely = fits(self.beside.expected_ms(held_ms))
         return now_ns >= (self.retry_ns if is_likely else self.unlikely_ns)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 from streamer.rungs import Rung
 from streamer.trials import EASED, FIRST_PAUSE_NS, HOPELESS_NS, LONGEST_NS, PAUSE_NS, Loss, Trial
 
@@ -92,3 +94,15 @@ def test_a_trial_owes_what_its_frames_took_beyond_the_interval() -> None:
     assert not trial.owe(20.0, 32.0)
     assert trial.owed_ms == 0.0
     assert trial.owe(41.0, 32.0)
+
+
+def test_a_load_that_has_gone_is_an_occasion_for_one_trial() -> None:
+    """One that says nothing of the rung was followed by the next at once, four times a second."""
+    loss = Loss.now(0)
+    loss.compare(20.0, 10.0, held="lite", is_certain=True)
+    loss.put_off(SECOND, is_kept=False, is_hopeless=False)
+    ask = partial(loss.is_over, held="lite", held_ms=EASED * 10.0, fits=lambda _: True)
+    assert ask(2 * SECOND)
+    loss.repeat(2 * SECOND)
+    assert not ask(2 * SECOND + FIRST_PAUSE_NS // 2)
+    assert ask(2 * SECOND + FIRST_PAUSE_NS)
