@@ -69,7 +69,7 @@ class Playout:
     def __init__(self, *, budget_ms: Callable[[], float]) -> None:
         """``budget_ms``: how long after its arrival a frame may leave at most."""
         self._budget_ms = budget_ms
-        self._offsets = Offsets()
+        self._offsets, self._arrived = Offsets(), Offsets()
         self._offset_ns: int | None = None
         self._began_ns = self._moved_ns = 0
 
@@ -86,14 +86,18 @@ class Playout:
         arrived at ``arrived_ns``. With ``most_ns`` no frame waits longer than that for slower ones.
         """
         budget_ns = max(0, round(self._budget_ms() * 1e6))
-        # Were it to be ready later than it may, it would not be waited for.
-        at_ns = min(now_ns, arrived_ns + budget_ns) + lead_ns
+        # Were it to leave later than it may, it would not be waited for.
+        at_ns = min(now_ns + lead_ns, arrived_ns + budget_ns)
         if self._offsets.add(time_s, at_ns, now_ns=now_ns):
             self._offset_ns = at_ns - nanoseconds(time_s)
             self._began_ns = now_ns
         # What came with a stall is over the budget: nothing waits for such frames again.
         most_ns = budget_ns if most_ns is None else min(budget_ns, most_ns)
         self._move(self._offsets.at(READY_SHARE, most_ns=most_ns), now_ns)
+        # A made frame is of a time before that of the frame it came with, and what came late at first
+        # says nothing of what comes sooner: none is held beyond its own budget.
+        self._arrived.add(time_s, arrived_ns, now_ns=now_ns)
+        self._offset_ns = min(self._offset_ns, self._arrived.at(0) + budget_ns)
 
     def due_ns(self, time_s: Fraction) -> int | None:
         """When a frame of this media time leaves; ``None`` before the first was ready."""
