@@ -22,7 +22,7 @@ from benchmarks.latency.plot import draw
 from benchmarks.latency.stage import gstreamer_version
 from benchmarks.quality.minterpolate import version as ffmpeg_version
 from benchmarks.realtime.between import against_minterpolate
-from benchmarks.realtime.cores import speed
+from benchmarks.realtime.cores import Taken, speed
 from benchmarks.realtime.cuts import cuts
 from benchmarks.realtime.doubling import double, predict
 from benchmarks.realtime.load import load
@@ -58,6 +58,8 @@ class _Measured:
     load_average: Mapping[str, float]
     cores: Mapping[str, Mapping[str, float]]
     """Before and after, see ``cores.speed``."""
+    taken: float | None
+    """While it ran, see ``cores.Taken``."""
 
 
 def run(given: argparse.Namespace, *, command: list[str]) -> None:
@@ -78,11 +80,15 @@ def run(given: argparse.Namespace, *, command: list[str]) -> None:
     for name in names:
         print(f"{name}: measuring ...", flush=True)
         before, cores = os.getloadavg()[0], speed()
+        taken = Taken()
         outcome = SCENARIOS[name](settings)
+        share = taken.share()
         loads = {"before": round(before, 2), "after": round(os.getloadavg()[0], 2)}
-        measured = done[name] = _Measured(outcome, loads, {"before": cores, "after": speed()})
+        measured = done[name] = _Measured(
+            outcome, loads, {"before": cores, "after": speed()}, share
+        )
         print(table(name, outcome), flush=True)
-        print(_cores_line(measured.cores), flush=True)
+        print(_cores_line(measured), flush=True)
     plot = given.plot or (given.out and given.out.with_suffix(".svg"))
     drawn = {name: one.outcome for name, one in done.items() if one.outcome.measurements}
     if plot is not None and drawn:
@@ -107,12 +113,15 @@ def table(name: str, outcome: Outcome) -> str:
     return "\n".join([*lines, *map(goal_line, outcome.goals), ""])
 
 
-def _cores_line(cores: Mapping[str, Mapping[str, float]]) -> str:
+def _cores_line(measured: _Measured) -> str:
+    cores, taken = measured.cores, measured.taken
     gave = (f"{one['two_at_once']:.2f} {when}" for when, one in cores.items())
     late = (f"{one['wakes_late_p95_ms']:.2f} {when}" for when, one in cores.items())
+    told = "the system does not tell" if taken is None else f"{100 * taken:.0f} %"
     return (
         f"  two cores at once gave, of one: {', '.join(gave)}; "
-        f"sleeps ended late by, p95 in ms: {', '.join(late)}\n"
+        f"sleeps ended late by, p95 in ms: {', '.join(late)}; "
+        f"other guests took of the time to run: {told}\n"
     )
 
 
@@ -128,7 +137,12 @@ def _as_json(
         "duration_s": settings.duration_s,
         "discarded_s": settings.discard_s,
         "scenarios": {
-            name: {**one.outcome.as_dict(), "load_average": one.load_average, "cores": one.cores}
+            name: {
+                **one.outcome.as_dict(),
+                "load_average": one.load_average,
+                "cores": one.cores,
+                "taken_by_other_guests": one.taken,
+            }
             for name, one in done.items()
         },
         "machine": {**machine, "versions": versions},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Thread
 from time import perf_counter, sleep
 
@@ -13,6 +14,9 @@ from streamer.ops.motion import FlowEstimator
 SECONDS = 0.4
 SLEEPS, SLEEP_S = 100, 1 / 120
 WIDTH, HEIGHT = 320, 180
+STAT = Path("/proc/stat")
+BUSY, STOLEN = (0, 1, 2, 5, 6), 7
+"""Of its first line, in ticks: all that ran, and what another guest had while something was to run."""
 
 
 def speed() -> dict[str, float]:
@@ -25,6 +29,28 @@ def speed() -> dict[str, float]:
         "two_at_once": round(_rate(2) / alone, 2),
         "wakes_late_p95_ms": round(percentile(sorted(_late_ms()), 0.95), 3),
     }
+
+
+class Taken:
+    """Counts from when it is made what other guests of the host took."""
+
+    def __init__(self) -> None:
+        self._began = _ticks()
+
+    def share(self) -> float | None:
+        """Of the time that programs here were to run; ``None`` where the system does not tell."""
+        began, ended = self._began, _ticks()
+        if began is None or ended is None:
+            return None
+        busy, stolen = ended[0] - began[0], ended[1] - began[1]
+        return round(stolen / max(1, busy + stolen), 3)
+
+
+def _ticks() -> tuple[int, int] | None:
+    if not STAT.exists():
+        return None
+    fields = [int(field) for field in STAT.read_text("ascii").split("\n", 1)[0].split()[1:]]
+    return sum(fields[n] for n in BUSY), fields[STOLEN]
 
 
 def _late_ms() -> list[float]:
