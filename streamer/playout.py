@@ -97,6 +97,7 @@ class Playout:
         # A made frame is of a time before that of the frame it came with, and what came late at first
         # says nothing of what comes sooner: none is held beyond its own budget.
         self._arrived.add(time_s, arrived_ns, now_ns=now_ns)
+        assert self._offset_ns is not None
         self._offset_ns = min(self._offset_ns, self._arrived.at(0) + budget_ns)
 
     def due_ns(self, time_s: Fraction) -> int | None:
