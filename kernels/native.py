@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import platform
 from functools import cache
 
 from kernels.native_build import LEVELS, library_path, sources_key
 
 _log = logging.getLogger(__name__)
 
-NAMES = {1: "C++", 3: "AVX2", 4: "AVX-512", 5: "AVX-512 VNNI"}
+NAMES = {
+    1: "NEON" if platform.machine() in ("aarch64", "arm64") else "C++",
+    3: "AVX2",
+    4: "AVX-512",
+    5: "AVX-512 VNNI",
+}
 """What the levels are called by those who are not compilers."""
 
 
@@ -57,8 +63,8 @@ def native() -> Native | None:
         return None
     if not plain.is_current:
         _log.warning(
-            "kernels/cpu has changed since it was compiled, so made frames take the slower way; "
-            "install streamer again, or run: python -m kernels.native_build"
+            "kernels/cpu has changed since it was compiled, so networks and made frames take the "
+            "slower way; install streamer again, or run: python -m kernels.native_build"
         )
         return None
     best = plain.level_of_processor()

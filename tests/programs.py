@@ -9,11 +9,13 @@ import subprocess
 import pytest
 
 INSTALL = {
+    "aarch64-linux-gnu-g++": "apt-get install g++-aarch64-linux-gnu",
     "ffmpeg": "apt-get install ffmpeg",
     "ffprobe": "apt-get install ffmpeg",
     "g++": "apt-get install g++",
     "git": "apt-get install git",
     "openssl": "apt-get install openssl",
+    "qemu-aarch64-static": "apt-get install qemu-user-static",
 }
 
 

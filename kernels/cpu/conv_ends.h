@@ -41,19 +41,37 @@ void take_row(const char* from, int64_t stride, int columns, int16_t* to) {
     }
 }
 
-#ifdef __SSE2__
+#if defined(__SSE2__)
+INLINE Bytes lower_halves(const Bytes& a, const Bytes& b) {
+    return (Bytes)_mm_unpacklo_epi8((__m128i)a, (__m128i)b);
+}
+INLINE Bytes upper_halves(const Bytes& a, const Bytes& b) {
+    return (Bytes)_mm_unpackhi_epi8((__m128i)a, (__m128i)b);
+}
+#elif defined(__ARM_NEON)
+INLINE Bytes lower_halves(const Bytes& a, const Bytes& b) {
+    return (Bytes)vzip1q_u8((uint8x16_t)a, (uint8x16_t)b);
+}
+INLINE Bytes upper_halves(const Bytes& a, const Bytes& b) {
+    return (Bytes)vzip2q_u8((uint8x16_t)a, (uint8x16_t)b);
+}
+#endif
+
+#if defined(__SSE2__) || defined(__ARM_NEON)
+// From sixteen rows to another sixteen: of each two that are half a block apart, byte beside byte.
+INLINE void pair_rows(const Bytes* from, Bytes* to) {
+    for (int n = 0; n < 8; ++n) {
+        to[2 * n] = lower_halves(from[n], from[n + 8]);
+        to[2 * n + 1] = upper_halves(from[n], from[n + 8]);
+    }
+}
+
 // Sixteen pixels of sixteen bytes, turned over.
-INLINE void turn_over(__m128i* block) {
-    __m128i other[16];
+INLINE void turn_over(Bytes* block) {
+    Bytes other[16];
     for (int round = 0; round < 2; ++round) {
-        for (int n = 0; n < 8; ++n) {
-            other[2 * n] = _mm_unpacklo_epi8(block[n], block[n + 8]);
-            other[2 * n + 1] = _mm_unpackhi_epi8(block[n], block[n + 8]);
-        }
-        for (int n = 0; n < 8; ++n) {
-            block[2 * n] = _mm_unpacklo_epi8(other[n], other[n + 8]);
-            block[2 * n + 1] = _mm_unpackhi_epi8(other[n], other[n + 8]);
-        }
+        pair_rows(block, other);
+        pair_rows(other, block);
     }
 }
 #endif
@@ -61,12 +79,12 @@ INLINE void turn_over(__m128i* block) {
 // A row of pixels of `step` bytes, of which `outs` count, to as many planes, `stride` bytes apart.
 void give_row(const uint8_t* from, int64_t step, int outs, int columns, uint8_t* to, int64_t stride) {
     int x = 0;
-#ifdef __SSE2__
+#if defined(__SSE2__) || defined(__ARM_NEON)
     for (; x + 16 <= columns; x += 16)
         for (int first = 0; first < outs; first += 16) {
-            __m128i block[16];
+            Bytes block[16];
             for (int n = 0; n < 16; ++n)
-                block[n] = load<__m128i>(from + (int64_t)(x + n) * step + first);
+                block[n] = load<Bytes>(from + (int64_t)(x + n) * step + first);
             turn_over(block);
             for (int n = 0; n < 16 && first + n < outs; ++n)
                 store(to + (int64_t)(first + n) * stride + x, block[n]);

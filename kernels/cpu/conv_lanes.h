@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <cstring>
 
-#ifdef __SSE2__
+#if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
 #endif
 
 #include "inline.h"
@@ -32,6 +34,24 @@ constexpr int SHORTS = 16;
 typedef int16_t Shorts __attribute__((vector_size(2 * SHORTS)));
 typedef uint8_t Bytes __attribute__((vector_size(SHORTS)));
 
+#if defined(__ARM_NEON)
+// Anywhere in memory. There GCC copies sixteen bytes as two whole numbers, and arrays of vectors that are
+// copied so leave the registers.
+template <class Vector>
+struct __attribute__((packed, may_alias)) Anywhere {
+    Vector lanes;
+};
+
+template <class Vector>
+INLINE Vector load(const void* from) {
+    return static_cast<const Anywhere<Vector>*>(from)->lanes;
+}
+
+template <class Vector>
+INLINE void store(void* to, const Vector& lanes) {
+    static_cast<Anywhere<Vector>*>(to)->lanes = lanes;
+}
+#else
 template <class Vector>
 INLINE Vector load(const void* from) {
     Vector lanes;
@@ -43,6 +63,7 @@ template <class Vector>
 INLINE void store(void* to, const Vector& lanes) {
     std::memcpy(to, &lanes, sizeof lanes);
 }
+#endif
 
 INLINE Shorts widened(const int16_t* from) { return load<Shorts>(from); }
 INLINE Shorts widened(const uint8_t* from) {
@@ -65,16 +86,35 @@ INLINE Reals real(const uint8_t* from) {
 #endif
 }
 
-// The same pair in every lane.
-INLINE Pairs spread(const int16_t* from) {
+#if defined(__ARM_NEON)
+// A pair for every lane, and of the pairs in the lanes all first ones beside all second ones.
+typedef int16x4_t Spread;
+typedef int16x4x2_t Weights;
+
+INLINE Weights weights_at(const int16_t* from) { return vld2_s16(from); }
+#else
+typedef Pairs Spread, Weights;
+
+INLINE Weights weights_at(const int16_t* from) { return load<Pairs>(from); }
+#endif
+
+// The same pair for every lane.
+INLINE Spread spread(const int16_t* from) {
     uint32_t pair;
     std::memcpy(&pair, from, sizeof pair);
+#if defined(__ARM_NEON)
+    return vreinterpret_s16_u32(vdup_n_u32(pair));
+#else
     return (Pairs)(Sums{} + pair);
+#endif
 }
 
 // `sums`, and in each lane the products of both of its pair; what leaves 32 bits wraps around.
-INLINE Sums plus_products(const Sums& sums, const Pairs& one, const Pairs& other) {
-#if defined(__AVX512VNNI__)
+INLINE Sums plus_products(const Sums& sums, const Spread& one, const Weights& other) {
+#if defined(__ARM_NEON)
+    const int32x4_t first = vmlal_lane_s16((int32x4_t)sums, other.val[0], one, 0);
+    return (Sums)vmlal_lane_s16(first, other.val[1], one, 1);
+#elif defined(__AVX512VNNI__)
     return (Sums)_mm512_dpwssd_epi32((__m512i)sums, (__m512i)one, (__m512i)other);
 #elif defined(__AVX512BW__)
     return (Sums)_mm512_add_epi32((__m512i)sums, _mm512_madd_epi16((__m512i)one, (__m512i)other));
@@ -91,7 +131,7 @@ INLINE Sums plus_products(const Sums& sums, const Pairs& one, const Pairs& other
 #endif
 }
 
-// To whole numbers, to even; for values that fit into 32 bits, elsewhere than on x86 into 23.
+// To whole numbers, to even; for values that fit into 32 bits, where no processor is named into 23.
 INLINE Steps nearest(const Reals& values) {
 #if defined(__AVX512BW__)
     return (Steps)_mm512_cvtps_epi32((__m512)values);
@@ -99,6 +139,8 @@ INLINE Steps nearest(const Reals& values) {
     return (Steps)_mm256_cvtps_epi32((__m256)values);
 #elif defined(__SSE2__)
     return (Steps)_mm_cvtps_epi32((__m128)values);
+#elif defined(__ARM_NEON)
+    return (Steps)vcvtnq_s32_f32((float32x4_t)values);
 #else
     // Adding this leaves no bits behind the point.
     constexpr float ROUNDER = 12582912.0f;
@@ -120,7 +162,7 @@ struct Limits {
 // Four vectors of whole numbers, within their bounds.
 INLINE Fours bytes_of(const Steps& a, const Steps& b, const Steps& c, const Steps& d,
                       const Limits& limits) {
-#if defined(__AVX512BW__) || !defined(__SSE2__)
+#if defined(__AVX512BW__) || !(defined(__SSE2__) || defined(__ARM_NEON))
     const Steps values[4] = {a, b, c, d};
     uint8_t bytes[4 * LANES];
     for (int n = 0; n < 4; ++n) {
@@ -144,6 +186,13 @@ INLINE Fours bytes_of(const Steps& a, const Steps& b, const Steps& c, const Step
             _mm256_adds_epi16(_mm256_packs_epi32((__m256i)a, (__m256i)b), zero),
             _mm256_adds_epi16(_mm256_packs_epi32((__m256i)c, (__m256i)d), zero)),
         _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+#elif defined(__ARM_NEON)
+    const int16x8_t zero = vdupq_n_s16((int16_t)limits.zero);
+    const auto eight = [&](const Steps& one, const Steps& other) {
+        const int16x8_t both = vcombine_s16(vqmovn_s32((int32x4_t)one), vqmovn_s32((int32x4_t)other));
+        return vqmovun_s16(vqaddq_s16(both, zero));
+    };
+    bytes = (Fours)vcombine_u8(eight(a, b), eight(c, d));
 #else
     const __m128i zero = _mm_set1_epi16((int16_t)limits.zero);
     bytes = (Fours)_mm_packus_epi16(

@@ -34,6 +34,8 @@ struct Skip {
 // Of sums that are made at once, as registers hold.
 #if defined(__AVX512BW__)
 constexpr int MOST_SUMS = 24;
+#elif defined(__ARM_NEON)
+constexpr int MOST_SUMS = 16;
 #else
 constexpr int MOST_SUMS = 12;
 #endif
@@ -105,17 +107,19 @@ template <int COUNT, int VECTORS>
 INLINE void multiply(const int16_t* __restrict weights, const int16_t* __restrict carried, int channels,
                      int pairs, const int32_t* __restrict bias, int32_t* __restrict sums) {
     Sums total[COUNT][VECTORS];
+#pragma GCC unroll 3
     for (int v = 0; v < VECTORS; ++v) {
         const Sums begin = load<Sums>(bias + v * LANES);
 #pragma GCC unroll 12
         for (int t = 0; t < COUNT; ++t) total[t][v] = begin;
     }
     for (int pair = 0; pair < pairs; ++pair, weights += VECTORS * 2 * LANES, carried += 2) {
-        Pairs weight[VECTORS];
-        for (int v = 0; v < VECTORS; ++v) weight[v] = load<Pairs>(weights + v * 2 * LANES);
+        Weights weight[VECTORS];
+#pragma GCC unroll 3
+        for (int v = 0; v < VECTORS; ++v) weight[v] = weights_at(weights + v * 2 * LANES);
 #pragma GCC unroll 12
         for (int t = 0; t < COUNT; ++t) {
-            const Pairs value = spread(carried + (int64_t)t * channels);
+            const Spread value = spread(carried + (int64_t)t * channels);
 #pragma GCC unroll 3
             for (int v = 0; v < VECTORS; ++v)
                 total[t][v] = plus_products(total[t][v], value, weight[v]);

@@ -1,0 +1,89 @@
+"""What is compiled for processors, compiled for ARM's and run on one that QEMU plays."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kernels.conv_weights import ConvModel
+from kernels.native import Native
+from kernels.native_build import FLAGS, SOURCES
+from kernels.native_conv import ConvStack
+from tests.kernels.cpu_convs import hostile, made, model, wrapping
+from tests.programs import needs
+
+COMPILER, PROCESSOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
+HARNESS = Path(__file__).parent / "arm" / "convolve.cpp"
+
+pytestmark = needs(COMPILER, PROCESSOR)
+
+STACKS = {
+    "odd ones": model(2, [7, 31, 24]),
+    "growing": model(3, [13, 40, 11], repeats_edge=True),
+    "wide": model(4, [96, 95, 96]),
+    "over five": model(6, [32, 9, 17, 64, 48, 32, 54], has_skip=True, repeats_edge=True),
+    "single channels": model(9, [1, 1, 1, 1], has_skip=True, repeats_edge=True),
+}
+
+
+@pytest.fixture(scope="module")
+def convolve(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that reads a call and makes a picture."""
+    program = tmp_path_factory.mktemp("arm") / "convolve"
+    flags = [flag for flag in FLAGS if flag not in ("-fPIC", "-shared")]
+    command = [COMPILER, *flags, "-Wall", "-Werror", "-static", f"-I{SOURCES}"]
+    subprocess.run([*command, str(HARNESS), "-o", str(program)], check=True, timeout=300)
+    return program
+
+
+def on_arm(
+    program: Path, like: Native, stack: ConvModel, packed: NDArray[Any]
+) -> NDArray[np.uint8]:
+    """The residual (outs, h, w); ``like`` has vectors as long as ARM's, so that arrays are laid out alike."""
+    calls = ConvStack(like, stack)
+    height, width = packed.shape[1:]
+    fields = calls.fields(upwards=False)
+    fields.packed_plane, fields.packed_row = packed.strides[:2]
+    fields.residual_plane, fields.residual_row = height * width, width
+    fields.rows, fields.columns, fields.end = height, width, height
+    arrays = [
+        *calls._kept[: 3 * fields.layers_count],
+        packed,
+        np.array([-(-height // 4)], np.int32),
+    ]
+    told = b"".join(np.int64(each.nbytes).tobytes() + each.tobytes() for each in arrays)
+    seen = subprocess.run(
+        [PROCESSOR, str(program)],
+        input=bytes(fields) + told,
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=300,
+    )
+    return np.frombuffer(seen.stdout, np.uint8).reshape(calls.outs, height, width)
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("size", [(33, 50), (1, 1), (7, 129)])
+def test_arm_makes_the_same_picture(
+    convolve: Path, levels: list[Native], name: str, size: tuple[int, int]
+) -> None:
+    packed = hostile(len(name), *size)
+    expected = made(levels[0], STACKS[name], packed)
+    np.testing.assert_array_equal(on_arm(convolve, levels[0], STACKS[name], packed), expected)
+
+
+def test_sums_wrap_around_there_as_well(convolve: Path, levels: list[Native]) -> None:
+    stack, packed = wrapping()
+    expected = made(levels[0], stack, packed)
+    np.testing.assert_array_equal(on_arm(convolve, levels[0], stack, packed), expected)
+
+
+def test_everything_compiles_for_arm(tmp_path: Path) -> None:
+    sources = sorted(str(source) for source in SOURCES.glob("*.cpp"))
+    command = [COMPILER, *FLAGS, "-DSOURCES=1ULL", "-o", str(tmp_path / "all.so"), *sources]
+    subprocess.run(command, check=True, timeout=300)
