@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any, Final, get_args
+from typing import Any, get_args
 from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -16,6 +16,7 @@ from streamer.addresses import AddressRefused
 from streamer.config import Changes
 from streamer.errors import ConfigError, StreamerError
 from streamer.server.admission import Admission
+from streamer.server.answers import ALWAYS, OTHERWISE, says
 from streamer.server.handle import StreamHandle
 from streamer.server.registry import Registry, StreamRefused
 from streamer.server.schema import (
@@ -35,45 +36,27 @@ from streamer.settings_file import parse_stream
 
 _log = logging.getLogger(__name__)
 
-TEXT: Final[dict[str, Any]] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
-
-
-def _says(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals of a route, each one sentence, for the schema."""
-    return {status: {**TEXT, "description": SENTENCES[status]} for status in statuses}
-
-
-SENTENCES: Final = {
-    400: "A value is wrong; the body says which and what is allowed.",
-    401: "The token is missing or wrong.",
-    403: "A stream added over the API may not do this.",
-    404: "There is no such stream.",
-    409: "It does not fit what runs already.",
-    413: "The body is too long.",
-    415: "The body is not JSON.",
-    422: "The body is not what is listed here; the answer says where.",
-    429: "Too many wrong tokens came from this address.",
-}
-
-ALWAYS: Final = _says(401, 429)
-
 
 def read_routes(streams: Mapping[str, StreamHandle], *, can_add: bool) -> APIRouter:
     """What can be asked of any streams."""
-    router = APIRouter(responses=ALWAYS)
+    router = APIRouter(responses=OTHERWISE)
 
-    @router.get("/healthz", responses={401: {}, 429: {}})
+    @router.get("/healthz")
     async def health() -> Health:
         """Answers while the process lives; needs no token."""
         states = {name: _state(stream.statistics()) for name, stream in streams.items()}
         return Health(status="ok", streams=states)
 
-    @router.get("/api/streams")
+    @router.get("/api/streams", responses=ALWAYS)
     async def list_streams() -> StreamList:
         """All streams, running or not."""
         return StreamList(streams=[_entry(streams[name]) for name in streams], can_add=can_add)
 
-    @router.get("/api/streams/{name}", response_model_exclude_unset=True, responses=_says(404))
+    @router.get(
+        "/api/streams/{name}",
+        response_model_exclude_unset=True,
+        responses={**ALWAYS, **says(404)},
+    )
     async def show_stream(name: str) -> Statistics:
         """All numbers of one stream."""
         return Statistics.model_validate(find_stream(streams, name).statistics())
@@ -85,7 +68,7 @@ def control_routes(registry: Registry, admission: Admission) -> APIRouter:
     """What changes the streams of a registry."""
     router = APIRouter(prefix="/api/streams", responses=ALWAYS)
 
-    @router.post("", status_code=201, responses=_says(400, 403, 409, 413, 415, 422))
+    @router.post("", status_code=201, responses=says(400, 403, 409, 413, 415, 422))
     async def add_stream(wanted: NewStream, response: Response) -> Entry:
         """Add a stream; it is opened in the background, and again whenever it breaks."""
         fields = wanted.model_dump(exclude_none=True, exclude={"name"})
@@ -103,7 +86,7 @@ def control_routes(registry: Registry, admission: Admission) -> APIRouter:
     @router.patch(
         "/{name}",
         response_model_exclude_unset=True,
-        responses=_says(400, 404, 409, 413, 415, 422),
+        responses=says(400, 404, 409, 413, 415, 422),
     )
     async def change_stream(name: str, wanted: ChangedStream) -> Statistics:
         """Change a stream while it runs; the change outlives its restarts."""
@@ -114,7 +97,7 @@ def control_routes(registry: Registry, admission: Admission) -> APIRouter:
             raise _refusal(error, stream.secrets) from None
         return Statistics.model_validate(stream.statistics())
 
-    @router.delete("/{name}", status_code=204, responses=_says(404))
+    @router.delete("/{name}", status_code=204, responses=says(404))
     async def remove_stream(name: str) -> Response:
         """End a stream and forget it; answers once its outputs are finished."""
         _find(registry, name)
@@ -126,7 +109,7 @@ def control_routes(registry: Registry, admission: Admission) -> APIRouter:
         "/{name}/report",
         response_model=Report,
         response_model_exclude_unset=True,
-        responses=_says(404, 409),
+        responses=says(404, 409),
     )
     async def report_stream(name: str) -> dict[str, Any]:
         """The whole run since the stream was opened last."""
@@ -138,7 +121,7 @@ def control_routes(registry: Registry, admission: Admission) -> APIRouter:
     @router.get(
         "/{name}/still.jpg",
         response_class=Response,
-        responses={200: {"content": {"image/jpeg": {}}}, **_says(404, 409)},
+        responses={200: {"content": {"image/jpeg": {}}}, **says(404, 409)},
     )
     async def still_of_stream(name: str) -> Response:
         """The picture of now, enhanced and small; costs a viewer nothing to decode."""

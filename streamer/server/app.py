@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,12 +12,14 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from streamer.clock import Clock, MonotonicClock
 from streamer.server.admission import Admission
 from streamer.server.api import bad_request, control_routes, read_routes
 from streamer.server.auth import Gate
-from streamer.server.bounds import BoundedBodies, SafeHeaders
+from streamer.server.bounds import BoundedBodies, HeadAsGet, SafeHeaders
 from streamer.server.handle import StreamHandle
 from streamer.server.metrics import metrics_routes
 from streamer.server.registry import Registry
@@ -32,6 +34,7 @@ ASSETS: Final = (
     "api.js",
     "compare.js",
     "down.svg",
+    "hls.js",
     "icon.svg",
     "numbers.js",
     "overview.css",
@@ -113,6 +116,7 @@ def build_app(
             expose_headers=["location", "etag", "retry-after", "www-authenticate"],
         )
     app.add_middleware(SafeHeaders)
+    app.add_middleware(HeadAsGet)
     return app
 
 
@@ -129,16 +133,35 @@ def _asset(name: str) -> Callable[[], Awaitable[Response]]:
 
 async def _one_sentence(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    allowed = (error.headers or {}).get("Allow", "GET")
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and error.detail == "Method Not Allowed":
+        # Of a path with several routes the library names only the first one's methods.
+        headers["Allow"] = ", ".join(sorted(_allowed(request.app.router.routes, request.scope)))
     # What the libraries say by themselves tells nobody what to do next.
     said = {
         "Not Found": "there is nothing at this address; GET /openapi.json lists what there is",
-        "Method Not Allowed": f"{request.method} is not possible here; use {allowed}",
+        "Method Not Allowed": f"{request.method} is not possible here; use {headers.get('Allow')}",
         "There was an error parsing the body": "the body is not JSON; check its brackets and quotes",
     }
     return Response(
         f"{said.get(error.detail, error.detail)}\n",
         status_code=error.status_code,
         media_type="text/plain; charset=utf-8",
-        headers=error.headers,
+        headers=headers,
     )
+
+
+def _allowed(routes: Iterable[object], scope: Scope) -> set[str]:
+    """The methods of all ``routes`` at the address that was asked for, as far as they are told."""
+    here = [one for one in _flat(routes) if one.matches(scope)[0] is not Match.NONE]
+    told = [one for one in here if one.include_in_schema]
+    return {method for one in told or here for method in one.methods or ()}
+
+
+def _flat(routes: Iterable[object]) -> Iterator[Route]:
+    """FastAPI keeps a router that was included as it is."""
+    for one in routes:
+        if isinstance(one, Route):
+            yield one
+        elif isinstance(router := getattr(one, "original_router", None), APIRouter):
+            yield from _flat(router.routes)

@@ -1,8 +1,9 @@
-"""What every request and every response keeps to: bodies in size and time, headers for safety."""
+"""What every request and response keeps to: bodies in size and time, HEAD, headers for safety."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,6 +15,10 @@ MAX_BODY_BYTES: Final = 128 * 1024
 
 BODY_WITHIN_S: Final = 10.0
 """For all of it: who sends a byte a second holds a connection for ever otherwise."""
+
+THROWN_AWAY_BYTES: Final = 1 << 20
+THROW_AWAY_WITHIN_S: Final = 1.0
+"""Of a body that is too long: enough for a mistake, too little for an attack."""
 
 SAFE_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
@@ -44,6 +49,7 @@ class BoundedBodies:
         async def bounded() -> Message:
             nonlocal read_bytes, is_whole
             if is_stated_too_long:
+                await _throw_away(receive)
                 raise self._too_long()
             if is_whole:
                 return await receive()  # waits for the client to go away; that is not a body
@@ -56,6 +62,7 @@ class BoundedBodies:
                 ) from None
             read_bytes += len(message.get("body", b""))
             if read_bytes > self._max_bytes:
+                await _throw_away(receive)
                 raise self._too_long()
             is_whole = not message.get("more_body", False)
             return message
@@ -68,7 +75,31 @@ class BoundedBodies:
         )
 
 
+async def _throw_away(receive: Receive) -> None:
+    """Some of what is left of a body: an answer is lost when its connection is closed over unread bytes."""
+    left_bytes = THROWN_AWAY_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(THROW_AWAY_WITHIN_S):
+            while left_bytes > 0:
+                message = await receive()
+                left_bytes -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
+
+
 CLOSE: Final = {"Connection": "close"}
+
+
+class HeadAsGet:
+    """ASGI middleware: HEAD is answered as GET is, for whoever only looks; the server sends no body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
 
 
 class SafeHeaders:

@@ -6,9 +6,11 @@ import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, HTTPException, Response
+
+from streamer.server.answers import ALWAYS, says
 
 FILE_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,100}\.(m3u8|mp4|m4s)", re.ASCII)
 """What an HLS output writes; nothing else is served, whatever lies in the folder."""
@@ -19,6 +21,8 @@ MEDIA_TYPES: Final = {
     ".m4s": "video/iso.segment",
 }
 
+FILES: Final[dict[str, Any]] = {"content": {kind: {} for kind in MEDIA_TYPES.values()}}
+
 MAX_SEGMENT_BYTES: Final = 64 << 20
 """Two seconds at 250 Mbit/s; a larger file is none of ours."""
 
@@ -27,12 +31,11 @@ RETRY_AFTER_S: Final = 2
 
 def hls_routes(folder_of: Callable[[str], Path | None]) -> APIRouter:
     """``/hls/{name}/{file}``; ``folder_of`` gives a stream's folder, ``None`` where it has none."""
-    router = APIRouter(prefix="/hls", tags=["hls"])
+    router = APIRouter(prefix="/hls", tags=["hls"], responses=ALWAYS)
 
-    # The schema lists one of them, or both would have one name in it.
-    @router.head("/{name}/{file}", include_in_schema=False)
-    @router.get("/{name}/{file}")
+    @router.get("/{name}/{file}", response_class=Response, responses={200: FILES, **says(404)})
     async def send(name: str, file: str) -> Response:
+        """A file of the HLS output; a player begins with index.m3u8 and finds the others there."""
         folder = folder_of(name)
         if folder is None:
             raise HTTPException(

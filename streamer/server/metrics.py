@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
+from streamer.server.answers import ALWAYS
 from streamer.server.handle import StreamHandle
 from streamer.server.schema import State
 from streamer.server.secrecy import metric_label
@@ -26,7 +27,7 @@ def metrics_routes(streams: Mapping[str, StreamHandle]) -> APIRouter:
     # Its own registry: the library's global one is shared with whatever else is in the process.
     registry = CollectorRegistry()
     registry.register(StreamCollector(streams))
-    router = APIRouter()
+    router = APIRouter(responses=ALWAYS)
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:

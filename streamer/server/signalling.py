@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 from fastapi import HTTPException, Request, Response
 
@@ -20,6 +20,14 @@ SDP: Final = "application/sdp"
 MAX_OFFER_BYTES: Final = 64 * 1024
 RETRY_AFTER_S: Final = 5
 
+OFFER: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {SDP: {"schema": {"type": "string", "description": "an SDP offer"}}},
+    }
+}
+"""What is posted, for the schema."""
+
 STATUS_OF: Final[tuple[tuple[type[StreamerError], int], ...]] = (
     (OfferInvalid, 400),
     (OfferUnsupported, 406),
@@ -27,6 +35,12 @@ STATUS_OF: Final[tuple[tuple[type[StreamerError], int], ...]] = (
     (TooManyViewers, 503),
     (StreamerError, 503),
 )
+
+
+class SdpAnswer(Response):
+    """The answer to an offer; its session is the resource that ``Location`` names."""
+
+    media_type = SDP
 
 
 def described() -> Response:
@@ -61,10 +75,9 @@ async def read_offer(request: Request) -> str:
 def created(session: Session, *, endpoint: str) -> Response:
     """201 with the answer, and where the session's resource is."""
     tag = hashlib.sha256(session.answer_sdp.encode()).hexdigest()[:16]
-    return Response(
+    return SdpAnswer(
         session.answer_sdp,
         status_code=201,
-        media_type=SDP,
         headers={
             "Location": f"{endpoint}/{session.id}",
             "ETag": f'"{tag}"',

@@ -27,6 +27,11 @@ function renewed({ signal, withinMs, ...rest }) {
   return withinMs ? { ...rest, withinMs, signal: AbortSignal.timeout(withinMs) } : rest;
 }
 
+export const hasToken = () => token !== null;
+
+// For what the browser fetches by itself, without headers: the server takes it so under /hls/ only.
+export const withTokenInAddress = (address) => (token ? `${address}?token=${encodeURIComponent(token)}` : address);
+
 export const within = (withinMs) => ({ withinMs, signal: AbortSignal.timeout(withinMs) });
 
 function askForToken(wasWrong) {
@@ -52,5 +57,8 @@ function askForToken(wasWrong) {
   return asking;
 }
 
-// Escape would leave a page that cannot show anything.
+// Escape would leave a page that cannot show anything; a second one closes it whatever `cancel` says.
 $("access").addEventListener("cancel", (event) => event.preventDefault());
+$("access").addEventListener("close", () => {
+  if (asking) $("access").showModal();
+});

@@ -50,7 +50,7 @@ function fields(schema, described) {
   ]);
 }
 
-function example(method, path, sent, described) {
+function example(method, path, { sent, kind }) {
   const lines = [`curl -X ${method.toUpperCase()} -H 'Authorization: Bearer TOKEN'`];
   if (sent) {
     const given = Object.entries(sent.properties ?? {})
@@ -58,7 +58,7 @@ function example(method, path, sent, described) {
       .map(([name, field]) => [name, field.examples?.[0] ?? field.default ?? "…"]);
     const body = JSON.stringify(Object.fromEntries(given));
     lines.push(`-H 'Content-Type: application/json' -d '${body}'`);
-  }
+  } else if (kind) lines.push(`-H 'Content-Type: ${kind}' --data-binary @FILE`);
   return [...lines, `${location.origin}${path}`].join(" \\\n  ");
 }
 
@@ -79,12 +79,13 @@ function card(method, path, operation, described) {
     body.append(table("In the address", parameters.map((one) =>
       [one.name, one.in, one.description ?? ""])));
   }
-  const json = operation.requestBody?.content?.["application/json"]?.schema;
-  const sent = json ? follow(json, described) : null;
+  const [kind, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
+  const sent = kind === "application/json" ? follow(content.schema, described) : null;
   if (sent) body.append(table("In the body", fields(sent, described)));
+  else if (kind) body.append(table("In the body", [[kind, content.schema.description ?? ""]]));
   body.append(table("Answers", Object.entries(operation.responses ?? {}).map(([status, one]) =>
     [status, one.description ?? ""])));
-  body.append(make("pre", example(method, path, sent, described)));
+  body.append(make("pre", example(method, path, { sent, kind })));
   details.append(summary, body);
   return details;
 }

@@ -2,6 +2,7 @@
 
 const KEY_STEP = 0.02;
 const PAGE_STEP = 0.1;
+const PANS = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
 const SWEEP_PERIOD_S = 9;
 const SWEEP_REACH = 0.34;
 const MAX_ZOOM = 8;
@@ -26,6 +27,10 @@ export class Compare {
 
   get hasPicture() {
     return this.video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA && this.video.videoWidth > 0;
+  }
+
+  get isShown() {
+    return this.stage.classList.contains("has-picture");
   }
 
   setSampleAspect(aspect) {
@@ -53,6 +58,15 @@ export class Compare {
     else if (about && before) this.#keepUnder(about, before);
     this.#layout();
     this.onView();
+  }
+
+  // What the right side is at the moment: a busy machine may have had no time for the network.
+  setEnhanced(isEnhanced) {
+    const text = isEnhanced ? "enhanced" : "not enhanced now";
+    if (this.labels.enhanced.textContent === text) return;
+    this.labels.enhanced.textContent = text;
+    this.labels.enhanced.classList.toggle("is-off", !isEnhanced);
+    this.#placeDivider();
   }
 
   // The video has a new source: wait for its first frame.
@@ -95,7 +109,7 @@ export class Compare {
       this.canvas.width = width;
       this.canvas.height = height;
     }
-    if (!this.stage.classList.contains("has-picture")) {
+    if (!this.isShown) {
       this.stage.classList.add("has-picture");
       this.divider.hidden = false;
     }
@@ -195,7 +209,7 @@ export class Compare {
     this.stage.addEventListener("pointerdown", (event) => this.#onPointerDown(event));
     this.stage.addEventListener("wheel", (event) => this.#onWheel(event), { passive: false });
     this.stage.addEventListener("dblclick", (event) => {
-      if (!event.target.closest("button")) this.setZoom(this.zoom === "fit" ? 2 : "fit", this.#at(event));
+      if (this.isShown && !event.target.closest("button")) this.setZoom(this.zoom === "fit" ? 2 : "fit", this.#at(event));
     });
   }
 
@@ -208,12 +222,17 @@ export class Compare {
     if (step === undefined) return;
     event.preventDefault();
     this.setSweeping(false);
+    const pan = event.shiftKey && PANS[event.key];
+    if (pan) {
+      this.#panBy(...pan);
+      return;
+    }
     this.setPosition(this.position + step);
   }
 
   // The grip always moves the divider; the picture moves it too, unless there is something to pan.
   #onPointerDown(event) {
-    if (event.button !== 0 || event.target.closest("button") || !this.visible) return;
+    if (event.button !== 0 || event.target.closest("button") || !this.isShown) return;
     this.setSweeping(false);
     const pans = this.stage.classList.contains("can-pan") && !event.target.closest("#divider");
     let last = this.#at(event);
@@ -231,7 +250,7 @@ export class Compare {
       this.stage.removeEventListener("pointermove", onMove);
     };
     this.stage.addEventListener("pointermove", onMove);
-    for (const end of ["pointerup", "pointercancel"]) this.stage.addEventListener(end, onEnd, { once: true });
+    this.stage.addEventListener("lostpointercapture", onEnd, { once: true });
     if (!pans) this.divider.focus({ preventScroll: true, focusVisible: false });
   }
 
@@ -248,7 +267,7 @@ export class Compare {
   }
 
   #onWheel(event) {
-    if (!this.picture) return;
+    if (!this.isShown) return;
     event.preventDefault();
     this.setSweeping(false);
     const fit = (this.picture.height / this.canvas.height) * devicePixelRatio;

@@ -1,7 +1,8 @@
 // Shows the numbers of the stream and of this browser; every field may be missing.
 
 const HISTORY = 60;
-const TIER_COLOURS = ["#6fd6c4", "#5aa9d6", "#8f8fe0", "#f0b35f", "#7d8a99"];
+const TIER_COLOURS = { lite: "#6fd6c4", nano: "#5aa9d6", plain: "#7d8a99" };
+const OTHER_TIER = "#8f8fe0";
 const CODECS = { h264: "H.264", hevc: "H.265", h265: "H.265", av1: "AV1", vp8: "VP8", vp9: "VP9", mjpeg: "MJPEG" };
 
 const fields = Object.fromEntries(
@@ -9,6 +10,7 @@ const fields = Object.fromEntries(
 );
 const history = [];
 let before = null;
+let tiersBefore = {};
 
 export function showStream(numbers) {
   // What is not known yet may be missing as well as null.
@@ -41,6 +43,7 @@ export function showStream(numbers) {
 // Another stream is shown: nothing of the one before stays.
 export function forgetStream() {
   history.length = 0;
+  tiersBefore = {};
   document.querySelector("#spark path").removeAttribute("d");
   showStream({});
 }
@@ -66,19 +69,28 @@ export function showBrowser(inbound) {
 
 function showTiers(tiers) {
   const total = Object.values(tiers).reduce((sum, count) => sum + count, 0);
-  const shares = Object.entries(tiers).filter(([, count]) => count > 0);
-  const text = shares.map(([name, count]) => `${percent(count / total)} ${name}`).join(" · ");
+  const shares = Object.entries(tiers).filter(([, count]) => count > 0).sort(([, one], [, other]) => other - one);
+  const text = shares.map(([name, count]) => `${percent(count / total)}\u00a0${name}`).join(" · ");
   put("tier-share", text);
   fields["tier-share"].title = text;
   const bar = document.getElementById("share");
   bar.replaceChildren(
-    ...shares.map(([, count], index) => {
+    ...shares.map(([name, count]) => {
       const part = document.createElement("i");
       part.style.width = `${(100 * count) / total}%`;
-      part.style.background = TIER_COLOURS[index % TIER_COLOURS.length];
+      part.style.background = TIER_COLOURS[name] ?? OTHER_TIER;
       return part;
     }),
   );
+}
+
+// Whether most frames since the last call were scaled without a network.
+export function isMostlyPlain(tiers = {}) {
+  const since = Object.entries(tiers).map(([name, count]) => [name, count - (tiersBefore[name] ?? 0)]);
+  tiersBefore = tiers;
+  const total = since.reduce((sum, [, count]) => sum + count, 0);
+  const plain = since.find(([name]) => name === "plain")?.[1] ?? 0;
+  return total > 0 && plain > total / 2;
 }
 
 // The newest step for a while, the others where the pointer rests.
@@ -91,8 +103,8 @@ function showSteps(steps) {
 function showMade(frames, gain) {
   const counts = ["interpolated", "predicted", "repeated"].map((origin) => [origin, frames[origin] ?? 0]);
   const made = counts.filter(([, count]) => count > 0);
-  const [origin, count] = made.reduce((most, one) => (one[1] > most[1] ? one : most), ["", 0]);
-  put("made", count ? `${percent(count / frames.sent)} ${origin}` : "");
+  const count = made.reduce((sum, [, number]) => sum + number, 0);
+  put("made", count ? `${percent(count / frames.sent)} made` : "");
   const lines = made.map(([name, number]) => `${name}: ${grouped(number)}`);
   if (Number.isFinite(gain)) lines.push(`prediction is ${gain.toFixed(1)} dB better than repetition`);
   fields.made.title = lines.join("\n");
@@ -127,5 +139,5 @@ const size = ({ width, height }) => (width && height ? `${width}×${height}` : "
 export const rate = (value) => (Number.isFinite(value) ? String(Number(value.toFixed(value < 10 ? 1 : 0))) : "–");
 export const milliseconds = (value) => (Number.isFinite(value) ? value.toFixed(value < 10 ? 1 : 0) : "–");
 export const grouped = (value) => (Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "–");
-const percent = (share) => `${share > 0 && share < 0.001 ? "<0.1" : Math.round(share * 1000) / 10} %`;
+const percent = (share) => `${share > 0 && share < 0.01 ? "<1" : share > 0.99 && share < 1 ? ">99" : Math.round(share * 100)}\u00a0%`;
 export const plural = (count, word) => `${grouped(count)} ${word}${count === 1 ? "" : "s"}`;

@@ -42,7 +42,7 @@ export class Overview {
     const tile = { element, history: [], still: null, address: null };
     element.dataset.stream = name;
     element.href = `?stream=${encodeURIComponent(name)}`;
-    part(element, "name").textContent = name;
+    part(element, "name").textContent = part(element, "name").title = name;
     element.addEventListener("click", (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return; // a new tab
       event.preventDefault();

@@ -2,19 +2,23 @@
 
 import { request, within } from "./access.js";
 import { Compare } from "./compare.js";
-import { forgetStream, plural, showBrowser, showStream } from "./numbers.js";
+import { Player, showAddress } from "./hls.js";
+import { forgetStream, isMostlyPlain, plural, showBrowser, showStream } from "./numbers.js";
 import { Overview, STATES } from "./overview.js";
 import { Receiver } from "./whep.js";
 
 const POLL_MS = 1000;
+const AWAY_MS = 10_000;
 const OPEN_H264 = "In Firefox, turn on OpenH264 among the plugins of about:addons; then the picture comes by itself.";
 
 const $ = (id) => document.getElementById(id);
 const stage = $("stage");
 let streams = [];
 let current = null;
-let isAnswering = true;
-let isConnected = false; // or trying to be
+let silence = null; // what is said of a server that does not answer
+let way = null; // "webrtc" or "hls": how the picture comes, or is meant to
+let isAway = false; // in a tab that nobody has seen for a while
+let awayTimer = 0;
 let isSwitchingSound = false; // the last picture stays until the next connection has one
 let pollTimer = 0;
 
@@ -33,6 +37,15 @@ const receiver = new Receiver({
     if (!isSwitchingSound) compare.forget();
     $("video").srcObject = stream;
     play();
+  },
+});
+
+const player = new Player({
+  video: $("player"),
+  onPlaying() {
+    $("message").hidden = true;
+    setStatus("live", "Live");
+    $("delay").textContent = " · HLS";
   },
 });
 
@@ -56,6 +69,7 @@ window.streamerPage = Object.freeze({
   get soundBytes() { return receiver.soundBytes; },
   get isMuted() { return $("video").muted; },
   get zoom() { return compare.zoom; },
+  get way() { return way; },
   get connectionState() { return receiver.connection?.connectionState ?? "closed"; },
 });
 
@@ -66,7 +80,7 @@ function play() {
 
 function setMuted(isMuted) {
   $("video").muted = isMuted;
-  isSwitchingSound = isConnected && receiver.wantsSound === isMuted;
+  isSwitchingSound = way === "webrtc" && receiver.wantsSound === isMuted;
   receiver.setSound(!isMuted);
   $("sound").setAttribute("aria-pressed", String(!isMuted));
   $("sound").title = isMuted ? "Sound on (M)" : "Sound off (M)";
@@ -84,28 +98,40 @@ function showState(state, detail) {
   setStatus(tones[state] ?? state, texts[state]);
 }
 
+const hasWebRtc = "RTCPeerConnection" in window;
 const elsewhere = ({ hls }) => (hls ? `\nPlayers such as VLC show it at ${new URL(hls, location)}` : "");
 
 // A stream that is not running has nothing to connect to; it tells why.
 function showWhyNot(stream) {
   const titles = { starting: "The stream is starting", failed: "The stream failed", ended: "The stream has ended" };
+  const runs = stream.state === "live" || stream.state === "lost";
+  const onlyHls = `Only as HLS, which this browser does not play by itself.${elsewhere(stream)}`;
   if (stream.isMissing) announce(`There is no stream ${stream.name}`, "It will be shown as soon as there is one.");
-  else if (!stream.whep) announce("This stream is not sent to browsers", "It has no webrtc: output; its numbers are below.", { isFinal: true });
-  else announce(titles[stream.state], stream.reason, { isFinal: stream.state === "ended" });
+  else if (!runs) announce(titles[stream.state], stream.reason, { isFinal: stream.state !== "starting" });
+  else if (stream.whep) announce("This browser has no WebRTC", `Turn it on, or use another browser.${elsewhere(stream)}`, { isFinal: true });
+  else announce("This stream is not sent to browsers", stream.hls ? onlyHls : "It has no webrtc: output; its numbers are below.", { isFinal: true });
   const tones = { failed: "gone", ended: "over", live: "live" };
   setStatus(tones[stream.state] ?? "waiting", STATES[stream.state] ?? "Waiting");
 }
 
-const canBeWatched = ({ whep, state }) => Boolean(whep) && (state === "live" || state === "lost");
+function wayTo({ whep, hls, state }) {
+  if (state !== "live" && state !== "lost") return null;
+  if (whep && hasWebRtc) return "webrtc";
+  return hls && player.canPlay ? "hls" : null;
+}
 
+// It is read out when it changes, so what changes every second stands beside it.
 function setStatus(state, text) {
   $("status").dataset.state = state;
-  $("status-text").textContent = text;
+  if ($("status-text").textContent !== text) $("status-text").textContent = text;
+  if (state !== "live") $("delay").textContent = "";
 }
 
 function showDelay(delayMs) {
-  if ($("status").dataset.state !== "live" || !Number.isFinite(delayMs)) return;
-  $("status-text").textContent = current?.state === "lost" ? "Source lost" : `Live · ${Math.round(delayMs)} ms`;
+  if (way !== "webrtc" || receiver.connection?.connectionState !== "connected") return;
+  const isLost = current.state === "lost";
+  setStatus(isLost ? "waiting" : "live", isLost ? STATES.lost : "Live");
+  if (!isLost) $("delay").textContent = Number.isFinite(delayMs) ? ` · ${Math.round(delayMs)} ms` : "";
 }
 
 function announce(title, detail, { isFinal = false } = {}) {
@@ -129,6 +155,7 @@ function go(address) {
 
 // Which view the address asks for: one stream by name, all of them, or what there is.
 function route() {
+  if (isAway) return;
   const query = new URLSearchParams(location.search);
   const wanted = query.get("stream");
   const only = streams.length === 1 && !query.has("all") ? streams[0].name : null;
@@ -141,17 +168,25 @@ function showAll() {
   leave();
   show("overview");
   overview.update(streams);
+  $("hls-open").hidden = true;
   const live = streams.filter((one) => one.state === "live").length;
   const isWell = streams.length > 0 && live === streams.length;
   $("summary").textContent = plural(streams.length, "stream");
   setStatus(isWell ? "live" : "waiting", streams.length ? (isWell ? "All live" : `${live} of ${streams.length} live`) : "Waiting");
+  $("delay").textContent = "";
   document.title = "Streamer";
 }
 
 function leave() {
   current = null;
-  isConnected = false;
+  hangUp();
+}
+
+function hangUp() {
+  way = null;
   receiver.stop();
+  player.stop();
+  $("video").srcObject = null;
 }
 
 function watch(stream) {
@@ -164,13 +199,20 @@ function watch(stream) {
   }
   current = stream;
   showNames();
-  if (canBeWatched(stream)) {
-    if (!isConnected) receiver.start(`${stream.whep}?view=compare`);
-    isConnected = true;
-  } else {
-    if (isConnected) receiver.stop();
-    isConnected = false;
+  $("hls-open").hidden = !stream.hls;
+  const wanted = wayTo(stream);
+  if (wanted === null) {
+    hangUp();
     showWhyNot(stream);
+  } else if (wanted !== way) {
+    hangUp();
+    way = wanted;
+    if (way === "webrtc") receiver.start(`${stream.whep}?view=compare`);
+    else {
+      announce("Connecting", "");
+      setStatus("waiting", "Connecting");
+      player.start(stream.hls);
+    }
   }
 }
 
@@ -203,14 +245,16 @@ async function poll() {
     $("empty-hint").hidden = !found.can_add;
     route();
     if (current && !current.isMissing) await showNumbers(current);
-    isAnswering = true;
-  } catch {
-    showSilence();
+    silence = null;
+  } catch (error) {
+    showSilence(error);
   }
-  showBrowser(await receiver.statistics().catch(() => null));
-  if (isConnected) receiver.checkForSilence();
+  document.body.classList.toggle("is-silent", silence !== null);
+  showBrowser(way === "hls" ? player.statistics() : await receiver.statistics().catch(() => null));
+  if (way === "webrtc") receiver.checkForSilence();
+  player.checkForSilence();
   clearTimeout(pollTimer);
-  pollTimer = setTimeout(poll, POLL_MS);
+  if (!isAway) pollTimer = setTimeout(poll, POLL_MS);
 }
 
 async function showNumbers(stream) {
@@ -218,22 +262,49 @@ async function showNumbers(stream) {
   if (current?.name !== stream.name) return; // another was chosen meanwhile
   showStream(numbers);
   compare.setSampleAspect(numbers.output?.sample_aspect ?? 1);
+  compare.setEnhanced(!isMostlyPlain(numbers.tiers));
   showDelay(numbers.latency_ms?.arrived_to_sent?.p50);
   $("sound").hidden = !numbers.audio;
 }
 
-function showSilence() {
-  if (isAnswering && receiver.connection?.connectionState !== "connected") {
-    announce("The server does not answer", "Trying again by itself.");
-    setStatus("gone", "Server gone");
+function showSilence(error) {
+  const said = error instanceof Refused ? error.message : "The server does not answer";
+  const isReceiving = way === "hls" ? player.isPlaying : receiver.connection?.connectionState === "connected";
+  if (!isReceiving && (said !== silence || $("message").hidden)) {
+    announce(said, "Trying again by itself.");
+    setStatus("gone", error instanceof Refused ? "Refused" : "Server gone");
   }
-  isAnswering = false;
+  silence = said;
 }
+
+// The server answered, but not with what was asked for; it says why.
+class Refused extends Error {}
 
 async function fetchJson(url) {
   const response = await request(url, { cache: "no-store", ...within(4000) });
-  if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+  if (!response.ok) {
+    const said = (await response.text()).trim() || `The server answered ${response.status}`;
+    throw new Refused(said[0].toUpperCase() + said.slice(1));
+  }
   return response.json();
+}
+
+// A tab that nobody sees costs the server an encoder; it is silent, or it would be heard.
+function watchForAbsence() {
+  clearTimeout(awayTimer);
+  if (document.visibilityState === "hidden") awayTimer = setTimeout(goAway, AWAY_MS);
+  else if (isAway) {
+    isAway = false;
+    poll();
+  }
+}
+
+function goAway() {
+  const isHeard = (way === "webrtc" && !$("video").muted) || (way === "hls" && !$("player").muted);
+  if (isHeard) return;
+  isAway = true;
+  clearTimeout(pollTimer);
+  hangUp();
 }
 
 // The message goes when a frame of the new connection has been drawn.
@@ -258,6 +329,7 @@ const shortcuts = {
   f: toggleFullscreen,
 };
 
+$("hls-open").addEventListener("click", () => showAddress(new URL(current.hls, location).href));
 $("fullscreen").hidden = !document.fullscreenEnabled;
 $("fullscreen").addEventListener("click", toggleFullscreen);
 $("sweep").addEventListener("click", shortcuts.s);
@@ -274,8 +346,9 @@ $("home").addEventListener("click", (event) => {
 $("stream-select").addEventListener("change", (event) => go(`?stream=${encodeURIComponent(event.target.value)}`));
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, input")) return;
-  if (current) shortcuts[event.key.toLowerCase()]?.();
+  if (way === "webrtc") shortcuts[event.key.toLowerCase()]?.();
 });
+document.addEventListener("visibilitychange", watchForAbsence);
 window.addEventListener("popstate", () => route());
 window.addEventListener("pagehide", leave);
 window.addEventListener("pageshow", (event) => {
@@ -286,4 +359,5 @@ setMuted(true);
 showView();
 announce("Connecting", "");
 poll();
+watchForAbsence();
 watchForPicture();

@@ -26,7 +26,7 @@ def problems(schema: dict[str, Any], path: str, method: str, answer: httpx.Respo
     content = said[str(answer.status_code)].get("content")
     kind = answer.headers.get("content-type", "").partition(";")[0]
     if not content:
-        return []
+        return [f"{where} has a body, the schema has none"] if answer.content else []
     if kind not in content:
         return [f"{where} is {kind}, the schema says {', '.join(content)}"]
     wanted = content[kind].get("schema", {})

@@ -57,6 +57,19 @@ def test_a_body_that_never_comes_ends_by_itself(monkeypatch: pytest.MonkeyPatch)
     run(scenario())
 
 
+def test_head_is_answered_as_get_is_without_the_body() -> None:
+    async def scenario() -> None:
+        async with serving_many(settings("yard")) as many:
+            for path in ("/", "/static/page.js", "/api/streams/nobody"):
+                got, head = await many.http.get(path), await many.http.head(path)
+                assert (head.status_code, head.content) == (got.status_code, b""), path
+                assert head.headers["content-length"] == got.headers["content-length"]
+            assert (await many.http.head("/healthz")).status_code == 200
+            assert (await many.http.head("/api/streams", headers={"Authorization": ""})).is_error
+
+    run(scenario())
+
+
 def test_every_answer_has_the_headers_that_browsers_need() -> None:
     async def scenario() -> None:
         async with serving_many(settings("yard")) as many:

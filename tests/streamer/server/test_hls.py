@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from streamer.server.bounds import HeadAsGet
 from streamer.server.hls import hls_routes
 from streamer.server.run import Server
 from streamer.sinks.hls import HlsSink
@@ -22,6 +23,7 @@ RUN = "0123abcd"
 def served(folder: Path) -> FastAPI:
     app = FastAPI()
     app.include_router(hls_routes(lambda name: folder if name == "gate" else None))
+    app.add_middleware(HeadAsGet)
     return app
 
 
