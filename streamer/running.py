@@ -12,6 +12,7 @@ from typing import Any
 
 import av
 
+from streamer.addresses import is_loopback
 from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
 from streamer.config import StreamSettings, identity
@@ -19,7 +20,7 @@ from streamer.console import ending_signals, err, say, show_progress
 from streamer.errors import ConfigError, SinkError
 from streamer.garbage import keep_what_is_loaded
 from streamer.pipeline import Stream
-from streamer.server.app import build_app
+from streamer.server.app import Access, build_app
 from streamer.server.rtsp import RtspServer
 from streamer.server.run import Server
 from streamer.sinks.rtsp_mount import RtspMount
@@ -83,7 +84,9 @@ async def _page(stream: Stream, host: str, port: int | None) -> AsyncIterator[No
     if not any(sink.kind == "webrtc" for sink in stream.settings.sinks):
         yield
         return
-    app = build_app({stream.name: stream})
+    # Without it any page in the user's browser could look in by a name of its own (DNS rebinding).
+    access = Access(token=None) if is_loopback(host) else None
+    app = build_app({stream.name: stream}, access=access)
     async with await _listening(app, host, port) as server:
         say(f"streamer: open {server.url} (Ctrl-C ends it)")
         yield

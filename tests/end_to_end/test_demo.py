@@ -134,6 +134,21 @@ async def _sends(address: str, *, frames: int) -> None:
             await asyncio.sleep(0.05)
 
 
+def test_no_page_of_another_name_can_look_in() -> None:
+    """A name that leads here makes the demo part of somebody else's site: DNS rebinding."""
+
+    async def scenario() -> None:
+        async with (
+            demo() as (_, address),
+            httpx.AsyncClient(base_url=address, timeout=60) as client,
+        ):
+            named = await client.get("/api/streams", headers={"host": "evil.example"})
+            assert named.status_code == 421
+            assert (await client.get("/api/streams")).status_code == 200
+
+    run(scenario())
+
+
 def test_ctrl_c_ends_the_demo_cleanly_and_the_report_is_written(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
 
