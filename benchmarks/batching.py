@@ -25,14 +25,14 @@ from benchmarks.result import write
 from streamer import report
 from streamer.clock import Clock, MonotonicClock
 from streamer.errors import ConfigError, EngineError
-from streamer.infer.backends import BACKENDS
+from streamer.infer.backends import BACKENDS, shipped_for_streams
 from streamer.infer.batching import BatchingEngine
 from streamer.infer.engine import Deadline, Engine
 from streamer.infer.prebuild import parse_picture
 from streamer.infer.self_test import drawn_inputs, storage
 from streamer.infer.sizes import sizes_for
 from streamer.metrics import percentile
-from streamer.model import ModelManifest, find_models
+from streamer.model import ModelManifest
 
 OWN, LEARNT = "own", "learnt"
 
@@ -53,15 +53,14 @@ class _Stream:
     def play(self, clock: Clock, first_ns: int, *, interval_ns: int, until_ns: int) -> None:
         """A picture at every interval from ``first_ns`` on; those that cannot begin are left out."""
         due_ns = first_ns
-        budget_ns = interval_ns
         try:
             while due_ns < until_ns:
                 sleep(max(0, due_ns - clock.now_ns()) / 1e9)
-                self.deadline.ns = due_ns + budget_ns
+                self.deadline.ns = due_ns + interval_ns
                 self.engine.run(self.inputs, self.outputs)
                 done_ns = clock.now_ns()
                 self.took_ms.append((done_ns - due_ns) / 1e6)
-                self.late += done_ns > due_ns + budget_ns
+                self.late += done_ns > due_ns + interval_ns
                 missed = max(0, (done_ns - due_ns) // interval_ns)
                 self.left_out += missed
                 due_ns += (1 + missed) * interval_ns
@@ -190,11 +189,7 @@ def _pictures_and_runs(door: BatchingEngine | None) -> int:
 
 def _model(options: Any) -> ModelManifest:
     """The network for streams in the first precision that the backend gains by."""
-    shipped = [
-        m
-        for m in find_models(task="super_resolution", scale=2)
-        if m.variant == options.variant and m.training != "clean"
-    ]
+    shipped = [m for m in shipped_for_streams(2) if m.variant == options.variant]
     backend = BACKENDS[options.backend]
     by_precision = {m.precision: m for m in backend.runnable(shipped)}
     wanted = options.precision or next((p for p in backend.precisions if p in by_precision), "")

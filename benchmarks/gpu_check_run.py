@@ -98,33 +98,12 @@ def run_step(
     What it says goes to ``log``. Afterwards nothing that it started in its group runs any more.
     """
     limit_s = min(step.limit_s + spare_s, budget.left_s - GRACE_S)
-    if limit_s < LEAST_S:
-        why = "no time was left for it"
-        return Outcome(name=step.name, status=Status.NOT_RUN, why=why)
-    lacking = _lacking(step)
-    if lacking:
-        why = (
-            f"this Python has no {', '.join(lacking)}; put their wheels into a folder: "
-            "make gpu-wheels where there is a network"
-        )
+    why = _obstacle(step, limit_s)
+    if why:
         return Outcome(name=step.name, status=Status.NOT_RUN, why=why)
     began_s = budget.used_s
     try:
-        if step.result is not None:
-            step.result.unlink(missing_ok=True)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                list(step.command),
-                cwd=folder,
-                env={**os.environ, **environment, **step.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=_interruptible,  # noqa: PLW1509, the check has one thread
-            )
-            code = _ended(process, limit_s)
+        code = _played(step, folder=folder, log=log, environment=environment, limit_s=limit_s)
     except OSError as error:
         why = f"{step.command[0]} cannot be started ({error.strerror})"
         return Outcome(name=step.name, status=Status.FAILED, why=why)
@@ -142,6 +121,40 @@ def run_step(
         result=result,
         tail=() if status is Status.PASSED else said[-TAIL_LINES:],
     )
+
+
+def _obstacle(step: Step, limit_s: float) -> str:
+    """Why a step is not even begun; empty where it is."""
+    if limit_s < LEAST_S:
+        return "no time was left for it"
+    lacking = _lacking(step)
+    if not lacking:
+        return ""
+    return (
+        f"this Python has no {', '.join(lacking)}; put their wheels into a folder: "
+        "make gpu-wheels where there is a network"
+    )
+
+
+def _played(
+    step: Step, *, folder: Path, log: Path, environment: Mapping[str, str], limit_s: float
+) -> int | None:
+    """How a step ended, ``None`` for one that had to be ended. Raises ``OSError``."""
+    if step.result is not None:
+        step.result.unlink(missing_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            list(step.command),
+            cwd=folder,
+            env={**os.environ, **environment, **step.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_interruptible,  # noqa: PLW1509, the check has one thread
+        )
+        return _ended(process, limit_s)
 
 
 def _lacking(step: Step) -> list[str]:

@@ -20,11 +20,12 @@ from kernels.native import native
 from streamer import report
 from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
-from streamer.infer.backends import BACKENDS
+from streamer.infer.backends import BACKENDS, shipped_for_streams
 from streamer.infer.engine import Engine
+from streamer.infer.prebuild import parse_picture
 from streamer.infer.self_test import check, drawn_inputs, storage
 from streamer.metrics import percentile
-from streamer.model import ModelManifest, find_models
+from streamer.model import ModelManifest
 
 
 @dataclass(slots=True)
@@ -50,13 +51,9 @@ class _Way:
 def main(arguments: list[str]) -> None:
     """Measure, print a table, and end with one line of JSON."""
     options = _parse(arguments)
-    width, height = (int(side) for side in options.picture.split("x"))
-    ways = [
-        way
-        for model in find_models(task="super_resolution", scale=options.scale)
-        if model.training == "live"
-        for way in _ways(model, options.threads)
-    ]
+    width, height = parse_picture(options.picture)
+    models = shipped_for_streams(options.scale)
+    ways = [way for model in models for way in _ways(model, options.threads)]
     _time(ways, {"h": height // 2, "w": width // 2}, options.rounds)
     rows = [way.told() for way in ways]
     for way in ways:

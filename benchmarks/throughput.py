@@ -14,6 +14,7 @@ import asyncio
 import tempfile
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,7 +76,7 @@ def _round(clip: str, options: Any) -> dict[str, Any]:
     """Parts alone and the pipeline, one after the other, so that both see the same machine."""
     clock = MonotonicClock()
     packets, decoder, fps = _opened(clip, clock)
-    decoded, decode_s = _timed(clock, lambda: _decode(decoder, packets))
+    decoded, decode_s = _timed(clock, partial(_decode, decoder, packets))
     choice = choose_super_resolution(scale=options.scale, backend="auto", use=Use(clock=clock))
     stage = SuperResolution(choice.engines)
     stage.warm_up(decoded[0].width, decoded[0].height)
@@ -86,11 +87,14 @@ def _round(clip: str, options: Any) -> dict[str, Any]:
     enhance_s = encode_s = 0.0
     # Frame by frame, as holding every enhanced picture would measure the memory instead.
     for frame in decoded:
-        enhanced, seconds = _timed(clock, lambda f=frame: _enhance(stage, f, tier))  # type: ignore[misc]
+        enhance = partial(stage.process, frame, tier=tier, with_comparison=False)
+        enhanced, seconds = _timed(clock, enhance)
         enhance_s += seconds
-        _, seconds = _timed(clock, lambda f=enhanced: encoder.encode(f, f.planes))  # type: ignore[misc]
+        _, seconds = _timed(clock, partial(encoder.encode, enhanced, enhanced.planes))
         encode_s += seconds
     encode_s += _timed(clock, encoder.flush)[1]
+    # The pipeline opens its own.
+    stage.close()
     number = len(decoded)
     alone_fps = number / (decode_s + enhance_s + encode_s)
     pipeline_fps = asyncio.run(_pipeline_fps(clip, options.scale))
@@ -129,10 +133,6 @@ def _opened(clip: str, clock: MonotonicClock) -> tuple[list[Packet], Decoder, Fr
 def _decode(decoder: Decoder, packets: list[Packet]) -> list[Frame]:
     frames = [frame for packet in packets for frame in decoder.decode(packet)]
     return frames + decoder.flush()
-
-
-def _enhance(stage: SuperResolution, frame: Frame, tier: str) -> Frame:
-    return stage.process(frame, tier=tier, with_comparison=False)
 
 
 def _timed(clock: MonotonicClock, call: Callable[[], T]) -> tuple[T, float]:

@@ -213,9 +213,10 @@ def _write(path: Path, binary: Binary) -> None:
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as scratch:
-            scratch.write(json.dumps(head).encode() + b"\n" + binary.image)
-        Path(scratch.name).replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            made = Path(scratch) / path.name
+            made.write_bytes(json.dumps(head).encode() + b"\n" + binary.image)
+            made.replace(path)
     except OSError as error:
         raise KernelError(
             f"{path.parent} cannot be written ({error.strerror}), compiled kernels are kept there; "

@@ -79,8 +79,8 @@ def _compiler() -> list[str]:
         if found is not None:
             return [found]
     raise KernelError(
-        "no C++ compiler (c++, g++ or clang++) is on the PATH, made frames take the slower way; "
-        "to change that install g++ and then streamer again"
+        "no C++ compiler (c++, g++ or clang++) is on the PATH, so networks and made frames take the "
+        "slower way; to change that install g++ and then streamer again"
     )
 
 

@@ -110,10 +110,6 @@ class ConvStack:
         self.native.call("conv_plan", fields)
         return int(fields.scratch_bytes)
 
-    def make(self, packed: Floats, residual: Bytes, rows: range, scratch: Bytes) -> None:
-        """As ``ConvPart.make``, of a part that nobody else is at."""
-        ConvPart(self, packed, residual, rows).make(scratch)
-
     def _fields(self, model: ConvModel, *, is_upside_down: bool) -> _Fields:
         fields = _Fields(layers_count=len(model.layers), outs=self.outs)
         fields.repeats_edge = model.repeats_edge

@@ -24,7 +24,7 @@ PICTURES = 6
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What counts as standing still; ``streamer/ops/motion_still.py`` says why."""
+    """What counts as standing still; ``streamer/ops/still_limits.py`` says why."""
 
     least_change: int
     change: int

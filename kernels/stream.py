@@ -20,8 +20,6 @@ _DISABLE_TIMING = 2
 _THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads allocate does not spoil the capture."""
 
-_HOST_FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-
 
 class Event:
     """A place in a stream's work; recorded again, it stands for the new place."""
@@ -106,15 +104,6 @@ class Stream:
     def wait_for(self, event: Event) -> None:
         """What is queued from now on is done after the event; the host does not wait."""
         self.device.call("cuStreamWaitEvent", self._stream, event.handle, ctypes.c_uint(0))
-
-    def run(self, function: Callable[[], None]) -> object:
-        """Queues a function of the host, which must not call the driver; it runs on another thread.
-
-        What comes back has to be kept until it has run.
-        """
-        kept = _HOST_FUNCTION(lambda _: function())
-        self.device.call("cuLaunchHostFunc", self._stream, kept, ctypes.c_void_p(0))
-        return kept
 
     def wait(self) -> None:
         """Until all that was queued is done."""

@@ -58,7 +58,7 @@ class SteadyUpscaler:
 
     def __init__(self, upscaler: Upscaler) -> None:
         self._upscaler = upscaler
-        self._steady = Steady(follows_motion=True)
+        self._steady = Steady()
 
     def reset(self) -> None:
         """The next picture belongs to another clip."""

@@ -193,7 +193,7 @@ def _stage(
     """What upscales, and what makes frames of the pictures that it leaves on a device."""
     device, deadline = engines.device, engines.deadline
     if device.stage is None or device.gpu is None:
-        steady = Steady(follows_motion=True) if settings.steady else None
+        steady = Steady() if settings.steady else None
         on_host = SuperResolution(
             engines.upscale, steady=steady, deadline=deadline, notice=device.reason
         )

@@ -34,10 +34,6 @@ class Cadence:
     """
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Nothing is known."""
         self._recent: deque[Fraction] = deque(maxlen=RECENT)
         self.interval_s: Fraction | None = None
         """Between neighbours: the median of the single intervals; ``None`` while there was none."""

@@ -161,12 +161,7 @@ class Chain:
             partial(making.see, frame, plan if rung.makes_frames else []),
         )
         self._rhythm = self._rhythm_of(making)
-
-        def may_make() -> bool:
-            return rung.makes_frames and (
-                deadline_ns is None or self._ladder.can_make(deadline_ns, size=self._size)
-            )
-
+        may_make = partial(self._may_make, rung, deadline_ns)
         return making.around(frame, enhanced, plan, may_make=may_make)
 
     def look(self, *, is_waited_for: Callable[[], bool] = _nobody, coding_ms: float = 0.0) -> None:
@@ -249,6 +244,12 @@ class Chain:
             interval_ms=self._interval_ms,
             made=made,
             is_backlog=is_backlog,
+        )
+
+    def _may_make(self, rung: Rung, deadline_ns: int | None) -> bool:
+        """Whether there is time for one more frame in between."""
+        return rung.makes_frames and (
+            deadline_ns is None or self._ladder.can_make(deadline_ns, size=self._size)
         )
 
     def _enter(self, frame: Frame, *, is_live: bool) -> None:

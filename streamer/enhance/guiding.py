@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.native import Native, native
+from kernels.native import native
 from streamer.frame import Plane
 from streamer.infer.engine import Engine
 from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.ops.motion import Floats, Flows, Guide
 from streamer.ops.motion_guides import (
-    GUIDING,
+    GUIDE_OUTPUTS,
     CompiledGuiding,
     EngineGuiding,
     Guides,
@@ -22,15 +22,15 @@ LATEST = 3.0
 """Of the times that prediction is trained on; what is further ahead is left to arithmetic."""
 
 
-def guiding_by(engine: Engine, compiled: Native | None = None) -> Guides:
-    """The cheapest way to what the engine says; ``compiled``: if not for this processor's best."""
-    compiled = compiled or native()
+def guiding_by(engine: Engine) -> Guides:
+    """The cheapest way to what the engine says."""
     if any(spec.name == "guide" for spec in engine.manifest.inputs):
-        return NetworkGuiding(engine, _unchanged(ReferenceMotionEngine(), compiled))
-    return _unchanged(engine, compiled)
+        return NetworkGuiding(engine, _unchanged(ReferenceMotionEngine()))
+    return _unchanged(engine)
 
 
-def _unchanged(engine: Engine, compiled: Native | None) -> Guiding:
+def _unchanged(engine: Engine) -> Guiding:
+    compiled = native()
     # Another class may say something else.
     if compiled is not None and type(engine) is ReferenceMotionEngine:
         return CompiledGuiding(compiled)
@@ -78,7 +78,9 @@ class NetworkGuiding:
                 for spec in self._engine.manifest.outputs
             }
         self._engine.run(self._inputs.arrays, self._results)
-        flow, mask, softness = (self._results[name][0, :, :rows, :columns] for name in GUIDING)
+        flow, mask, softness = (
+            self._results[name][0, :, :rows, :columns] for name in GUIDE_OUTPUTS
+        )
         return Guide(flow, mask[0], plain.residual, softness[0])
 
     def _is_known(self, time: float) -> bool:

@@ -163,7 +163,7 @@ class MadeFrames:
         self.maker.make(first.planes, second.planes, guide, planes)
         if comparison is not None and below is not None:
             # Below stands what the source showed at that time.
-            host.copy(_lower(below), _lower(comparison))
+            host.copy(host.part(below, 1, of=2), host.part(comparison, 1, of=2))
         return replace(like.enhanced, planes=planes, comparison=comparison, pts=pts, origin=origin)
 
 
@@ -192,8 +192,3 @@ def _steps(pair: tuple[Real, Real], time_s: Fraction) -> float:
     """How many of the pair's intervals after its second frame."""
     first_s, second_s = (real.decoded.time_s for real in pair)
     return float((time_s - second_s) / (second_s - first_s))
-
-
-def _lower(tall: Planes) -> Planes:
-    y, u, v = (plane[len(plane) // 2 :] for plane in tall)
-    return y, u, v

@@ -83,12 +83,6 @@ class Making:
         return self._foresight.mean_db
 
     @property
-    def interval_ms(self) -> float | None:
-        """Between real frames; ``None`` while it is not known."""
-        interval_s = self.cadence.interval_s
-        return None if interval_s is None else float(1000 * interval_s)
-
-    @property
     def step_s(self) -> Fraction | None:
         """Between frames that leave; ``None`` while the source's interval is not known."""
         return self.cadence.interval_s if self._slots is None else self._slots.step_s

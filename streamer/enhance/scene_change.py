@@ -76,10 +76,6 @@ class SceneWatch:
     def __init__(self) -> None:
         # A finer search explains too much: 18 instead of 3 missed of 3776 cuts, every fourth frame.
         self._search = OpenCvSearch()
-        self.reset()
-
-    def reset(self) -> None:
-        """The next frame is the first one."""
         self._shape: tuple[int, ...] | None = None
         self._before = np.empty((0, 0), np.uint8)
         self._unmoved = self._before

@@ -57,11 +57,6 @@ class Slots:
         self.cadence = Cadence()
         """Of the real frames, learnt from those that ``between`` is told of."""
         self._last_pts: int | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        """The next frame begins anew; its slot still lies after all that were given."""
-        self.cadence.reset()
         self._anchor_s: Fraction | None = None
         self._last_real_s: Fraction | None = None
         self._taken_s: Fraction | None = None

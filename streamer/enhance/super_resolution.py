@@ -13,15 +13,13 @@ from streamer.enhance.steady import Steady
 from streamer.frame import Frame, Planes
 from streamer.infer.engine import Deadline, Engine
 from streamer.infer.guarded import Guarded
+from streamer.infer.reference import PLAIN
 from streamer.ops import host
 from streamer.ops.memory import PicturePool
 
 AFTER_NS = 3_000_000
 """What follows a network here: its residual is added, which at 720p takes 0.4 ms compiled and 1 to 3
 otherwise."""
-
-PLAIN = "plain"
-"""The tier that is the plain upscale and nothing else."""
 
 
 class SuperResolution:
@@ -78,11 +76,11 @@ class SuperResolution:
         if (self._pool.width, self._pool.height) != self._output:
             return self._fitted(frame, tier=tier, with_comparison=with_comparison)
         comparison = self._tall_pool.lease() if with_comparison else None
-        planes = _half(comparison, upper=True) if comparison else self._pool.lease()
+        planes = host.part(comparison, 0, of=2) if comparison else self._pool.lease()
         if comparison or tier == PLAIN:
             host.upscale(frame.planes, planes)
         if comparison:
-            host.copy(planes, _half(comparison, upper=False))
+            host.copy(planes, host.part(comparison, 1, of=2))
         tier = self._enhance(frame.planes, planes, tier)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
 
@@ -92,7 +90,7 @@ class SuperResolution:
         if not with_comparison:
             return self._output_pool.lease(), None
         comparison = self._tall_pool.lease()
-        return _half(comparison, upper=True), comparison
+        return host.part(comparison, 0, of=2), comparison
 
     def warm_up(self, width: int, height: int) -> None:
         """Run once at this size: a runtime's first run plans its memory and takes far longer."""
@@ -110,7 +108,7 @@ class SuperResolution:
         """As ``process``, for a picture of another size than the first one."""
         black = 0 if frame.color.range == "full" else 16
         comparison = self._tall_pool.lease() if with_comparison else None
-        planes = _half(comparison, upper=True) if comparison else self._output_pool.lease()
+        planes = host.part(comparison, 0, of=2) if comparison else self._output_pool.lease()
         if frame.width >= self._output[0] and frame.height >= self._output[1]:
             upscaled, tier = frame.planes, PLAIN
         else:
@@ -118,7 +116,7 @@ class SuperResolution:
             if comparison or tier == PLAIN:
                 host.upscale(frame.planes, upscaled)
         if comparison:
-            host.fit(upscaled, _half(comparison, upper=False), black=black)
+            host.fit(upscaled, host.part(comparison, 1, of=2), black=black)
         tier = self._enhance(frame.planes, upscaled, tier)
         host.fit(upscaled, planes, black=black)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
@@ -155,8 +153,3 @@ class SuperResolution:
             tier: np.empty(shape, engine.manifest.residual_dtype)
             for tier, engine in self.engines.items()
         }
-
-
-def _half(tall: Planes, *, upper: bool) -> Planes:
-    y, u, v = (plane[: len(plane) // 2] if upper else plane[len(plane) // 2 :] for plane in tall)
-    return y, u, v

@@ -19,11 +19,11 @@ from kernels.errors import KernelError
 from kernels.stream import Event
 from streamer.clock import Clock
 from streamer.errors import EngineError
-from streamer.gpu.door import Gpu, ours
+from streamer.gpu.door import Gpu
 from streamer.gpu.memory import Lease
-from streamer.infer.batching_core import Batching, ended, is_ready
+from streamer.infer.batching_core import Batching, is_ready
 from streamer.infer.batching_graph import BATCH, BatchManifest, single
-from streamer.infer.batching_group import Batch, Sizes
+from streamer.infer.batching_group import Batch
 from streamer.infer.batching_pool import Share
 from streamer.infer.batching_trial import (
     RUNS,
@@ -32,8 +32,9 @@ from streamer.infer.batching_trial import (
     storage_for,
     tried,
 )
-from streamer.infer.device import DeviceTensor, ResidentEngine, ResidentRun
-from streamer.infer.engine import Deadline, Engine
+from streamer.infer.device import DeviceTensor, ResidentEngine, ResidentRun, ours
+from streamer.infer.engine import Deadline, Engine, ended
+from streamer.infer.sizes import Sizes, in_order
 from streamer.model import TensorSpec
 
 
@@ -164,7 +165,7 @@ class DeviceLease:
         """Memory of this stream's own for a size, the last one asked for. Raises ``EngineError``."""
         if self._is_closed:
             raise EngineError(ended(self.manifest))
-        wanted = tuple(sorted(sizes.items()))
+        wanted = in_order(sizes)
         if self._run is None or self._run.sizes != wanted:
             self._leave()
             self._run = _Shared(self._share.engine, self._gpu, self._deadline, wanted)

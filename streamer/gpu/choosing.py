@@ -13,22 +13,24 @@ from typing import Any
 from streamer.clock import Clock
 from streamer.errors import EngineError
 from streamer.gpu.batching import BothWays, DeviceBatching, DeviceLease
-from streamer.gpu.door import Gpu, ours
+from streamer.gpu.door import Gpu
 from streamer.gpu.health import PRECISIONS
 from streamer.gpu.self_check import check_kernels
 from streamer.gpu.super_resolution import DeviceSuperResolution
 from streamer.infer import ort_cuda, tensorrt
 from streamer.infer.agreement import check_beside_cpu
+from streamer.infer.backends import shipped_for_streams
 from streamer.infer.batching_graph import BATCH, BatchManifest, OneByOne, batched
 from streamer.infer.batching_pool import ENGINES
-from streamer.infer.device import DriverStream, ResidentEngine
+from streamer.infer.device import DriverStream, ResidentEngine, ours
 from streamer.infer.engine import Deadline
 from streamer.infer.ort_cuda import OrtCudaEngine
 from streamer.infer.self_test import check
+from streamer.infer.sizes import in_order
 from streamer.infer.swapping_resident import ResidentSwapping
 from streamer.infer.tensorrt import TensorRtEngine
 from streamer.metrics import Metrics
-from streamer.model import ModelManifest, find_models
+from streamer.model import ModelManifest
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +152,7 @@ class SharedEngines:
         """One that is built for a size of picture and gives there what the fp32 model gives on the
         processor; on another thread than the stream's. Larger batch sizes are built when streams come
         for them, while it serves. Raises ``EngineError``."""
-        key = ("device", backend, manifest.sha256, *sorted(sizes.items()))
+        key = ("device", backend, manifest.sha256, *in_order(sizes))
         return self._shared(key, backend, manifest, sizes, abandoned)
 
     def _shared(
@@ -218,12 +220,8 @@ def _opened(
 
 
 def _models(scale: int, variant: str | None, precisions: Sequence[str]) -> list[ModelManifest]:
-    """One model for each network of a scale, in the first precision there is; costliest first.
-
-    Networks trained on undamaged pictures only where there are no others.
-    """
-    found = find_models(task="super_resolution", scale=scale)
-    found = tuple(m for m in found if m.training != "clean") or found
+    """One model for each network of a scale, in the first precision there is; costliest first."""
+    found = shipped_for_streams(scale)
     chosen: list[ModelManifest] = []
     for name in dict.fromkeys(m.variant for m in found if variant in (None, m.variant)):
         own = {m.precision: m for m in found if m.variant == name}

@@ -5,8 +5,8 @@ Opened in one thread, used in another, which enters first. What goes wrong is an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -18,21 +18,12 @@ from kernels.errors import KernelError
 from kernels.launch import Call
 from kernels.stream import Stream
 from kernels.units import Unit
-from streamer.errors import EngineError
 from streamer.gpu.memory import Pool
+from streamer.infer.device import ours
 from streamer.metrics import Metrics
 
 Images = Callable[[Unit], bytes]
 """The machine code of a unit for the device at hand."""
-
-
-@contextmanager
-def ours() -> Iterator[None]:
-    """Errors of the driver leave as ``EngineError``."""
-    try:
-        yield
-    except KernelError as error:
-        raise EngineError(str(error)) from error
 
 
 class _Held:

@@ -24,9 +24,10 @@ from streamer.config import EncodeSettings
 from streamer.errors import EngineError
 from streamer.frame import Planes
 from streamer.gpu.arrays import CUDA, Exported
-from streamer.gpu.door import Gpu, ours
+from streamer.gpu.door import Gpu
 from streamer.gpu.memory import Lease
 from streamer.gpu.pictures import DevicePlanes
+from streamer.infer.device import ours
 
 _log = logging.getLogger(__name__)
 

@@ -13,11 +13,10 @@ import numpy as np
 
 from streamer.errors import EngineError
 from streamer.frame import Frame, Planes
+from streamer.infer.reference import PLAIN
 from streamer.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-PLAIN = "plain"
 
 
 class Upscaler(Protocol):

@@ -33,7 +33,7 @@ from kernels.errors import KernelError
 from kernels.stream import Event
 from streamer.errors import EngineError
 from streamer.gpu.arrays import CUDA, device_array, even, picture_of
-from streamer.gpu.door import Gpu, ours
+from streamer.gpu.door import Gpu
 from streamer.gpu.memory import Lease
 from streamer.gpu.pictures import (
     Canvas,
@@ -45,6 +45,7 @@ from streamer.gpu.pictures import (
     lent,
     size_bytes,
 )
+from streamer.infer.device import ours
 from streamer.media import VideoInfo
 
 _log = logging.getLogger(__name__)

@@ -15,14 +15,12 @@ from kernels.arguments import Health, Precision
 from streamer.gpu.door import Gpu
 from streamer.gpu.memory import Lease
 from streamer.infer.device import DeviceTensor, ResidentEngine
+from streamer.infer.watchdog import IN_A_ROW
 
 _log = logging.getLogger(__name__)
 
 DARK_SHARE = 0.25
 """Of a residual's values that would make any pixel black; more is a broken network."""
-
-IN_A_ROW = 3
-"""Unsound residuals after which a network is given up, as in ``infer/watchdog.py``."""
 
 PRECISIONS = {
     "float16": Precision.FLOAT16,

@@ -17,8 +17,10 @@ from kernels.errors import KernelError
 from kernels.stream import Event, Stream
 from streamer.errors import EngineError
 from streamer.frame import Frame, Plane, Planes
-from streamer.gpu.door import Gpu, ours
+from streamer.gpu.door import Gpu
 from streamer.gpu.memory import Lease
+from streamer.infer.device import ours
+from streamer.ops.memory import planes_in
 
 CODES = {Layout.NV12: np.uint8, Layout.YUV420P: np.uint8, Layout.P010: np.uint16}
 
@@ -133,23 +135,9 @@ def entered(gpu: Gpu, planes: Planes) -> DevicePicture:
     return there
 
 
-def part(planes: Planes, number: int, *, of: int) -> Planes:
-    """One of the pictures that stand one below the other in planes ``of`` times as high."""
-    y, u, v = (
-        plane[number * len(plane) // of : (number + 1) * len(plane) // of] for plane in planes
-    )
-    return y, u, v
-
-
 def host_planes(lease: Lease, width: int, height: int) -> Planes:
     """Page-locked memory as Y (height, width) and U, V of half of that; the views keep the lease."""
-    whole: Plane = np.asarray(lease)
-    luma, half = width * height, (height // 2, width // 2)
-    return (
-        whole[:luma].reshape(height, width),
-        whole[luma : luma * 5 // 4].reshape(half),
-        whole[luma * 5 // 4 : luma * 3 // 2].reshape(half),
-    )
+    return planes_in(np.asarray(lease), width, height)
 
 
 Failure = KernelError | EngineError

@@ -17,9 +17,10 @@ from kernels import launch, reference
 from kernels.arguments import Difference, Grid, Health, Layout, Picture, Plane, Precision, Tensor
 from kernels.launch import Call
 from streamer.errors import EngineError
-from streamer.gpu.door import Gpu, ours
+from streamer.gpu.door import Gpu
 from streamer.gpu.memory import Lease
 from streamer.gpu.pictures import CODES, laid_out, size_bytes
+from streamer.infer.device import ours
 
 WIDTH, HEIGHT = 150, 22
 """Of the picture: more than a row of threads, and no multiple of what one of them does."""

@@ -17,7 +17,7 @@ from kernels import launch
 from kernels.arguments import Layout, Tensor
 from streamer.errors import EngineError
 from streamer.frame import Frame, Planes
-from streamer.gpu.door import Gpu, ours
+from streamer.gpu.door import Gpu
 from streamer.gpu.health import COUNTS_BYTES, PRECISIONS, Count, DeviceWatchdog
 from streamer.gpu.memory import Lease
 from streamer.gpu.pictures import (
@@ -30,19 +30,16 @@ from streamer.gpu.pictures import (
     entered,
     host_planes,
     lent,
-    part,
     size_bytes,
     uploaded,
 )
-from streamer.infer.device import DeviceTensor, ResidentEngine
+from streamer.infer.device import DeviceTensor, ResidentEngine, ours
 from streamer.infer.engine import Deadline
+from streamer.infer.reference import PLAIN
 from streamer.infer.sizes import sizes_for
 from streamer.infer.swapping_resident import ResidentSwapping
 from streamer.ops import host
 from streamer.ops.memory import PicturePool
-
-PLAIN = "plain"
-"""The tier that is the plain upscale and nothing else, as on the host."""
 
 AFTER_NS = 2_000_000
 """What follows a network here: its residual is added, and the picture copied to the host."""
@@ -263,10 +260,10 @@ class DeviceSuperResolution:
             self._fitting = PicturePool(width, rows * height)
         black = 0 if frame.color.range == "full" else 16
         whole = self._fitting.lease()
-        upper = part(whole, 0, of=rows)
+        upper = host.part(whole, 0, of=rows)
         host.fit(planes, upper, black=black)
         if with_comparison:
-            host.fit(frame.planes, part(whole, 1, of=2), black=black)
+            host.fit(frame.planes, host.part(whole, 1, of=2), black=black)
         return _framed(Frame, frame, upper, whole if with_comparison else None, tier)
 
     def _resize(self, width: int, height: int) -> None:
@@ -328,7 +325,7 @@ class _Work(Landing):
         canvas = self._canvas
         planes = host_planes(canvas.landed, *canvas.size)
         for number in range(canvas.rows):
-            host.upscale(self._decoded, part(planes, number, of=canvas.rows))
+            host.upscale(self._decoded, host.part(planes, number, of=canvas.rows))
 
 
 def tensor(there: DeviceTensor) -> Tensor:
@@ -345,7 +342,7 @@ def _shown(
     """The planes of a picture that lands, and the comparison whose upper half they are."""
     whole = host_planes(canvas.landed, *canvas.size)
     is_tall = canvas.rows == 2
-    upper = part(whole, 0, of=2) if is_tall else whole
+    upper = host.part(whole, 0, of=2) if is_tall else whole
     planes = DevicePlanes(upper, landing, canvas.picture, canvas, gpu=gpu, is_sound=is_sound)
     return planes, DevicePlanes(whole, landing) if is_tall else None
 

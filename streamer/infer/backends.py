@@ -17,8 +17,10 @@ from streamer.infer.batching_pool import ENGINES
 from streamer.infer.choosing import Candidate, Chosen, choose_fastest, costs_together
 from streamer.infer.engine import Deadline, Engine
 from streamer.infer.reference import ReferenceEngine
+from streamer.infer.reference_motion import ReferenceMotionEngine
+from streamer.infer.sizes import in_order
 from streamer.infer.swapping import Swapping
-from streamer.infer.trial import PIXELS
+from streamer.infer.trial import HEIGHT, WIDTH
 from streamer.infer.trial_store import user_store
 from streamer.model import ModelManifest, find_models
 
@@ -129,7 +131,9 @@ class Choice:
     @property
     def pixel_ns(self) -> Mapping[str, float]:
         """The same in ns per pixel of the input."""
-        return {variant: 1e6 * cost_ms / PIXELS for variant, cost_ms in self.costs_ms.items()}
+        return {
+            variant: 1e6 * cost_ms / (WIDTH * HEIGHT) for variant, cost_ms in self.costs_ms.items()
+        }
 
 
 def choose_super_resolution(
@@ -148,7 +152,7 @@ def choose_super_resolution(
     named backend or variant cannot be had.
     """
     _check_name(backend)
-    models = _for_streams(scale)
+    models = shipped_for_streams(scale)
     if variant is not None:
         models = tuple(m for m in models if m.variant == variant)
         if not models:
@@ -185,9 +189,6 @@ def choose_motion(
     backend cannot run a network that is shipped.
     """
     _check_name(backend)
-    # It draws on a module that super-resolution alone has no use for.
-    from streamer.infer.reference_motion import ReferenceMotionEngine
-
     reference = ReferenceMotionEngine()
     models = find_models(task=task, scale=1)
     if backend == "reference":
@@ -209,11 +210,9 @@ def _check_name(backend: str) -> None:
         raise EngineError(f"there is no backend {backend!r}; use one of: {', '.join(NAMES)}")
 
 
-def _for_streams(scale: int) -> tuple[ModelManifest, ...]:
-    """What is shipped for a scale, of one kind of training.
-
-    A "clean" network takes what a codec left for detail and enlarges it.
-    """
+def shipped_for_streams(scale: int) -> tuple[ModelManifest, ...]:
+    """Networks for a scale; those trained on undamaged pictures, which take what a codec left for detail
+    and enlarge it, only where there are no others."""
     models = find_models(task="super_resolution", scale=scale)
     return tuple(m for m in models if m.training != "clean") or models
 
@@ -313,7 +312,7 @@ def _built(
         return build(model, {**sizes, BATCH: 1}, abandoned)
 
     return ENGINES.lease(
-        (name, manifest.sha256, manifest.precision, *sorted(sizes.items())),
+        (name, manifest.sha256, manifest.precision, *in_order(sizes)),
         lambda: BatchingEngine(open_one, manifest, clock),
         deadline,
     )
@@ -356,6 +355,6 @@ def _listed() -> str:
     found = [
         f"{variant} x{scale}"
         for scale in (1, 2, 3, 4)
-        for variant in dict.fromkeys(m.variant for m in _for_streams(scale))
+        for variant in dict.fromkeys(m.variant for m in shipped_for_streams(scale))
     ]
     return ", ".join(found) or "none"

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from streamer.clock import Clock
 from streamer.errors import EngineError
-from streamer.infer.batching_core import Batching, ended, is_ready
+from streamer.infer.batching_core import Batching, is_ready
 from streamer.infer.batching_graph import batched, single
-from streamer.infer.batching_group import Batch, Sizes
+from streamer.infer.batching_group import Batch
 from streamer.infer.batching_trial import STORED, most_places, placed, put, storage_for, tried
 from streamer.infer.copying import copy
-from streamer.infer.engine import Deadline, Engine, Tensors
-from streamer.infer.sizes import sizes_of
+from streamer.infer.engine import Deadline, Engine, Tensors, ended
+from streamer.infer.sizes import Sizes, in_order, sizes_of
 from streamer.model import ModelManifest
 
 Arrays = tuple[Tensors, Tensors]
@@ -103,7 +103,7 @@ class Lease:
         Raises ``EngineError``: for this stream alone where its arrays do not fit, and the same
         sentence for all of a batch where the engine failed.
         """
-        sizes = tuple(sorted(sizes_of(self.manifest, inputs).items()))
+        sizes = in_order(sizes_of(self.manifest, inputs))
         self._check(outputs, dict(sizes))
         if self._is_closed:
             raise EngineError(ended(self.manifest))

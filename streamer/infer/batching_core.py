@@ -18,8 +18,10 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 from streamer.clock import Clock
 from streamer.errors import EngineError
 from streamer.infer.batching_graph import BATCH
-from streamer.infer.batching_group import BATCHES, Batch, Group, Sizes
+from streamer.infer.batching_group import BATCHES, Batch, Group
 from streamer.infer.batching_window import Business, Request
+from streamer.infer.engine import ended
+from streamer.infer.sizes import Sizes
 from streamer.model import ModelManifest
 
 _log = logging.getLogger(__name__)
@@ -303,7 +305,3 @@ class Batching(Generic[Picture]):
         with self._lock:
             group.take(batches, size, costs_ns)
             self._has_place.notify_all()
-
-
-def ended(manifest: ModelManifest) -> str:
-    return f"{manifest.name} is closed, and nothing runs after that; open the stream again"

@@ -2,33 +2,31 @@
 
 Shipped networks hold nothing but convolutions and what is done to each value alone, so that samples
 of a batch never meet; the weights stay as they are, byte by byte. Only what the graph says of its
-first dimension is changed, in ONNX's protobuf (``onnx.proto``, whose field numbers stand below): that
-takes no package, where ``onnx`` is for ``export`` alone.
+first dimension is changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from dataclasses import fields as fields_of
 
 from streamer.errors import EngineError
 from streamer.infer.engine import Engine, Tensors
+from streamer.infer.protobuf import fields, prefixed
 from streamer.model import ModelManifest, TensorSpec
 
 BATCH = "n"
 """The letter of the free dimension in shapes."""
 
 GRAPH, INPUT, OUTPUT, VALUE_INFO = 7, 11, 12, 13
-"""Of a ``ModelProto``, and of its ``GraphProto``."""
+"""Fields of a ``ModelProto``, and of its ``GraphProto``, in ``onnx.proto``."""
 
 TO_FIRST_DIMENSION = (2, 1, 2, 1)
 """From a ``ValueInfoProto``: type, tensor_type, shape, dim."""
 
-DIM_PARAM = 2
-"""Of a ``Dimension``: its name, where it is free."""
-
-VARINT, EIGHT_BYTES, PREFIXED, FOUR_BYTES = 0, 1, 2, 5
-"""Protobuf's wire types."""
+DIM_VALUE, DIM_PARAM = 1, 2
+"""Of a ``Dimension``: its size where it is fixed, its name where it is free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +41,7 @@ class BatchManifest(ModelManifest):
 
 def batched(manifest: ModelManifest) -> BatchManifest:
     """The manifest for several pictures in one run."""
-    values = {field.name: getattr(manifest, field.name) for field in fields(manifest)}
+    values = {field.name: getattr(manifest, field.name) for field in fields_of(manifest)}
     return replace(
         BatchManifest(**values),
         inputs=_first(manifest.inputs, BATCH),
@@ -82,8 +80,8 @@ def with_free_batch(blob: bytes, *, file: str) -> bytes:
     """
     try:
         return b"".join(
-            _field(number, _free_graph(payload)) if number == GRAPH else whole
-            for number, payload, whole in _fields(blob)
+            prefixed(GRAPH, _free_graph(field.part)) if field.number == GRAPH else field.whole
+            for field in fields(memoryview(blob))
         )
     except ValueError as error:
         raise EngineError(
@@ -96,72 +94,28 @@ def _first(specs: Sequence[TensorSpec], side: int | str) -> tuple[TensorSpec, ..
     return tuple(replace(spec, shape=(side, *spec.shape[1:])) for spec in specs)
 
 
-def _free_graph(graph: bytes) -> bytes:
+def _free_graph(graph: memoryview) -> bytes:
     return b"".join(
-        _field(number, _free(payload, TO_FIRST_DIMENSION)) if number in (INPUT, OUTPUT) else whole
-        for number, payload, whole in _fields(graph)
-        if number != VALUE_INFO
+        prefixed(field.number, _free(field.part, TO_FIRST_DIMENSION))
+        if field.number in (INPUT, OUTPUT)
+        else field.whole
+        for field in fields(graph)
+        if field.number != VALUE_INFO
     )
 
 
-def _free(message: bytes, path: Sequence[int]) -> bytes:
+def _free(message: memoryview, path: Sequence[int]) -> bytes:
     """The message with the first field at the end of ``path`` as a free dimension."""
     if not path:
-        seen = [(number, payload) for number, payload, _ in _fields(message)]
-        if seen != [(1, b"\x01")]:
+        if [field[:2] for field in fields(message)] != [(DIM_VALUE, 1)]:
             raise ValueError("a first dimension that is not 1")
-        return _field(DIM_PARAM, BATCH.encode())
-    parts, is_found = [], False
-    for number, payload, whole in _fields(message):
-        is_it = number == path[0] and not is_found
+        return prefixed(DIM_PARAM, BATCH.encode())
+    parts: list[bytes | memoryview] = []
+    is_found = False
+    for field in fields(message):
+        is_it = field.number == path[0] and not is_found
         is_found = is_found or is_it
-        parts.append(_field(number, _free(payload, path[1:])) if is_it else whole)
+        parts.append(prefixed(field.number, _free(field.part, path[1:])) if is_it else field.whole)
     if not is_found:
         raise ValueError("an input or output without a shape")
     return b"".join(parts)
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Number, payload and the whole of each field, in order."""
-    at = 0
-    while at < len(message):
-        key, begins = _varint(message, at)
-        wire = key & 7
-        if wire == PREFIXED:
-            length, begins = _varint(message, begins)
-            ends = begins + length
-        elif wire == VARINT:
-            _, ends = _varint(message, begins)
-        elif wire in (EIGHT_BYTES, FOUR_BYTES):
-            ends = begins + (8 if wire == EIGHT_BYTES else 4)
-        else:
-            raise ValueError(f"no ONNX model: a field of type {wire}")
-        if ends > len(message):
-            raise ValueError("no ONNX model: it ends too early")
-        yield key >> 3, message[begins:ends], message[at:ends]
-        at = ends
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    return _coded(number << 3 | PREFIXED) + _coded(len(payload)) + payload
-
-
-def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """The number there, and where it ends."""
-    value = shift = 0
-    while True:
-        if at == len(message):
-            raise ValueError("no ONNX model: it ends too early")
-        byte = message[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-
-
-def _coded(value: int) -> bytes:
-    coded = bytearray()
-    while value > 0x7F:
-        coded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*coded, value])

@@ -14,11 +14,10 @@ from typing import Any
 from streamer.clock import Clock
 from streamer.infer.batching_window import BatchCosts, Joining, Request, closes_ns, joining
 from streamer.infer.engine import Tensors
+from streamer.infer.sizes import Sizes
 
 BATCHES = (1, 2, 4, 8)
 """Sizes that are run; what lies in between is run as the next larger one, its last places idle."""
-
-Sizes = tuple[tuple[str, int], ...]
 
 
 def batch_sizes(*, streams: int, most: int) -> tuple[int, ...]:

@@ -11,10 +11,11 @@ from streamer.clock import Clock
 from streamer.errors import EngineError
 from streamer.infer.agreement import disagreement
 from streamer.infer.batching_graph import BATCH, BatchManifest, single
-from streamer.infer.batching_group import BATCHES, Batch, Sizes
+from streamer.infer.batching_group import BATCHES, Batch
 from streamer.infer.copying import copy
 from streamer.infer.engine import Engine, Tensors
 from streamer.infer.self_test import drawn_inputs
+from streamer.infer.sizes import Sizes
 
 STORED = 4
 """Batches of a size of picture that exist at once: one fills, one waits, one runs, one is read."""

@@ -8,15 +8,13 @@ from threading import Event, Lock, Thread
 from typing import Generic, Protocol, TypeVar
 
 from streamer.errors import EngineError
+from streamer.infer.sizes import Sizes
 from streamer.model import ModelManifest
 
 _log = logging.getLogger(__name__)
 
 ABANDON_S = 5.0
 """How long ``close`` waits for a build to notice; builders ask after every step they make."""
-
-Sizes = tuple[tuple[str, int], ...]
-"""Of the free dimensions of a model, in the order of their letters."""
 
 KEPT = 4
 """Built engines, one for each size; a camera that changes its own goes back and forth between few."""

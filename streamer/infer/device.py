@@ -119,13 +119,22 @@ class ResidentEngine(Protocol):
     def close(self) -> None: ...
 
 
+@contextmanager
+def ours() -> Iterator[None]:
+    """Errors of the driver leave as ``EngineError``."""
+    try:
+        yield
+    except KernelError as error:
+        raise EngineError(str(error)) from error
+
+
 class DriverStream:
     """A stream of device 0, by the CUDA driver."""
 
     def __init__(self, stream: queued.Stream | None = None) -> None:
         """``stream`` stays its caller's to close; without one it opens device and stream itself."""
         self._owns = stream is None
-        with _ours():
+        with ours():
             self._stream = stream or queued.Stream(Device())
         self._device = self._stream.device
 
@@ -135,7 +144,7 @@ class DriverStream:
 
     @property
     def facts(self) -> DeviceFacts:
-        with _ours():
+        with ours():
             return DeviceFacts(
                 name=self._device.name,
                 capability=self._device.capability,
@@ -144,65 +153,57 @@ class DriverStream:
             )
 
     def enter(self) -> None:
-        with _ours():
+        with ours():
             self._device.enter()
 
     def allocate(self, size_bytes: int) -> int:
-        with _ours():
+        with ours():
             return self._device.allocate(size_bytes)
 
     def free(self, address: int) -> None:
-        with _ours():
+        with ours():
             self._device.free(address)
 
     def lock(self, size_bytes: int) -> NDArray[np.uint8]:
-        with _ours():
+        with ours():
             address = self._device.lock(size_bytes)
         return np.ctypeslib.as_array((c_ubyte * size_bytes).from_address(address))
 
     def unlock(self, host: NDArray[np.uint8]) -> None:
-        with _ours():
+        with ours():
             self._device.unlock(int(host.ctypes.data))
 
     def upload(self, address: int, host: NDArray[np.uint8]) -> None:
-        with _ours():
+        with ours():
             self._stream.upload(address, int(host.ctypes.data), host.nbytes)
 
     def download(self, host: NDArray[np.uint8], address: int) -> None:
-        with _ours():
+        with ours():
             self._stream.download(int(host.ctypes.data), address, host.nbytes)
 
     def wait(self) -> None:
-        with _ours():
+        with ours():
             self._stream.wait()
 
     def capture(self, queue: Callable[[], None]) -> int:
-        with _ours():
+        with ours():
             return self._stream.capture(queue)
 
     def replay(self, graph: int) -> None:
-        with _ours():
+        with ours():
             self._stream.replay(graph)
 
     def drop(self, graph: int) -> None:
-        with _ours():
+        with ours():
             self._stream.drop(graph)
 
     def close(self) -> None:
         """Also a second time; its handle may be another stream's by then."""
         if self._owns:
             self._owns = False
-            with _ours():
+            with ours():
                 self._stream.close()
                 self._device.close()
-
-
-@contextmanager
-def _ours() -> Iterator[None]:
-    try:
-        yield
-    except KernelError as error:
-        raise EngineError(str(error)) from error
 
 
 @cache

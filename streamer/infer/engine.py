@@ -33,7 +33,13 @@ class Engine(Protocol):
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         """Fill ``outputs`` from ``inputs``; the caller owns the storage of both."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Gives back what it holds; nothing runs after that."""
+
+
+def ended(manifest: ModelManifest) -> str:
+    """What an engine says that is closed and was to run."""
+    return f"{manifest.name} is closed, and nothing runs after that; open the stream again"
 
 
 @dataclass(slots=True)

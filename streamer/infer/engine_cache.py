@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from streamer.infer.trial_store import user_store
+
 _log = logging.getLogger(__name__)
 
 FORMAT = 1
@@ -167,8 +169,6 @@ class EngineCache:
 
 def user_engines() -> EngineCache:
     """The one in the user's cache folder: ``$XDG_CACHE_HOME/streamer`` or ``~/.cache/streamer``."""
-    from streamer.infer.trial_store import user_store
-
     return EngineCache(user_store().path.with_name("engines"))
 
 

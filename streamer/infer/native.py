@@ -14,7 +14,7 @@ from kernels.native import native
 from kernels.native_conv import SIDE, ConvPart, ConvStack, aligned
 from streamer.errors import EngineError
 from streamer.infer.conv_model import read_conv_model
-from streamer.infer.engine import Tensors
+from streamer.infer.engine import Tensors, ended
 from streamer.infer.ort import usable_cores
 from streamer.model import ModelManifest
 
@@ -51,12 +51,15 @@ class NativeEngine:
         self._threads = threads or usable_cores()
         self._helpers = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="native")
         self._scratch: list[NDArray[np.uint8]] = []
+        self._is_closed = False
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         """Run once; both sides stay where they are.
 
-        Raises ``EngineError`` where they are not what the network takes and gives.
+        Raises ``EngineError`` where they are not what the network takes and gives, or it is closed.
         """
+        if self._is_closed:
+            raise EngineError(ended(self.manifest))
         packed, residual = inputs["packed"], outputs["residual"]
         if packed.ndim != 4 or residual.ndim != 4 or packed.shape[0] != 1 or residual.shape[0] != 1:
             raise EngineError(
@@ -85,7 +88,7 @@ class NativeEngine:
         """Nothing runs after this; its threads end by themselves."""
         # Whoever closes it may be the event loop, which waits for no thread.
         self._helpers.shutdown(wait=False)
-        self._scratch = []
+        self._is_closed = True
 
     def _make_room(self, columns: int) -> None:
         """Scratch for each thread."""

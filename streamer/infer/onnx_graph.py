@@ -1,7 +1,6 @@
 """The nodes and constants of an ONNX file, for those who run a graph themselves.
 
-Format: onnx.proto of ONNX 1.x (fields by number) in Protocol Buffers' wire format. Read here because
-whoever needs a few thousand weights need not install a library for all of ONNX.
+Format: onnx.proto of ONNX 1.x, whose field numbers stand below.
 """
 
 from __future__ import annotations
@@ -13,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.errors import EngineError
+from streamer.infer.protobuf import fields, varint
 
 Constant = NDArray[np.generic]
 
 _DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 10: np.float16}
 """By ``TensorProto.DataType``."""
-
-_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
-_SIZES = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}
 
 _GRAPH, _NODES, _CONSTANTS = 7, 1, 5
 _INPUTS, _OUTPUTS, _OPERATOR, _ATTRIBUTES = 1, 2, 4, 5
@@ -29,9 +26,6 @@ _DIMS, _TYPE, _FLOATS, _INT32S, _INT64S, _TENSOR_NAME, _RAW = 1, 2, 4, 5, 7, 8, 
 
 _IS_WHOLE, _IS_TEXT, _IS_WHOLES = 2, 3, 7
 """``AttributeProto.AttributeType``."""
-
-_LONGEST_VARINT = 10
-"""Bytes: 64 bits, seven in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +68,12 @@ _Value = int | memoryview
 _Fields = Mapping[int, Sequence[_Value]]
 
 
-def _fields(blob: memoryview) -> _Fields:
+def _fields(message: memoryview) -> _Fields:
     """All values of a message by the number of their field."""
     found: dict[int, list[_Value]] = {}
-    at = 0
-    while at < len(blob):
-        key, at = _varint(blob, at)
-        kind = key & 7
-        value: _Value
-        if kind == _VARINT:
-            value, at = _varint(blob, at)
-        else:
-            size, at = _varint(blob, at) if kind == _BYTES else (_SIZES.get(kind, -1), at)
-            if not 0 <= size <= len(blob) - at:
-                raise ValueError(
-                    f"{size} bytes of kind {kind} are said to follow, {len(blob) - at} do"
-                )
-            value = blob[at : at + size]
-            at += size
-        found.setdefault(key >> 3, []).append(value)
+    for field in fields(message):
+        found.setdefault(field.number, []).append(field.value)
     return found
-
-
-def _varint(blob: memoryview, at: int) -> tuple[int, int]:
-    """The number that begins at ``at``, of 64 bits with a sign, and where it ends."""
-    value = 0
-    for n, byte in enumerate(blob[at : at + _LONGEST_VARINT]):
-        value |= (byte & 0x7F) << 7 * n
-        if byte < 0x80:
-            value &= 2**64 - 1
-            return (value - 2**64 if value >> 63 else value), at + n + 1
-    raise ValueError("a number does not end")
 
 
 def _parts(fields: _Fields, number: int) -> Sequence[memoryview]:
@@ -135,7 +104,7 @@ def _wholes(fields: _Fields, number: int) -> Iterator[int]:
             continue
         at = 0
         while at < len(value):
-            whole, at = _varint(value, at)
+            whole, at = varint(value, at)
             yield whole
 
 

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from streamer.errors import EngineError
-from streamer.infer.engine import Tensors
+from streamer.infer.engine import Tensors, ended
 from streamer.infer.ort import usable_cores
 from streamer.model import ModelManifest
 
@@ -42,8 +42,10 @@ class OpenVinoEngine:
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         """Run once; both sides stay where they are, nothing is allocated for them.
 
-        Raises ``EngineError`` where they do not fit the graph.
+        Raises ``EngineError`` where they do not fit the graph, or it is closed.
         """
+        if self._request is None:
+            raise EngineError(ended(self.manifest))
         arrays = (*inputs.values(), *outputs.values())
         storage = tuple((array.ctypes.data, array.shape) for array in arrays)
         try:

@@ -15,7 +15,7 @@ from streamer.errors import EngineError
 from streamer.infer.copying import copy
 from streamer.infer.device import DeviceTensor, has_device
 from streamer.infer.engine import Tensors
-from streamer.infer.sizes import on_host, sizes_of
+from streamer.infer.sizes import Sizes, in_order, on_host, sizes_of
 from streamer.model import ModelManifest, TensorSpec
 
 KEPT_SIZES = 12
@@ -109,8 +109,8 @@ class OrtCudaEngine:
         self._provider = provider if stream is None else _on(provider, stream)
         self._runtime = _runtime()
         self._session = _session(self._runtime, manifest, self._provider)
-        self._bound: dict[tuple[tuple[str, int], ...], _Bound] = {}
-        self._residents: dict[tuple[tuple[str, int], ...], _Resident] = {}
+        self._bound: dict[Sizes, _Bound] = {}
+        self._residents: dict[Sizes, _Resident] = {}
         """Of those, what runs on memory of the device."""
         self._queued = self._runtime.RunOptions()
         for name, value in QUEUED.items():
@@ -140,7 +140,7 @@ class OrtCudaEngine:
         Only for an engine with a stream: without one nothing would follow in order. Raises
         ``EngineError``.
         """
-        wanted = tuple(sorted(sizes.items()))
+        wanted = in_order(sizes)
         made = self._residents.get(wanted)
         if made is None:
             try:
@@ -172,7 +172,7 @@ class OrtCudaEngine:
         self._session = None
 
     def _bound_for(self, sizes: Mapping[str, int]) -> _Bound:
-        wanted = tuple(sorted(sizes.items()))
+        wanted = in_order(sizes)
         if wanted not in self._bound:
             while len(self._bound) >= KEPT_SIZES:
                 oldest = next(iter(self._bound))

@@ -10,7 +10,7 @@ from streamer.infer.batching_graph import BATCH, OneByOne, batched
 from streamer.infer.batching_group import batch_sizes
 from streamer.infer.batching_trial import most_places
 from streamer.infer.self_test import check
-from streamer.infer.sizes import sizes_for
+from streamer.infer.sizes import in_order, sizes_for
 from streamer.infer.tensorrt import TensorRtEngine
 from streamer.infer.tensorrt_build import BuildSettings
 from streamer.model import ModelManifest, find_models
@@ -78,7 +78,7 @@ def build_engines(
             check(OneByOne(engine))
             for width, height in pictures:
                 sizes = sizes_for(manifest, width=width, height=height)
-                most = most_places(model, tuple(sorted(sizes.items())))
+                most = most_places(model, in_order(sizes))
                 for places in batch_sizes(streams=streams, most=most):
                     began_ns = clock.now_ns()
                     ready = engine.prepare({**sizes, BATCH: places})

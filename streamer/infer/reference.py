@@ -5,6 +5,9 @@ from __future__ import annotations
 from streamer.infer.engine import Tensors
 from streamer.model import ModelManifest, TensorSpec
 
+PLAIN = "plain"
+"""Its variant, and so the tier that is the plain upscale and nothing else."""
+
 
 class ReferenceEngine:
     """The cheapest engine, the test double, and the definition of the fallback at once."""
@@ -15,7 +18,7 @@ class ReferenceEngine:
         self.manifest = ModelManifest(
             name=f"bicubic-x{scale}",
             task="super_resolution",
-            variant="plain",
+            variant=PLAIN,
             training="none",
             scale=scale,
             file="",

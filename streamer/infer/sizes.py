@@ -9,6 +9,14 @@ from streamer.errors import EngineError
 from streamer.infer.engine import Tensors
 from streamer.model import ModelManifest, TensorSpec
 
+Sizes = tuple[tuple[str, int], ...]
+"""Of the free dimensions of a model, in the order of their letters: what things are looked up by."""
+
+
+def in_order(sizes: Mapping[str, int]) -> Sizes:
+    """The same sizes as a key."""
+    return tuple(sorted(sizes.items()))
+
 
 def sizes_of(manifest: ModelManifest, inputs: Tensors) -> dict[str, int]:
     """By letter; raises ``EngineError`` where the inputs are not such as the model takes."""

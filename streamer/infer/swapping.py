@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from streamer.errors import EngineError
 from streamer.infer.agreement import disagreement
-from streamer.infer.building import KEPT, GivingWay, Sizes
+from streamer.infer.building import KEPT, GivingWay
 from streamer.infer.copying import copy
 from streamer.infer.engine import Engine, Tensors
 from streamer.infer.self_test import check, drawn_inputs, storage
-from streamer.infer.sizes import sizes_of
+from streamer.infer.sizes import Sizes, in_order, sizes_of
 from streamer.model import RESIDUAL_ZERO
 
 Build = Callable[[Mapping[str, int], Event], Engine]
@@ -52,7 +52,8 @@ class Swapping(GivingWay[Engine, _Trial]):
         self._spare: dict[tuple[str, str, tuple[int, ...]], NDArray[Any]] = {}
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
-        sizes = tuple(sorted(sizes_of(self._serving.manifest, inputs).items()))
+        """Fill ``outputs`` by whichever engine serves this size now. Raises ``EngineError``."""
+        sizes = in_order(sizes_of(self._serving.manifest, inputs))
         trial = self._building.taken()
         if trial is not None:
             self._settle(*trial)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from threading import Event
 
-from streamer.infer.building import GivingWay, Sizes
+from streamer.infer.building import GivingWay
 from streamer.infer.device import ResidentEngine, ResidentRun
+from streamer.infer.sizes import Sizes, in_order
 
 Build = Callable[[Mapping[str, int], Event], ResidentEngine]
 """An engine that is ready for these sizes and was found right at them, or ``EngineError``. The event is
@@ -28,7 +29,7 @@ class ResidentSwapping(GivingWay[ResidentEngine, ResidentEngine]):
 
     def resident(self, sizes: Mapping[str, int]) -> ResidentRun:
         """Of whichever engine is to do the next picture. Raises ``EngineError``."""
-        self._sizes = tuple(sorted(sizes.items()))
+        self._sizes = in_order(sizes)
         ready = self._building.taken()
         if ready is not None:
             self._take(*ready)

@@ -11,11 +11,11 @@ from types import ModuleType
 
 from streamer.errors import EngineError
 from streamer.infer import tensorrt_api
-from streamer.infer.building import Building, Sizes
+from streamer.infer.building import Building
 from streamer.infer.device import DriverStream, Stream, has_device
 from streamer.infer.engine import Tensors
 from streamer.infer.engine_cache import EngineCache, EngineKey, Machine, TimingsKey, user_engines
-from streamer.infer.sizes import on_host, sizes_of
+from streamer.infer.sizes import Sizes, in_order, on_host, sizes_of
 from streamer.infer.tensorrt_build import BuildSettings, build
 from streamer.infer.tensorrt_run import Plan
 from streamer.model import ModelManifest
@@ -41,8 +41,9 @@ class TensorRtEngine:
     """A typed model run by TensorRT; each size has a plan of its own, from the cache or built.
 
     A plan takes up to minutes to build: ``prepare`` does so ahead, ``is_ready`` while other sizes run,
-    and ``infer.swapping`` while another engine serves. Arrays are float32 on the caller's side, whatever the model takes: they
-    are converted on the way to page-locked memory, where they are copied in any case.
+    and ``infer.swapping`` while another engine serves. Arrays are float32 on the caller's side,
+    whatever the model takes: they are converted on the way to page-locked memory, where they are copied
+    in any case.
     """
 
     backend = "tensorrt"
@@ -98,7 +99,7 @@ class TensorRtEngine:
 
         One that cannot be had never is, which is logged once. Takes no time worth mentioning.
         """
-        wanted = tuple(sorted(sizes.items()))
+        wanted = in_order(sizes)
         made = self._building.taken()
         if made is not None:
             self._fresh.update([made])
@@ -126,7 +127,7 @@ class TensorRtEngine:
             self._stream.close()
 
     def _plan(self, sizes: Mapping[str, int]) -> Plan:
-        wanted = tuple(sorted(sizes.items()))
+        wanted = in_order(sizes)
         if wanted not in self._plans:
             while len(self._plans) >= KEPT_PLANS:
                 self._plans.pop(next(iter(self._plans))).close()

@@ -145,8 +145,12 @@ class Plan:
             )
         size_bytes = int(np.prod(shape)) * wanted.itemsize
         memory = self._stream.lock(size_bytes)
-        array = memory.view(wanted).reshape(shape)
-        return Slot(spec.name, self._stream.allocate(size_bytes), memory, array)
+        try:
+            address = self._stream.allocate(size_bytes)
+        except EngineError:
+            self._stream.unlock(memory)
+            raise
+        return Slot(spec.name, address, memory, memory.view(wanted).reshape(shape))
 
     def _place(self, slot: Slot) -> None:
         if not self._context.set_tensor_address(slot.name, slot.address):

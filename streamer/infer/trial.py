@@ -9,20 +9,13 @@ from statistics import median
 from streamer.clock import Clock
 from streamer.infer.engine import Engine
 from streamer.infer.self_test import drawn_inputs, storage
+from streamer.infer.sizes import sizes_for
 from streamer.model import ModelManifest
 
-PICTURE = "640x360"
+WIDTH, HEIGHT = 640, 360
+"""Of the picture that engines are tried with."""
 
-PIXELS = 640 * 360
-"""Of that picture."""
-
-SIZES = {
-    "super_resolution": {"h": 180, "w": 320},
-    # Motion is found on pictures of half the size, padded to a multiple of eight.
-    "interpolation": {"h": 92, "w": 160},
-    "prediction": {"h": 92, "w": 160},
-}
-"""Of the free dimensions for such a picture, by task."""
+PICTURE = f"{WIDTH}x{HEIGHT}"
 
 SEARCH_RUNS = 2
 """Of every engine, after one that plans memory and is not counted."""
@@ -120,7 +113,7 @@ class _Run:
 
 def sizes_of(manifest: ModelManifest) -> Mapping[str, int]:
     """The model's free dimensions for ``PICTURE``."""
-    return SIZES[manifest.task]
+    return sizes_for(manifest, width=WIDTH, height=HEIGHT)
 
 
 def _in_turns(runs: Mapping[str, _Run], times: int) -> dict[str, list[float]]:

@@ -37,8 +37,6 @@ class Watchdog:
     """
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
-        self.unsound = 0
-        """Outputs so far that were not sound."""
         self.verdict = ""
         """Why the engine is to be used no more, in one sentence for the log; empty until then."""
         self._label = f"{engine.manifest.name} on {engine.backend}"
@@ -65,7 +63,6 @@ class Watchdog:
 
     def _count(self, fault: str) -> None:
         now_ns = self._clock.now_ns()
-        self.unsound += 1
         self._in_a_row += 1
         self._lately_ns.append(now_ns)
         is_full = len(self._lately_ns) == IN_A_MINUTE

@@ -36,8 +36,9 @@ def fit(planes: Planes, out: Planes, *, black: int) -> None:
     height, width = planes[0].shape
     space_height, space_width = out[0].shape
     ratio = min(space_height / height, space_width / width)
-    inner_height = min(space_height, 2 * round(height * ratio / 2))
-    inner_width = min(space_width, 2 * round(width * ratio / 2))
+    # However thin a strip is, there is something to be shown of it.
+    inner_height = min(space_height, max(2, 2 * round(height * ratio / 2)))
+    inner_width = min(space_width, max(2, 2 * round(width * ratio / 2)))
     top, left = (space_height - inner_height) // 4 * 2, (space_width - inner_width) // 4 * 2
     how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC
     for plane, target, step, empty in zip(planes, out, (1, 2, 2), (black, 128, 128), strict=True):
@@ -55,6 +56,14 @@ def copy(planes: Planes, out: Planes) -> None:
         np.copyto(target, plane)
 
 
+def part(planes: Planes, number: int, *, of: int) -> Planes:
+    """One of the pictures that stand one below the other in planes ``of`` times as high."""
+    y, u, v = (
+        plane[number * len(plane) // of : (number + 1) * len(plane) // of] for plane in planes
+    )
+    return y, u, v
+
+
 def pack(planes: Planes, out: NDArray[np.float32]) -> None:
     """Planes of a picture, or whole rows of them, to the networks' input (1, 6, H/2, W/2), float32."""
     compiled = native()
@@ -64,14 +73,12 @@ def pack(planes: Planes, out: NDArray[np.float32]) -> None:
         host_opencv.pack(planes, out)
 
 
-def enhance(planes: Planes, residual: NDArray[Any], out: Planes, *, first: int = 0) -> None:
-    """``upscale`` + ``residual`` (1, 6 * scale**2, h, W/2) in code values, clipped to 0..255: as many
-    rows of cells as there are, from ``first`` on.
+def enhance(planes: Planes, residual: NDArray[Any], out: Planes) -> None:
+    """``upscale`` + ``residual`` (1, 6 * scale**2, H/2, W/2) in code values, clipped to 0..255.
 
-    ``residual`` is float32, or uint8 around ``RESIDUAL_ZERO``. ``planes`` and ``out`` are the whole
-    small and the whole large picture; other rows of ``out`` are not touched, so that several threads
-    may fill one picture. Compiled, which is for x2, it takes a third of the time; a float32 residual
-    of exact halves is then rounded with the sum, not before.
+    ``residual`` is float32, or uint8 around ``RESIDUAL_ZERO``; H and W are those of ``planes``.
+    Compiled, which is for x2, it takes a third of the time; a float32 residual of exact halves is
+    then rounded with the sum, not before.
     """
     compiled = native()
     if (
@@ -79,9 +86,9 @@ def enhance(planes: Planes, residual: NDArray[Any], out: Planes, *, first: int =
         and residual.dtype in (np.uint8, np.float32)
         and _is_doubled(planes, out)
     ):
-        native_residual.add_residual(compiled, planes, residual[0], out, first=first)
+        native_residual.add_residual(compiled, planes, residual[0], out)
     else:
-        host_opencv.enhance(planes, residual, out, first=first)
+        host_opencv.enhance(planes, residual, out)
 
 
 def _are_rows(planes: Planes) -> bool:

@@ -19,9 +19,6 @@ _CODES = np.arange(256, dtype=np.float32)
 _LUMA = (_CODES - 16) / 219
 _CHROMA = (_CODES - 128) / 224
 
-_SEEN = 2
-"""Rows to either side that a bicubic upscale looks at."""
-
 
 def upscale(planes: Planes, out: Planes) -> None:
     for plane, target in zip(planes, out, strict=True):
@@ -39,28 +36,12 @@ def pack(planes: Planes, out: NDArray[np.float32]) -> None:
     cv2.LUT(planes[2], _CHROMA, out[0, 5])
 
 
-def enhance(planes: Planes, residual: NDArray[Any], out: Planes, *, first: int = 0) -> None:
-    scale = out[0].shape[0] // planes[0].shape[0]
-    last = first + residual.shape[2]
-    if scale == 1:
-        add_residual(_rows(planes, first, last), residual, _rows(out, first, last))
+def enhance(planes: Planes, residual: NDArray[Any], out: Planes) -> None:
+    if planes[0].shape == out[0].shape:
+        add_residual(planes, residual, out)
         return
-    parts: list[Plane] = []
-    for plane, target, cell in zip(planes, out, (2, 1, 1), strict=True):
-        begin, end = first * cell, last * cell
-        top, bottom = max(0, begin - _SEEN), min(len(plane), end + _SEEN)
-        enlarged = np.empty((scale * (bottom - top), target.shape[1]), np.uint8)
-        _upscale(plane[top:bottom], enlarged)
-        part = target[scale * begin : scale * end]
-        np.copyto(part, enlarged[scale * (begin - top) : scale * (end - top)])
-        parts.append(part)
-    y, u, v = parts
-    add_residual((y, u, v), residual, (y, u, v))
-
-
-def _rows(planes: Planes, first: int, last: int) -> Planes:
-    y, u, v = planes
-    return y[2 * first : 2 * last], u[first:last], v[first:last]
+    upscale(planes, out)
+    add_residual(out, residual, out)
 
 
 def add_residual(base: Planes, residual: NDArray[Any], out: Planes) -> None:

@@ -36,14 +36,18 @@ class PicturePool:
         except IndexError:
             storage = np.empty(self.width * self.height * 3 // 2, np.uint8)
             self.allocated += 1
-        whole: Plane = np.asarray(_Lease(storage, self._free))
-        luma = self.width * self.height
-        half = (self.height // 2, self.width // 2)
-        return (
-            whole[:luma].reshape(self.height, self.width),
-            whole[luma : luma * 5 // 4].reshape(half),
-            whole[luma * 5 // 4 :].reshape(half),
-        )
+        return planes_in(np.asarray(_Lease(storage, self._free)), self.width, self.height)
+
+
+def planes_in(whole: Plane, width: int, height: int) -> Planes:
+    """Memory of a picture's size, or larger, as Y (height, width) and U, V (height / 2, width / 2); the
+    views keep it."""
+    luma, half = width * height, (height // 2, width // 2)
+    return (
+        whole[:luma].reshape(height, width),
+        whole[luma : luma * 5 // 4].reshape(half),
+        whole[luma * 5 // 4 : luma * 3 // 2].reshape(half),
+    )
 
 
 class _Lease:

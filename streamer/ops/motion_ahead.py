@@ -16,14 +16,14 @@ LEAST_ERROR = 0.01
 """Squared code values: two pictures that are the same are no better than 68 dB."""
 
 
-def damped(step: float, damping: float = DAMPING) -> float:
+def damped(step: float) -> float:
     """How far things get in ``step`` >= 0 intervals after the last picture, in intervals.
 
-    The first is gone at full speed; each later one goes ``damping`` times as far as the one before,
-    since the longer ago a motion was seen the less it holds. 1.5 gives ``1 + damping / 2``.
+    The first is gone at full speed; each later one goes ``DAMPING`` times as far as the one before,
+    since the longer ago a motion was seen the less it holds. 1.5 gives ``1 + DAMPING / 2``.
     """
     whole, rest = divmod(step, 1.0)
-    return math.fsum(damping**n for n in range(int(whole))) + rest * damping ** int(whole)
+    return math.fsum(DAMPING**n for n in range(int(whole))) + rest * DAMPING ** int(whole)
 
 
 def gain_db(predicted: Plane, *, last: Plane, actual: Plane) -> float:

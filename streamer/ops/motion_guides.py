@@ -27,7 +27,7 @@ from streamer.ops.motion import (
     repeat_edges,
 )
 
-GUIDING = ("flow", "mask", "softness")
+GUIDE_OUTPUTS = ("flow", "mask", "softness")
 """Outputs of a motion network that say how a frame is made."""
 
 
@@ -158,7 +158,9 @@ class EngineGuiding:
         pictures, motion = self._inputs["pictures"][0], self._inputs["motion"][0]
         pack_motion(*small, flows, time, pictures=pictures, motion=motion)
         self._engine.run(self._inputs, self._results)
-        flow, mask, softness = (self._results[name][0, :, :rows, :columns] for name in GUIDING)
+        flow, mask, softness = (
+            self._results[name][0, :, :rows, :columns] for name in GUIDE_OUTPUTS
+        )
         return Guide(flow, mask[0], self._results["residual"][0, 0, :rows, :columns], softness[0])
 
     plain = guide

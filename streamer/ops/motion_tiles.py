@@ -1,8 +1,8 @@
 """Large pictures made of two others by a guide, by OpenCV: where nothing is compiled for processors.
 
-They are made tile by tile, so that what lies between stays in cache. A tile takes the shortest way that its part of the guide allows: where nothing moves nothing is
-looked up, where one picture has the whole share the other is not touched, and only what is a guess
-is blurred.
+They are made tile by tile, so that what lies between stays in cache. A tile takes the shortest way
+that its part of the guide allows: where nothing moves nothing is looked up, where one picture has the
+whole share the other is not touched, and only what is a guess is blurred.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def made(native: Native, stack: ConvModel, packed: NDArray[np.float32]) -> NDArr
     calls = ConvStack(native, stack)
     rows, columns = packed.shape[1:]
     residual = np.full((calls.outs, rows, columns), 99, np.uint8)
-    calls.make(packed, residual, range(rows), scratch(calls, columns)[0])
+    ConvPart(calls, packed, residual, range(rows)).make(scratch(calls, columns)[0])
     return residual
 
 

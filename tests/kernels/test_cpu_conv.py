@@ -107,7 +107,7 @@ def test_parts_are_what_the_whole_is_wherever_it_is_cut(compiled: Native, name: 
         seen = np.full_like(expected, 99)
         calls = ConvStack(compiled, stack)
         for begin, end in pairwise([0, *cut, rows]):
-            calls.make(packed, seen, range(begin, end), scratch(calls, 21)[0])
+            ConvPart(calls, packed, seen, range(begin, end)).make(scratch(calls, 21)[0])
         np.testing.assert_array_equal(seen, expected)
 
 
@@ -162,7 +162,7 @@ def test_planes_and_rows_may_lie_anywhere(compiled: Native, rows: int) -> None:
         # One byte off, with seven between rows.
         out = Guarded(np.zeros((18, 54, 35), np.uint8), padding=7, offset=1)
         turned = out.array.transpose(1, 0, 2)[:, ::rows]
-        calls.make(planes, turned, range(18), scratch(calls, 35)[0])
+        ConvPart(calls, planes, turned, range(18)).make(scratch(calls, 35)[0])
         np.testing.assert_array_equal(turned, expected)
         assert out.is_intact()
 
@@ -193,7 +193,7 @@ def test_scratch_may_hold_anything_before(compiled: Native) -> None:
     for residual, value in zip(seen, (0, 255), strict=True):
         room = scratch(calls, 30)[0]
         room[:] = value
-        calls.make(packed, residual, range(22), room)
+        ConvPart(calls, packed, residual, range(22)).make(room)
     np.testing.assert_array_equal(seen[0], seen[1])
 
 
@@ -275,14 +275,14 @@ def test_arrays_the_kernel_cannot_take_are_refused(levels: list[Native]) -> None
     ]
     for bad, out, said in wrong:
         with pytest.raises(KernelError, match=said):
-            calls.make(bad, out, range(min(8, out.shape[1])), room)
+            ConvPart(calls, bad, out, range(min(8, out.shape[1]))).make(room)
     for rows in (range(9), range(-1, 4), range(5, 4), range(0, 8, 2), range(8, 0, -1)):
         with pytest.raises(KernelError, match="of rows is asked for"):
-            calls.make(packed, residual, rows, room)
+            ConvPart(calls, packed, residual, rows).make(room)
     larger = np.zeros(room.nbytes + 64, np.uint8)
     for storage in (room[:-1], larger[-larger.ctypes.data % 64 + 1 :], room[::2], room[:0]):
         with pytest.raises(KernelError, match="scratch has"):
-            calls.make(packed, residual, range(8), storage)
+            ConvPart(calls, packed, residual, range(8)).make(storage)
     for columns in (0, -1, 2**15 + 1, 2**32 + 4):
         with pytest.raises(KernelError, match="columns; allowed are 1 to"):
             calls.scratch_bytes(columns)

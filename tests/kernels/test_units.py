@@ -206,6 +206,18 @@ def test_a_cache_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) ->
         nvcc.compile()
 
 
+def test_what_could_not_be_kept_leaves_nothing_behind(tmp_path: Path) -> None:
+    nvcc = Counting(tmp_path)
+    nvcc.compile()
+    (kept,) = nvcc.cache.iterdir()
+    kept.unlink()
+    # No file takes the place of a folder.
+    (kept / "in the way").mkdir(parents=True)
+    with pytest.raises(KernelError, match="free some space"):
+        nvcc.compile()
+    assert [kept] == list(nvcc.cache.iterdir())
+
+
 def test_the_cache_is_below_the_users_own(tmp_path: Path) -> None:
     assert cache_folder({"XDG_CACHE_HOME": "/caches"}) == Path("/caches/streamer/kernels")
     assert cache_folder({}) == Path.home() / ".cache/streamer/kernels"

@@ -43,9 +43,6 @@ def test_a_source_is_regular_once_enough_was_seen_of_it() -> None:
     cadence = seen(steady(ENOUGH + 1))
     assert cadence.is_regular
     assert (cadence.interval_s, cadence.spread_s) == (THIRTIETH, Fraction(0))
-    cadence.reset()
-    assert not cadence.is_regular
-    assert cadence.interval_s is None
 
 
 @pytest.mark.parametrize("fps", [12, 25, Fraction(30000, 1001), 60])

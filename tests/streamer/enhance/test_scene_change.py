@@ -187,14 +187,6 @@ def test_another_size_is_a_cut(shot: Plane) -> None:
     assert seen([shot, half, half, shot]) == [FIRST, CUT, STILL, CUT]
 
 
-def test_after_a_reset_the_next_frame_is_the_first(shot: Plane, other: Plane) -> None:
-    watch = SceneWatch()
-    watch.see(shot)
-    watch.reset()
-    assert watch.see(other) is FIRST
-    assert watch.see(other) is STILL
-
-
 @pytest.mark.parametrize("size", [(2, 2), (8, 8), (16, 16), (18, 32), (33, 47), (90, 161)])
 def test_pictures_of_any_size_can_be_watched(size: tuple[int, int]) -> None:
     numbers = np.random.default_rng(1)

@@ -155,19 +155,15 @@ def test_a_frame_whose_time_does_not_lie_after_what_was_given_gets_no_slot(rate:
     given(slots, frames)
     assert slots.between(frames[-1], frames[-1]) == []
     assert slots.between(frames[-1], frames[3]) == []
-    slots.reset()
-    assert slots.first(frames[9]) == []
     assert slots.first(frames[9] + Fraction(1, 30)) != []
 
 
-def test_what_is_learnt_of_the_source_is_forgotten_with_it() -> None:
+def test_the_step_is_learnt_from_the_source() -> None:
+    assert slots_for("x2").step_s is None
     slots = slots_for("x2")
     given(slots, times(30, 12))
     assert slots.cadence.is_regular
     assert (slots.cadence.interval_s, slots.step_s) == (Fraction(1, 30), Fraction(1, 60))
-    slots.reset()
-    assert not slots.cadence.is_regular
-    assert slots.step_s is None
 
 
 def test_prediction_fills_the_time_up_to_the_next_frame() -> None:

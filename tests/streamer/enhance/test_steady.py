@@ -14,9 +14,9 @@ from streamer.ops import host_opencv
 HEIGHT, WIDTH = 48, 64
 
 
-@pytest.fixture(params=["where things stand", "along their motion"])
-def steady(request: pytest.FixtureRequest) -> Steady:
-    return Steady(follows_motion=request.param == "along their motion")
+@pytest.fixture
+def steady() -> Steady:
+    return Steady()
 
 
 def scene(*, seed: int = 1, height: int = HEIGHT, width: int = WIDTH) -> Plane:
@@ -82,8 +82,8 @@ def test_nothing_is_mixed_across_a_cut(steady: Steady) -> None:
     assert np.array_equal(smoothed(steady, second, enlarged(second)), enlarged(second))
 
 
-def test_what_changed_passes_and_what_stood_still_is_mixed() -> None:
-    steady, small = Steady(follows_motion=False), scene()
+def test_what_changed_passes_and_what_stood_still_is_mixed(steady: Steady) -> None:
+    small = scene()
     smoothed(steady, small, flickering(enlarged(small), seed=1))
     changed = small.copy()
     changed[:, : WIDTH // 2] = 255 - changed[:, : WIDTH // 2] // 2
@@ -94,8 +94,8 @@ def test_what_changed_passes_and_what_stood_still_is_mixed() -> None:
     assert gap(result[:, WIDTH + 8 :], large[:, WIDTH + 8 :]).mean() > 0.5
 
 
-def test_along_the_motion_flicker_over_a_pan_is_calmed_too() -> None:
-    steady, wide = Steady(follows_motion=True), scene(height=96, width=192)
+def test_flicker_over_a_pan_is_calmed_too(steady: Steady) -> None:
+    wide = scene(height=96, width=192)
     errors = []
     for n in range(8):
         small = np.ascontiguousarray(wide[:, 2 * n : 2 * n + 128])
@@ -108,9 +108,9 @@ def test_along_the_motion_flicker_over_a_pan_is_calmed_too() -> None:
     assert left_mean < 0.8 * came_mean
 
 
-def test_what_surrounds_a_thing_that_moves_is_not_carried_along() -> None:
+def test_what_surrounds_a_thing_that_moves_is_not_carried_along(steady: Steady) -> None:
     """Flow spreads into surroundings that show nothing of their own motion."""
-    steady, thing = Steady(follows_motion=True), scene(height=32, width=32)
+    thing = scene(height=32, width=32)
     detail = np.random.default_rng(7).integers(0, 8, (192, 256), np.uint8)
     for left in (40, 44, 48):
         small = np.full((96, 128), 120, np.uint8)

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamer.enhance.super_resolution import AFTER_NS, PLAIN, SuperResolution
+from streamer.enhance.super_resolution import AFTER_NS, SuperResolution
 from streamer.frame import Planes
 from streamer.infer.engine import Deadline, Tensors
 from streamer.infer.ort import OrtCpuEngine
-from streamer.infer.reference import ReferenceEngine
+from streamer.infer.reference import PLAIN, ReferenceEngine
 from streamer.model import read_manifest
 from streamer.ops import host, host_opencv
 from tests.streamer.models import tiny, write_model

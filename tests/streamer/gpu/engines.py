@@ -17,6 +17,7 @@ from streamer.infer.device import DeviceTensor
 from streamer.infer.engine import Engine, Tensors
 from streamer.infer.ort import OrtCpuEngine
 from streamer.model import ModelManifest, TensorSpec
+from tests.streamer.gpu.host_function import queue_on
 
 
 @dataclass
@@ -34,7 +35,7 @@ class QueuedRun:
         compute = self.engine.gpu.compute
         for name, there in self.inputs.items():
             compute.download(self.staged[name].address, there.address, size_of(there))
-        self.kept.append(compute.run(self._compute))
+        self.kept.append(queue_on(compute, self._compute))
         for name, there in self.outputs.items():
             compute.upload(there.address, self.staged[name].address, size_of(there))
 

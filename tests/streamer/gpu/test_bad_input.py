@@ -17,9 +17,10 @@ from streamer.errors import EngineError
 from streamer.frame import Frame
 from streamer.gpu import choosing, self_check
 from streamer.gpu.choosing import DeviceChoice, choose_on_device
-from streamer.gpu.door import Gpu, ours
+from streamer.gpu.door import Gpu
 from streamer.gpu.fallback import FallingBack
 from streamer.infer.batching_pool import ENGINES
+from streamer.infer.device import ours
 from streamer.infer.engine import Deadline
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine

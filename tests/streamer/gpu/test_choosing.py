@@ -18,11 +18,11 @@ from streamer.gpu.batching import BothWays
 from streamer.gpu.choosing import choose_on_device
 from streamer.gpu.door import Gpu
 from streamer.gpu.fallback import FallingBack, Upscaler
-from streamer.gpu.super_resolution import PLAIN, DeviceSuperResolution
+from streamer.gpu.super_resolution import DeviceSuperResolution
 from streamer.infer import building
 from streamer.infer.device import ResidentEngine
 from streamer.infer.ort import OrtCpuEngine
-from streamer.infer.reference import ReferenceEngine
+from streamer.infer.reference import PLAIN, ReferenceEngine
 from streamer.infer.swapping_resident import Build, ResidentSwapping
 from streamer.metrics import Metrics
 from streamer.model import ModelManifest

@@ -32,7 +32,7 @@ from streamer.gpu.encoding import (
     live_options,
 )
 from streamer.gpu.pictures import DevicePlanes
-from streamer.gpu.super_resolution import PLAIN
+from streamer.infer.reference import PLAIN
 from streamer.metrics import Metrics
 from tests.kernels.conftest import why_no_device
 from tests.streamer.gpu.emulated import LAUNCH_FAILED, Emulated, RealDoor

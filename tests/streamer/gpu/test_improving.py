@@ -36,6 +36,7 @@ from streamer.infer.tensorrt_build import BuildSettings
 from streamer.metrics import Metrics
 from tests.streamer.gpu.emulated import Emulated
 from tests.streamer.gpu.engines import QueuedEngine, QueuedRun
+from tests.streamer.gpu.host_function import queue_on
 from tests.streamer.gpu.test_choosing import queued
 from tests.streamer.gpu.test_super_resolution import numbered, shipped
 from tests.streamer.infer.host_stream import HostStream
@@ -54,7 +55,7 @@ class OnEmulated:
         self._kept: list[object] = []
 
     def queue(self, work: Callable[[], Any]) -> None:
-        self._kept.append(self._stream.run(work))
+        self._kept.append(queue_on(self._stream, work))
 
     def memory(self, address: int, size_bytes: int) -> NDArray[np.uint8]:
         return np.ctypeslib.as_array((ctypes.c_ubyte * size_bytes).from_address(address))

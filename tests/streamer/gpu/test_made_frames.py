@@ -11,7 +11,8 @@ import pytest
 from streamer.enhance.frame_maker import FrameMaker
 from streamer.frame import Frame, Planes
 from streamer.gpu.made_frames import DeviceWarper
-from streamer.gpu.super_resolution import PLAIN, DeviceSuperResolution
+from streamer.gpu.super_resolution import DeviceSuperResolution
+from streamer.infer.reference import PLAIN
 from streamer.infer.reference_motion import ReferenceMotionEngine
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated, RealDoor
 from tests.streamer.gpu.engines import QueuedEngine

@@ -16,6 +16,7 @@ from streamer.gpu.door import Gpu
 from streamer.gpu.memory import DEPTH, KEPT_SIZES, Lease, Pool
 from streamer.metrics import Metrics
 from tests.streamer.gpu.emulated import OUT_OF_MEMORY, Emulated, RealDoor
+from tests.streamer.gpu.host_function import queue_on
 
 SIZE = 4096
 
@@ -57,7 +58,7 @@ def test_a_block_is_not_written_while_a_slow_reader_has_still_to_read_it(gpu: Gp
     gate = Gate()
     # The reader's stream is held up; on a device by a function of the host, as here.
     gpu.memory.reserve(SIZE, DEPTH)
-    kept = gpu.downloads.run(lambda: opened(gate))
+    kept = queue_on(gpu.downloads, lambda: opened(gate))
     landed = []
     for value in range(1, 3 * DEPTH):
         lease = filled(gpu, value)
@@ -73,7 +74,7 @@ def test_a_block_is_not_written_while_a_slow_reader_has_still_to_read_it(gpu: Gp
 
 def test_a_reader_waits_for_the_writer_of_another_stream(gpu: Gpu) -> None:
     gate = Gate()
-    kept = gpu.compute.run(lambda: opened(gate))
+    kept = queue_on(gpu.compute, lambda: opened(gate))
     landed = sent(gpu, filled(gpu, 9))
     opener = Thread(target=gate.set)
     opener.start()

@@ -16,8 +16,9 @@ from streamer.errors import EngineError
 from streamer.frame import Frame, Planes
 from streamer.gpu.door import Gpu
 from streamer.gpu.pictures import DeviceFrame, DevicePlanes
-from streamer.gpu.super_resolution import PLAIN, DeviceSuperResolution
+from streamer.gpu.super_resolution import DeviceSuperResolution
 from streamer.infer.ort import OrtCpuEngine
+from streamer.infer.reference import PLAIN
 from streamer.metrics import Metrics
 from streamer.model import ModelManifest, find_models
 from streamer.ops import host

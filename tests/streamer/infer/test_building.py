@@ -6,7 +6,8 @@ from threading import Event
 import pytest
 
 from streamer.errors import EngineError
-from streamer.infer.building import Building, Sizes
+from streamer.infer.building import Building
+from streamer.infer.sizes import Sizes
 
 SMALL: Sizes = (("h", 8), ("w", 8))
 LARGE: Sizes = (("h", 16), ("w", 24))

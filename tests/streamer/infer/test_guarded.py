@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from streamer.clock import ManualClock
-from streamer.enhance.super_resolution import PLAIN, SuperResolution
+from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import EngineError
 from streamer.infer.engine import Tensors
 from streamer.infer.guarded import Guarded
-from streamer.infer.reference import ReferenceEngine
+from streamer.infer.reference import PLAIN, ReferenceEngine
 from streamer.metrics import Metrics
 from tests.streamer.pictures import frame_of, noise
 

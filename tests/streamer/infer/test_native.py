@@ -250,3 +250,11 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     manifest.path.write_bytes(manifest.path.read_bytes()[:-1])
     with pytest.raises(EngineError, match="damaged or foreign"):
         NativeEngine(manifest)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_closed_engine_says_so(threads: int) -> None:
+    one = engine("sr-nano-x2-live-int8", threads=threads)
+    one.close()
+    with pytest.raises(EngineError, match="is closed, and nothing runs after that"):
+        made(one, picture())

@@ -183,9 +183,9 @@ def test_sizes_long_gone_give_their_memory_back(stream: HostStream) -> None:
     engine.close()
 
 
-def refusal(manifest: ModelManifest | None = None) -> str:
+def refusal(manifest: ModelManifest | None = None, *, stream: HostStream | None = None) -> str:
     """What an engine says that cannot be made ready; nothing of it may stay behind."""
-    stream = HostStream()
+    stream = stream or HostStream()
     engine = TensorRtEngine(manifest or half(), stream=stream)
     with pytest.raises(EngineError) as error:
         engine.prepare(SIZES)
@@ -208,6 +208,15 @@ def test_a_build_without_memory_says_what_to_do(world: World) -> None:
     assert said.endswith(
         "free memory of the device, use a smaller network, or use another --backend"
     )
+
+
+@pytest.mark.usefixtures("world")
+def test_a_device_without_memory_leaves_nothing_locked() -> None:
+    class Full(HostStream):
+        def allocate(self, size_bytes: int) -> int:
+            raise EngineError(f"{size_bytes} bytes are more than there is")
+
+    assert "are more than there is" in refusal(stream=Full())
 
 
 def test_a_driver_older_than_cuda_is_told_apart(world: World) -> None:

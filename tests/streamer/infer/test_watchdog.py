@@ -52,7 +52,6 @@ def test_a_residual_as_networks_give_it_is_sound(dtype: type) -> None:
     watchdog = dog()
     for value, spread in ((0.0, 0.0), (0.0, 5.0), (-3.0, 60.0)):
         assert watchdog.is_sound({"residual": residual(dtype, value, spread=spread)})
-    assert watchdog.unsound == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.uint8])
@@ -123,7 +122,6 @@ def test_an_engine_is_given_up_after_three_unsound_outputs_in_a_row() -> None:
     spoil(watchdog, IN_A_ROW - 1)
     assert watchdog.verdict == ""
     spoil(watchdog)
-    assert watchdog.unsound == 2 * IN_A_ROW - 1
     assert watchdog.verdict.startswith(
         "bicubic-x2 on reference gave what cannot be 3 times in a row (last: residual with a mean of "
     )
@@ -153,4 +151,3 @@ def test_now_and_then_an_unsound_output_is_borne() -> None:
         pass_one(watchdog)
         clock.advance_ms(7_000)
     assert watchdog.verdict == ""
-    assert watchdog.unsound == 5 * IN_A_MINUTE

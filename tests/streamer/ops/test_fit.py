@@ -42,3 +42,11 @@ def test_a_wide_picture_stands_between_bars_above_and_below() -> None:
     shown = (out[0] == 200).all(axis=1)
     assert shown.sum() == 16
     assert (out[0][~shown] == 16).all()
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 2), (8192, 2), (2, 1280)])
+def test_a_strip_too_thin_to_be_seen_leaves_a_line(width: int, height: int) -> None:
+    out = empty(width=64, height=36)
+    host.fit(even(200, width=width, height=height), out, black=16)
+    assert (out[0] == 200).sum() == 2 * (64 if width > height else 36)
+    assert (out[0] == 16).sum() == out[0].size - (out[0] == 200).sum()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from types import ModuleType
 
 import cv2
@@ -146,28 +144,6 @@ def test_enhancing_is_the_sum_of_the_upscale_and_the_residual(
         ops.enhance(planes, residual, seen)
         for plane, same in zip(seen, expected, strict=True):
             np.testing.assert_array_equal(plane, same)
-
-
-@pytest.mark.parametrize("scale", [1, 2, 3, 4])
-def test_parts_of_a_picture_are_enhanced_at_once_on_two_threads(
-    ops: ModuleType, scale: int
-) -> None:
-    width, height, cells = 46, 34, 17
-    planes = noise(width=width, height=height)
-    codes = np.random.default_rng(scale).integers(0, 256, (1, 6 * scale**2, cells, 23), np.uint8)
-    whole, apart = (empty(width=width * scale, height=height * scale) for _ in range(2))
-    before = [plane.copy() for plane in apart]
-    ops.enhance(planes, codes, whole)
-    with ThreadPoolExecutor(2) as threads:
-        parts = [
-            threads.submit(partial(ops.enhance, planes, codes[:, :, begin:end], apart, first=begin))
-            for begin, end in ((0, 5), (5, 12))
-        ]
-    assert not any(part.exception() for part in parts)
-    for plane, same, old, cell in zip(apart, whole, before, (2, 1, 1), strict=True):
-        end = 12 * cell * scale
-        np.testing.assert_array_equal(plane[:end], same[:end])
-        np.testing.assert_array_equal(plane[end:], old[end:])
 
 
 def test_the_compiled_upscale_is_that_of_opencv() -> None:

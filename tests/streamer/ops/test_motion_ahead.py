@@ -10,13 +10,13 @@ from tests.streamer.pictures import texture
 
 
 @pytest.mark.parametrize(
-    ("step", "reached"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (1.5, 1.25), (2.0, 1.5), (3.0, 1.75)]
+    ("step", "reached"),
+    [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0), (1.5, 1.425), (2.0, 1.85), (3.0, 2.5725)],
 )
 def test_each_interval_after_the_first_goes_a_share_of_the_way_before(
     step: float, reached: float
 ) -> None:
-    assert damped(step, 0.5) == pytest.approx(reached)
-    assert damped(step, 1.0) == pytest.approx(step)
+    assert damped(step) == pytest.approx(reached)
 
 
 def test_a_prediction_that_hits_gains_and_one_that_misses_loses() -> None:
