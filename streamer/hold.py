@@ -10,6 +10,7 @@ import numpy as np
 
 from streamer.clock import Clock
 from streamer.frame import Frame, Origin, Plane, Planes, rescale
+from streamer.ops import host
 
 HOLD_AFTER_S = 1.0
 """Silence from here on is a break: frames that come later than this would not be shown anyway."""
@@ -89,7 +90,7 @@ class Hold:
             tall = last.comparison
             self._slate = (
                 slate(last.planes, black=black),
-                None if tall is None else _stacked(slate(_upper(tall), black=black)),
+                None if tall is None else _stacked(slate(host.part(tall, 0, of=2), black=black)),
             )
         return self._slate
 
@@ -105,11 +106,6 @@ def slate(planes: Planes, *, black: int) -> Planes:
     place = ((width - text_width) // 2, (height + text_height) // 2)
     cv2.putText(y, TEXT, place, cv2.FONT_HERSHEY_DUPLEX, size, 225, thick, cv2.LINE_AA)
     return y, np.full_like(planes[1], 128), np.full_like(planes[2], 128)
-
-
-def _upper(tall: Planes) -> Planes:
-    y, u, v = (plane[: len(plane) // 2] for plane in tall)
-    return y, u, v
 
 
 def _stacked(planes: Planes) -> Planes:

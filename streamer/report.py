@@ -10,10 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from streamer.cores import usable_cores
 from streamer.frame import Frame, Origin
 from streamer.gpu.choosing import DOORS
 from streamer.infer.engine import Engine
-from streamer.infer.ort import usable_cores
 from streamer.media import AudioInfo, VideoInfo
 from streamer.metrics import Metrics
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from streamer.clock import Clock
 from streamer.config import StreamSettings
+from streamer.cores import usable_cores
 from streamer.enhance.chain import Chain
 from streamer.enhance.conceal import Concealer
 from streamer.enhance.frame_maker import FrameMaker
@@ -25,7 +26,6 @@ from streamer.gpu.made_frames import DeviceWarper
 from streamer.infer.backends import Choice, Use, choose_motion, choose_super_resolution
 from streamer.infer.engine import Deadline, Engine
 from streamer.infer.guarded import Guarded
-from streamer.infer.ort import usable_cores
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.media import VideoInfo

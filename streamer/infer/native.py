@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from kernels.errors import KernelError
 from kernels.native import native
 from kernels.native_conv import SIDE, ConvPart, ConvStack, aligned
+from streamer.cores import usable_cores
 from streamer.errors import EngineError
 from streamer.infer.conv_model import read_conv_model
 from streamer.infer.engine import Tensors, ended
-from streamer.infer.ort import usable_cores
 from streamer.model import ModelManifest
 
 

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from streamer.cores import usable_cores
 from streamer.errors import EngineError
 from streamer.infer.engine import Tensors, ended
-from streamer.infer.ort import usable_cores
 from streamer.model import ModelManifest
 
 CONVERTER = "openvino.tools.ovc"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
+from streamer.cores import usable_cores
 from streamer.errors import EngineError
 from streamer.infer.engine import Tensors
 from streamer.model import ModelManifest
@@ -68,11 +68,6 @@ def is_installed() -> bool:
     except ImportError:
         return False
     return True
-
-
-def usable_cores() -> int:
-    """Cores this process may run on, which in a container is fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _open(manifest: ModelManifest, threads: int) -> Any:

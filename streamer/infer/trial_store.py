@@ -17,7 +17,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from streamer.infer.ort import usable_cores
+from streamer.cores import usable_cores
 from streamer.infer.trial import PICTURE
 from streamer.model import ModelManifest
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from threading import local
 from typing import TypeVar
+
+from streamer.cores import usable_cores
 
 One = TypeVar("One")
 Other = TypeVar("Other")
@@ -21,11 +22,7 @@ def _begin() -> None:
     _inside.is_helper = True
 
 
-@cache
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+_cores = cache(usable_cores)
 
 
 @cache

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from streamer.infer.ort import usable_cores
+from streamer.cores import usable_cores
 from streamer.ops.both import both, yielding
 
 

@@ -1,0 +1,55 @@
+"""How many of the machine's cores this process may use."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Those it may run on, and no more than a container allots it in time (``docker run --cpus 2``): with
+    more threads than that everything stands still for what is left of each tenth of a second.
+
+    ``root`` is where the system's files begin.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, int(min(cores, _allotted(root))))
+
+
+def _allotted(root: Path) -> float:
+    """Seconds a second by the control groups (Linux, version 1 or 2) that the process is in."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text("utf-8").splitlines()
+    except OSError:
+        return math.inf
+    least = math.inf
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        groups = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        # A group has what its parents leave it; in a container the outer ones are not seen.
+        inner = groups / path.lstrip("/")
+        for folder in (inner, *inner.parents):
+            if folder.is_relative_to(groups):
+                least = min(least, _share(folder))
+    return least
+
+
+def _share(folder: Path) -> float:
+    """Of a group itself; infinite where it has no limit."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text("ascii").split()
+        else:
+            quota, period = (
+                (folder / f"cpu.cfs_{name}_us").read_text("ascii") for name in ("quota", "period")
+            )
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
+    except (OSError, ValueError):
+        # "max", or no such file.
+        return math.inf
