@@ -132,7 +132,9 @@ def _opened(clip: str, clock: MonotonicClock) -> tuple[list[Packet], Decoder, Fr
 
 def _decode(decoder: Decoder, packets: list[Packet]) -> list[Frame]:
     frames = [frame for packet in packets for frame in decoder.decode(packet)]
-    return frames + decoder.flush()
+    frames += decoder.flush()
+    decoder.close()
+    return frames
 
 
 def _timed(clock: MonotonicClock, call: Callable[[], T]) -> tuple[T, float]:

@@ -49,7 +49,7 @@ PUSH_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "srt")
 
 SOURCE_HELP = (
     "rtsp://, rtmp://, http(s)://, udp:// or srt:// with an address, whip: (under serve), a file, "
-    "an image sequence (frames/%04d.png), device:/dev/video0 or synthetic:"
+    "- (standard input), an image sequence (frames/%04d.png), device:/dev/video0 or synthetic:"
 )
 SINK_HELP = (
     "webrtc:, rtsp: (served here), an address of rtsp:// rtmp:// udp:// or srt://, hls:DIR, "
@@ -217,12 +217,20 @@ class StreamSettings:
 
 
 def identity(path: str) -> tuple[int, int] | str:
-    """What is the same for two names of one file, whichever links lead to it."""
+    """What is the same for two names of one file, whichever links lead to it. Raises ``ConfigError``
+    where the name means nothing any more."""
     try:
         found = os.stat(path)
     except OSError:
+        pass
+    else:
+        return found.st_dev, found.st_ino
+    try:
         return os.path.realpath(path)
-    return found.st_dev, found.st_ino
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{path} is to be in the folder where this runs, and that is gone; run it in another one"
+        ) from error
 
 
 def parse_made_frames(fps: str | None, between: str | None) -> tuple[Rate | None, Between]:

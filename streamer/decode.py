@@ -13,20 +13,19 @@ from av.video.reformatter import Interpolation
 
 from streamer.clock import Clock
 from streamer.color import FULL, LIMITED, MATRIX_CODES, stated_color
+from streamer.decode_context import open_best, open_on_host, tells_motion
 from streamer.errors import SourceLost
 from streamer.frame import Damage, Frame, Packet, Plane, Planes
 from streamer.gpu.door import Gpu
-from streamer.gpu.hardware import HardwareDecoder, Intake, open_decoder
+from streamer.gpu.hardware import HardwareDecoder
 from streamer.gpu.pictures import DeviceFrame
 from streamer.media import VideoInfo
 from streamer.metrics import Metrics
+from streamer.ops.aspect import SampleAspect
 from streamer.ops.damage import NO_VECTORS, LossMemory, coded_motion, made_up_rows
 from streamer.ops.deinterlace import Deinterlacer, shape_of
 from streamer.ops.upright import Turn, turn_stated, upright
 from streamer.rtp.h264_missing import MissingPictures
-
-MAX_PIXELS = 8192 * 4608
-"""Of one picture that a stranger sends: 8K and a little."""
 
 WHOLE_S = 10
 """So long nothing may have been lost before a device decodes again: each loss costs the pictures since a
@@ -51,19 +50,15 @@ class Decoder:
 
         Pictures stay on the device of ``gpu``, where that decodes them.
         """
-        self._video = video
         self._gpu = gpu
         self._low_delay = low_delay
         self._clock = clock
         self._metrics = metrics
-        # A device is opened in the thread that decodes.
-        self._context: Any = None if gpu is not None else _open(video, low_delay=low_delay)
-        self._deinterlacer: Deinterlacer | None = None
-        self._losses = LossMemory()
-        self._lost_s: Fraction | None = None
-        """When something was lost last, in media time."""
-        self._missing = _missing_pictures(video, low_delay=low_delay)
-        self._turn = Turn()
+        self._context: Any
+        self._begin(video)
+        if gpu is None:
+            # A device is opened in the thread that decodes.
+            self._context = open_on_host(video, low_delay=low_delay)
         self._arrived_ns = self._released_ns = 0
         self._last_pts: int | None = None
         self._next_pts = 0
@@ -75,24 +70,21 @@ class Decoder:
     def decode(self, packet: Packet) -> list[Frame]:
         """The frames that are ready after ``packet``; a damaged packet gives none and is counted."""
         began_ns = self._clock.now_ns()
+        frames: list[Frame] = []
         if packet.video is not None and packet.video is not self._video:
-            # Another camera, or the same one after a break: nothing refers to what came before.
-            self._video = packet.video
-            self._context = None
-            self._deinterlacer = None
-            self._turn = Turn()
-            self._losses = LossMemory()
-            self._lost_s = None
-            self._missing = _missing_pictures(packet.video, low_delay=self._low_delay)
+            # Another camera, or the same one after a break: nothing refers to what came before. Live,
+            # what was held then is of another moment.
+            frames = [] if self._low_delay else self.flush()
+            self._begin(packet.video)
         if self._context is None:
-            self._context = _open_best(self._video, low_delay=self._low_delay, gpu=self._gpu)
+            self._context = open_best(self._video, low_delay=self._low_delay, gpu=self._gpu)
         damage = self._losses.see(packet)
         if damage is not None and self._video.codec == "vp8":
             # Its probabilities went with what was lost: 18.7 dB against 21 for the last picture,
             # on average until the next keyframe.
             self._metrics.count("dropped.decode.after_loss")
-            return []
-        frames = self._where_it_is_mended(packet, damage)
+            return frames
+        frames += self._where_it_is_mended(packet, damage)
         frames += self._make_up(packet)
         native = _native(packet)
         if native.is_corrupt:
@@ -111,10 +103,30 @@ class Decoder:
             frames += [self._as_frame(f) for f in self._deinterlacer.push(None)]
         return frames
 
+    def close(self) -> None:
+        """Throw away what the decoder still holds, so that it can be freed.
+
+        Note [Freeing a decoder]: libav's threads give packets back under the interpreter's lock, and
+        whoever frees a decoder holds that while it waits for them: it has to be empty by then.
+        """
+        self.flush()
+
+    def _begin(self, video: VideoInfo) -> None:
+        """Nothing is known of a stream but what it is said to be."""
+        self._video = video
+        self._context = None
+        self._deinterlacer: Deinterlacer | None = None
+        self._losses = LossMemory()
+        self._lost_s: Fraction | None = None
+        """When something was lost last, in media time."""
+        self._missing = _missing_pictures(video, low_delay=self._low_delay)
+        self._turn = Turn()
+        self._aspect = SampleAspect(video.sample_aspect)
+
     @property
     def _is_mended(self) -> bool:
         """Whether pictures are to tell what ``enhance.conceal`` needs once something was lost."""
-        return self._low_delay and _tells_motion(self._video)
+        return self._low_delay and tells_motion(self._video)
 
     @property
     def notice(self) -> str:
@@ -207,7 +219,7 @@ class Decoder:
         pts = self._time_of(picture, duration)
         turn = self._turn = self._turn_of(picture)
         arrival = picture.opaque if isinstance(picture.opaque, _Arrival) else None
-        aspect = self._video.sample_aspect
+        aspect = self._aspect.after(getattr(self._context, "sample_aspect_ratio", None))
         damage = None if arrival is None else self._damage(picture, arrival)
         there = (
             self._context.planes(picture) if isinstance(self._context, HardwareDecoder) else None
@@ -273,60 +285,10 @@ class Decoder:
         return round(1 / self._video.fps / self._video.time_base)
 
 
-def _open(video: VideoInfo, *, low_delay: bool) -> Any:
-    if video.codec_parameters is not None:
-        context = video.codec_parameters.codec_context
-    else:
-        context = av.CodecContext.create(video.codec, "r")
-        # A parameter set may announce any size; the memory for it is taken before a pixel comes.
-        context.options = {"max_pixels": str(MAX_PIXELS)}
-        if video.extradata:
-            context.extradata = video.extradata
-    return _configured(context, video, low_delay=low_delay)
-
-
-def _open_best(video: VideoInfo, *, low_delay: bool, gpu: Gpu | None) -> Any:
-    """A decoder on the device where there is one, else on the processor."""
-
-    def on_host() -> Any:
-        return _open(video, low_delay=low_delay)
-
-    def on_device() -> tuple[Any, Intake]:
-        assert gpu is not None
-        context = open_decoder(video, gpu, max_pixels=MAX_PIXELS)
-        _configured(context, video, low_delay=low_delay)
-        # Each thread would hold surfaces of the device.
-        context.thread_count = 1
-        return context, Intake(gpu.another())
-
-    return on_host() if gpu is None else HardwareDecoder(on_device, open_on_host=on_host)
-
-
-def _configured(context: Any, video: VideoInfo, *, low_delay: bool) -> Any:
-    # Frame threads hold back as many frames as there are threads; slice threads none.
-    context.thread_type = "SLICE" if low_delay else "AUTO"
-    context.copy_opaque = True
-    if low_delay:
-        context.flags |= av.codec.context.Flags.low_delay
-    if low_delay and _tells_motion(video):
-        # libav makes up what is missing of a picture only without slice threads, which are worth
-        # 0.7 ms of a 640x360 picture in four slices and nothing where a picture is one slice.
-        context.thread_count = 1
-        # How a picture moves says what of it was made up; free within what can be measured.
-        context.flags2 |= av.codec.context.Flags2.export_mvs
-    return context
-
-
-def _tells_motion(video: VideoInfo) -> bool:
-    """Whether pictures come with the motion that they were coded by; only while a stream is live,
-    and only where packets may be lost on the way to us."""
-    return video.codec == "h264" and video.codec_parameters is None
-
-
 def _missing_pictures(video: VideoInfo, *, low_delay: bool) -> MissingPictures | None:
     """Only where the payload tells all that is needed: beside an ``extradata`` it may lack both
     parameter sets and start codes."""
-    tells_all = low_delay and _tells_motion(video) and not video.extradata
+    tells_all = low_delay and tells_motion(video) and not video.extradata
     return MissingPictures() if tells_all else None
 
 

@@ -283,24 +283,24 @@ class Stream:
             await self._packets.put(packet)
 
     async def _decode(self) -> None:
+        video, clock, metrics = self.source.video, self._clock, self.metrics
         decoder = Decoder(
-            self.source.video,
-            low_delay=self.source.video.is_live,
-            clock=self._clock,
-            metrics=self.metrics,
-            gpu=self._gpu,
+            video, low_delay=video.is_live, clock=clock, metrics=metrics, gpu=self._gpu
         )
         self._decoder = decoder
         async with Worker("decode") as worker:
-            async for packet in self._packets:
-                refused = decoder.refused
-                await self._put_decoded(await worker.call(decoder.decode, packet))
-                if decoder.refused > refused:
-                    self._ask_source_for_keyframe()
-            if not self._stopping.is_set():
-                # Cut in the middle, what it still holds has holes: B-frames that were not read.
-                self._decoded.keep_all()
-                await self._put_decoded(await worker.call(decoder.flush))
+            try:
+                async for packet in self._packets:
+                    refused = decoder.refused
+                    await self._put_decoded(await worker.call(decoder.decode, packet))
+                    if decoder.refused > refused:
+                        self._ask_source_for_keyframe()
+                if not self._stopping.is_set():
+                    # Cut in the middle, what it still holds has holes: B-frames that were not read.
+                    self._decoded.keep_all()
+                    await self._put_decoded(await worker.call(decoder.flush))
+            finally:
+                await worker.call(decoder.close)
         await self._decoded.close()
 
     async def _put_decoded(self, frames: list[Frame]) -> None:

@@ -84,16 +84,19 @@ async def _first_frames(source: Source, clock: Clock) -> AsyncIterator[Frame]:
 async def _decoded(source: PacketSource, clock: Clock) -> AsyncIterator[Frame]:
     decoder = Decoder(source.video, low_delay=False, clock=clock, metrics=Metrics())
     given = 0
-    async for packet in source.packets():
-        if packet.stream != "video":
-            continue
-        for frame in await asyncio.to_thread(decoder.decode, packet):
+    try:
+        async for packet in source.packets():
+            if packet.stream != "video":
+                continue
+            for frame in await asyncio.to_thread(decoder.decode, packet):
+                yield frame
+                given += 1
+            if given >= FRAMES:
+                return
+        for frame in islice(decoder.flush(), FRAMES - given):
             yield frame
-            given += 1
-        if given >= FRAMES:
-            return
-    for frame in islice(decoder.flush(), FRAMES - given):
-        yield frame
+    finally:
+        decoder.close()
 
 
 def _time_tiers(frames: list[Frame], source: Source, clock: Clock) -> list[dict[str, Any]]:

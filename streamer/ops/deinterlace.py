@@ -27,6 +27,7 @@ class Deinterlacer:
         self._graph.link_nodes(*filters).configure()
 
     def push(self, picture: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """The pictures that are ready after this one; the last of them after ``None``."""
         self._graph.push(picture)
         ready: list[av.VideoFrame] = []
         while True:

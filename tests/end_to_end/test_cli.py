@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.clips import Clips, h264, moving
-from tests.command import RunHere
+from tests.command import ROOT, RunHere
 from tests.programs import needs
 
 
@@ -103,3 +106,16 @@ def test_several_outputs_of_every_kind_are_written_at_once(
     assert done.out == ""
     assert done.err == "streamer: 4 frames sent, 0 dropped\n"
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
+
+
+def test_a_library_that_reports_to_its_maker_is_kept_from_it(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    subprocess.run(
+        [sys.executable, "-m", "streamer", "describe", "--backend", "ort-cpu"],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    # Where it may report, it keeps a number of this device there, and what it has not sent yet.
+    assert [found.name for found in tmp_path.iterdir() if found.name != "streamer"] == []

@@ -181,3 +181,14 @@ def test_the_place_of_an_address_is_told_without_any_part_of_a_password(
     url: str, place: str
 ) -> None:
     assert place_of(url) == place
+
+
+def test_a_folder_that_was_removed_under_its_feet_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(ConfigError, match=r"out\.mkv is to be in the folder where this runs"):
+        StreamSettings(source="/clip.mkv", sinks=(parse_sink("out.mkv"),))

@@ -13,7 +13,7 @@ from streamer.media import Color
 from tests.clips import Clips, ffmpeg, moving
 from tests.measure import as_planes, pictures_of, psnr
 from tests.programs import needs
-from tests.streamer.decoding import decoded
+from tests.streamer.decoding import decoded, decoder_of, opened
 
 pytestmark = needs("ffmpeg")
 
@@ -168,3 +168,30 @@ def test_the_shape_of_pixels_is_carried(clips: Clips) -> None:
         Fraction(16, 11)
     }
     assert aspect_of(decoded(clips.plain())) == {Fraction(1)}
+
+
+@pytest.mark.parametrize("low_delay", [False, True])
+def test_the_shape_of_pixels_may_change_as_in_a_broadcast(
+    low_delay: bool,  # noqa: FBT001
+    clips: Clips,
+    tmp_path: Path,
+) -> None:
+    parts = []
+    for number, aspect in enumerate(("64/45", "16/15", "1")):
+        shape = ("-vf", f"setsar={aspect}", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-bf", "0")
+        offset = ("-output_ts_offset", str(number / 3))
+        parts.append(clips.made(f"shape{number}.ts", *moving(frames=10), *shape, *offset))
+    path = tmp_path / "broadcast.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    demuxer = opened(path)
+    decoder = decoder_of(demuxer, low_delay=low_delay)
+    frames = []
+    while (packet := demuxer.next_packet()) is not None:
+        frames += decoder.decode(packet)
+    frames += decoder.flush()
+    demuxer.close()
+    assert [frame.sample_aspect for frame in frames] == [
+        *[Fraction(64, 45)] * 10,
+        *[Fraction(16, 15)] * 10,
+        *[Fraction(1)] * 10,
+    ]

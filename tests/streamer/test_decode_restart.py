@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -72,6 +74,46 @@ def test_another_codec_and_size_after_a_break_are_decoded_from_their_first_packe
     assert [frame.width for frame in frames] == [320] * 5 + [160] * 5
     assert [frame.pts for frame in frames] == [packet.pts for packet in (*before, *after)]
     assert decoder.refused == 0
+
+
+def of_many_threads(number: int) -> tuple[Decoder, list[Packet]]:
+    """A decoder that has as many threads as a large machine gives it, and what it is to decode."""
+    packets = list(coded("libx264", width=640, height=360, frames=12, first_pts=90_000 * number))
+    video = replace(described("h264", packets[0]), is_live=False)
+    packets[0] = replace(packets[0], video=video)
+    decoder = Decoder(video, low_delay=False, clock=MonotonicClock(), metrics=Metrics())
+    decoder._context.thread_count = 8
+    return decoder, packets
+
+
+def let_go() -> None:
+    """Drops decoders that have pictures under way; a program of its own, which may hang."""
+    for number in range(8):
+        decoder, packets = of_many_threads(number)
+        for packet in packets:
+            decoder.decode(packet)
+        decoder.close()
+        del decoder
+    sys.stdout.write("done")
+
+
+def test_a_decoder_with_pictures_under_way_can_be_let_go_of() -> None:
+    """libav's threads give packets back under the interpreter's lock, and whoever frees a decoder held
+    that while it waited for them: for ever, on most machines with four cores or more."""
+    code = f"from {__name__} import let_go; let_go()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout == "done"
+
+
+def test_what_was_held_before_a_break_is_given_where_nothing_is_live() -> None:
+    decoder, before = of_many_threads(0)
+    _, after = of_many_threads(1)
+    frames = [frame for packet in (*before, *after) for frame in decoder.decode(packet)]
+    frames += decoder.flush()
+    decoder.close()
+    assert [frame.pts for frame in frames] == [packet.pts for packet in (*before, *after)]
 
 
 def test_a_description_that_is_said_again_interrupts_nothing() -> None:

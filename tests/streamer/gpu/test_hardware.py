@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from kernels import reference
 from kernels.arguments import Layout
-from streamer import decode
+from streamer import decode_context
 from streamer.clock import ManualClock
 from streamer.decode import Decoder
 from streamer.errors import EngineError
@@ -250,8 +250,8 @@ class Decoding:
         self.gpu = emulated.gpu()
         self.metrics = self.gpu.metrics
         self.fate: Callable[[int], Exception | None] = lambda number: None
-        monkeypatch.setattr(decode, "open_decoder", self._open)
-        monkeypatch.setattr(decode, "Intake", partial(Intake, kind=CPU))
+        monkeypatch.setattr(decode_context, "open_decoder", self._open)
+        monkeypatch.setattr(decode_context, "Intake", partial(Intake, kind=CPU))
 
     def decoder(self, *, gpu: Gpu | None, low_delay: bool) -> Decoder:
         return Decoder(
@@ -281,14 +281,14 @@ class Decoding:
 @pytest.fixture
 def decoding(emulated: Emulated, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoding]:
     decoding = Decoding(emulated, monkeypatch)
-    configured = decode._configured
+    configured = decode_context._configured
 
     def on_host(context: Any, video: VideoInfo, *, low_delay: bool) -> Any:
         # What stands in for a device's decoder is no context of PyAV.
         is_there = isinstance(context, NextToHost)
         return context if is_there else configured(context, video, low_delay=low_delay)
 
-    monkeypatch.setattr(decode, "_configured", on_host)
+    monkeypatch.setattr(decode_context, "_configured", on_host)
     yield decoding
     decoding.close()
 
@@ -356,7 +356,7 @@ def test_interlaced_pictures_are_worked_on_where_rows_are(decoding: Decoding) ->
 def test_where_libav_opens_no_decoder_that_is_said_and_the_cpu_does_it(
     decoding: Decoding, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(decode, "open_decoder", open_decoder)
+    monkeypatch.setattr(decode_context, "open_decoder", open_decoder)
     with caplog.at_level(logging.WARNING):
         there, seen, wanted = decoding.both(coded(4))
     assert there.notice.startswith("pictures are decoded on the CPU: libav opens no h264 decoder")

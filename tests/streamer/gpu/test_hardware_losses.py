@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from streamer import decode
+from streamer import decode_context
 from streamer.clock import ManualClock
 from streamer.decode import WHOLE_S, Decoder
 from streamer.frame import Frame, Packet
@@ -34,17 +34,17 @@ LATER = WHOLE_S * 30 * TICKS
 @pytest.fixture
 def gpu(emulated: Emulated, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     """A device, for which libav's decoder on the processor stands in as ``NextToHost``."""
-    configured = decode._configured
+    configured = decode_context._configured
 
     def opened(info: VideoInfo, *_: Any, **__: Any) -> NextToHost:
         context = av.CodecContext.create(info.codec, "r")
         context.copy_opaque = True
         return NextToHost(context, lambda number: None)
 
-    monkeypatch.setattr(decode, "open_decoder", opened)
-    monkeypatch.setattr(decode, "Intake", partial(Intake, kind=CPU))
+    monkeypatch.setattr(decode_context, "open_decoder", opened)
+    monkeypatch.setattr(decode_context, "Intake", partial(Intake, kind=CPU))
     monkeypatch.setattr(
-        decode,
+        decode_context,
         "_configured",
         lambda c, *a, **k: c if isinstance(c, NextToHost) else configured(c, *a, **k),
     )

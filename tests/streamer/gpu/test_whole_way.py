@@ -18,7 +18,7 @@ import av
 import numpy as np
 import pytest
 
-from streamer import decode
+from streamer import decode_context
 from streamer.build import open_stream
 from streamer.clock import MonotonicClock
 from streamer.config import SinkSpec, StreamSettings
@@ -58,14 +58,14 @@ def on_emulated(emulated: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         context.extradata = None if told is None else told.codec_context.extradata
         return NextToHost(context, lambda number: None)
 
-    monkeypatch.setattr(decode, "open_decoder", opened)
-    configured = decode._configured
+    monkeypatch.setattr(decode_context, "open_decoder", opened)
+    configured = decode_context._configured
     monkeypatch.setattr(
-        decode,
+        decode_context,
         "_configured",
         lambda c, *a, **k: c if isinstance(c, NextToHost) else configured(c, *a, **k),
     )
-    monkeypatch.setattr(decode, "Intake", partial(Intake, kind=CPU))
+    monkeypatch.setattr(decode_context, "Intake", partial(Intake, kind=CPU))
     monkeypatch.setattr(encoding, "encoder_on_device", lambda: "libx264")
     monkeypatch.setattr(assembly, "encodes", lambda _: True)
     monkeypatch.setattr(encoding, "Outlet", partial(Outlet, kind=CPU))
