@@ -20,11 +20,21 @@ from streamer.worker import Worker
 
 _log = logging.getLogger(__name__)
 
-# Written in fragments and completed at the end: even a killed run leaves a file that plays.
+# Written as it comes, in fragments and clusters of a second, and completed at the end: a killed run
+# leaves a file that plays up to its last second. A buffer of libav's holds several of small pictures.
+AT_ONCE = {"flush_packets": "1"}
+MKV_OPTIONS = AT_ONCE | {"cluster_time_limit": "1000"}
+
 # Without delay_moov the fragments lose the edit lists, and audio that starts before zero
 # (AAC priming) moves every later picture by 23 ms. Edit lists count in the movie's time
 # scale, whose usual 1000 would move a start of 1.4667 s by 0.7 ms.
-MP4_OPTIONS = {"movflags": "+hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
+MP4_OPTIONS = AT_ONCE | {
+    "movflags": "+hybrid_fragmented+delay_moov",
+    "frag_duration": "1000000",
+    "movie_timescale": "90000",
+}
+
+OPTIONS = {"mp4": MP4_OPTIONS, "matroska": MKV_OPTIONS, "mpegts": AT_ONCE | TS_SOUND}
 
 EARLY_PACKETS = 3000
 """One minute of audio in packets of 20 ms: what may come before the first picture."""
@@ -61,9 +71,10 @@ class _Writer:
         self._is_open = False
         self._has_failed = False
         format = FILE_SUFFIXES[path.suffix.lower()]
-        options = {"mp4": MP4_OPTIONS, "mpegts": TS_SOUND}.get(format, {})
         # As a path: libav would take 12:30.mp4 for an address.
-        output = Output(url=f"file:{path}", format=format, options=options, describes_once=False)
+        output = Output(
+            url=f"file:{path}", format=format, options=OPTIONS[format], describes_once=False
+        )
         try:
             self._muxer = Muxer(output, audio)
         except SinkError as error:

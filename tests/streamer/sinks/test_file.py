@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -80,6 +81,22 @@ def test_a_file_begins_with_a_keyframe(tmp_path: Path) -> None:
     packets = encoded(6)
     asyncio.run(write(tmp_path / "out.mkv", [packets[3], *packets]))
     assert len(times(tmp_path / "out.mkv")) == 6
+
+
+@needs("ffprobe")
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.ts"])
+def test_what_was_written_a_second_ago_outlives_a_sudden_end(name: str, tmp_path: Path) -> None:
+    async def cut_off() -> None:
+        sink = FileSink(str(tmp_path / name), audio=None, fps=Fraction(30))
+        for packet in encoded(150):
+            await sink.send(packet)
+        # What a program that is killed now leaves behind.
+        shutil.copy(tmp_path / name, tmp_path / f"cut-{name}")
+        await sink.close()
+
+    asyncio.run(cut_off())
+    assert len(times_of(tmp_path / f"cut-{name}")) >= 119
+    assert len(times_of(tmp_path / name)) == 150
 
 
 def test_no_file_is_made_before_there_is_something_to_write(tmp_path: Path) -> None:
