@@ -17,6 +17,7 @@ from streamer.errors import SourceError, SourceLost
 from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
 from streamer.sources.elementary import picture_notes
+from streamer.sources.pipe import STANDARD_INPUT, Pipe
 
 READ_TIMEOUT_S = 5.0
 
@@ -28,7 +29,13 @@ class Demuxer:
     """One opened container: its first picture and its first sound. Used from one thread."""
 
     def __init__(
-        self, url: str, *, name: str, clock: Clock, format: str | None, options: dict[str, str]
+        self,
+        url: str | Pipe,
+        *,
+        name: str,
+        clock: Clock,
+        format: str | None,
+        options: dict[str, str],
     ) -> None:
         """Open ``url``; ``name`` is what messages call it. Raises ``SourceError``."""
         self.name = name
@@ -99,14 +106,15 @@ class Demuxer:
         )
 
 
-def _open(url: str, *, name: str, format: str | None, options: dict[str, str]) -> Any:
+def _open(url: str | Pipe, *, name: str, format: str | None, options: dict[str, str]) -> Any:
     try:
         # Metadata in any encoding must not stop a picture from being read.
         return av.open(
             url,
             format=format,
             options=options,
-            timeout=READ_TIMEOUT_S,
+            # Whoever fills a pipe takes the time it needs.
+            timeout=None if isinstance(url, Pipe) else READ_TIMEOUT_S,
             metadata_errors="replace",
         )
     except FileNotFoundError as error:
@@ -218,5 +226,5 @@ def _reason(error: Exception) -> str:
 
 
 def file_url(path: str) -> str:
-    """A path that libav takes as a path, whatever colons it holds."""
-    return f"file:{Path(path)}"
+    """A path that libav takes as a path, whatever colons it holds; ``-`` is standard input."""
+    return "file:/dev/stdin" if path == STANDARD_INPUT else f"file:{Path(path)}"

@@ -14,6 +14,7 @@ from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
 from streamer.sources.demux import Demuxer, file_url
 from streamer.sources.matroska import missing_bytes
+from streamer.sources.pipe import Pipe, opened_pipe
 from streamer.sources.sequence import first_gap, numbers_of
 from streamer.worker import Worker
 
@@ -29,10 +30,13 @@ class FileSource:
         *,
         paced: bool,
         gap: tuple[int, int] | None,
+        pipe: Pipe | None,
     ) -> None:
-        """``gap`` is where an image sequence ends too early, see ``first_gap``."""
+        """``gap`` is where an image sequence ends too early, see ``first_gap``; ``pipe`` what
+        ``demuxer`` reads from, where that is one."""
         self._demuxer = demuxer
         self._gap = gap
+        self._pipe = pipe
         self._worker = worker
         self._clock = clock
         self._paced = paced
@@ -44,20 +48,26 @@ class FileSource:
         worker = Worker("read")
         # A playlist inside a file must not reach the network.
         options = {"protocol_whitelist": "file,crypto,data"}
+        pipe: Pipe | None = None
         try:
+            pipe = await worker.call(opened_pipe, path)
             numbers = await worker.call(numbers_of, path)
             if numbers:
                 # By itself libav looks for a first number up to 4 only.
                 options["start_number"] = str(numbers[0])
             demuxer = await worker.call(
                 lambda: Demuxer(
-                    file_url(path), name=path, clock=clock, format=None, options=options
+                    pipe or file_url(path), name=path, clock=clock, format=None, options=options
                 )
             )
         except BaseException:
+            if pipe is not None:
+                pipe.stop()
             await worker.close()
+            if pipe is not None:
+                pipe.close()
             raise
-        return cls(demuxer, worker, clock, paced=paced, gap=first_gap(numbers))
+        return cls(demuxer, worker, clock, paced=paced, gap=first_gap(numbers), pipe=pipe)
 
     @property
     def video(self) -> VideoInfo:
@@ -93,8 +103,12 @@ class FileSource:
         if self._closed:
             return
         self._closed = True
+        if self._pipe is not None:
+            self._pipe.stop()
         await self._worker.call(self._demuxer.close)
         await self._worker.close()
+        if self._pipe is not None:
+            self._pipe.close()
 
     async def _wait_until(self, due_ns: int) -> None:
         left_s = (due_ns - self._clock.now_ns()) / 1e9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -151,6 +152,17 @@ def test_raw_video_goes_into_a_pipe(clips: Clips) -> None:
     assert len(ours) == 4
     theirs = upscaled_by_ffmpeg(smooth(clips), 2)
     assert min(psnr(a, b) for a, b in zip(ours, theirs, strict=True)) > 44
+
+
+@pytest.mark.parametrize("is_file", [True, False], ids=["file", "pipe"])
+def test_a_dash_is_standard_input(is_file: bool, clips: Clips, tmp_path: Path) -> None:  # noqa: FBT001
+    clip, output = clips.plain(".mkv"), tmp_path / "out.mkv"
+    with clip.open("rb") as file:
+        given = file.fileno() if is_file else subprocess.PIPE
+        process = started("run", "-", "--to", str(output), "--tier", "plain", stdin=given)
+        _, said = process.communicate(None if is_file else clip.read_bytes(), timeout=120)
+    assert process.returncode == 0, said
+    assert times_of(output) == times_of(clip)
 
 
 def test_a_reader_that_leaves_early_ends_the_run_in_one_sentence(clips: Clips) -> None:
