@@ -61,8 +61,13 @@ def read_start(path: Path, recipe: Recipe) -> State:
     One that is the same but for its scale will do: all of its layers but the last fit.
     """
     state = _read(path)
-    _compare(path, state, recipe, sections=("task", "network"), ignored=(*FREE, "scale"))
+    check_start(path, state, recipe)
     return state
+
+
+def check_start(path: Path, state: State, recipe: Recipe) -> None:
+    """Raises ``ConfigError`` naming ``path`` where a state of it is no start for the recipe."""
+    _compare(path, state, recipe, sections=("task", "network"), ignored=(*FREE, "scale"))
 
 
 def _read(path: Path) -> State:

@@ -41,7 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_recipe(train)
     train.add_argument("--data", type=Path, required=True, help="holds train_video, train_images")
     train.add_argument("--cache", type=Path, default=CACHE, help="where patches are kept")
-    train.add_argument("--start-from", type=Path, help="a checkpoint of the same network")
+    train.add_argument(
+        "--start-from",
+        type=Path,
+        help="a checkpoint of the same network, or its shipped weights in export/weights",
+    )
     train.add_argument("--threads", type=int, default=2)
     train.add_argument("--device", default="cpu", help="auto, cpu or cuda")
 

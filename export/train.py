@@ -34,6 +34,8 @@ Report = Callable[[str], None]
 
 FOREVER_S = 1e9
 
+WEIGHTS_ENDING = ".safetensors"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -43,7 +45,7 @@ class Place:
     cache: Path
     work: Path
     start_from: Path | None = None
-    """A checkpoint of the same network whose weights a new run begins with."""
+    """A checkpoint of the same network, or its shipped weights, which a new run begins with."""
     log_every: int = 500
     checkpoint_every_s: float = 120.0
     validate_every_s: float = 180.0
@@ -101,9 +103,18 @@ def _open_learner(recipe: Recipe, place: Place, device: torch.device, report: Re
         learner.restore(read_checkpoint(path, recipe))
         report(f"continues {path.name} at iteration {learner.iteration}")
     elif place.start_from is not None:
-        learner.start_from(read_start(place.start_from, recipe))
+        learner.start_from(_start(place.start_from, recipe))
         report(f"starts from the weights of {place.start_from.name}")
     return learner
+
+
+def _start(path: Path, recipe: Recipe) -> State:
+    if path.suffix != WEIGHTS_ENDING:
+        return read_start(path, recipe)
+    # It needs onnx, which machines that only train may lack.
+    from export.reopen import read_weights
+
+    return read_weights(path, recipe)
 
 
 class Learner:

@@ -65,6 +65,12 @@ class RepConv(nn.Module):
         return functional.conv2d(x, self.kernel(), self.bias, padding=1)
 
     @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor) -> None:
+        """Makes ``kernel()`` this (outputs, inputs, 3, 3); all branches but the 3x3 stay."""
+        self.wide.add_(kernel - self.kernel())
+        self.bias.copy_(bias)
+
+    @torch.no_grad()
     def fused(self) -> nn.Conv2d:
         """One plain convolution with this layer's present weights."""
         kernel = self.kernel()

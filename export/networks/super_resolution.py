@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,10 @@ class ContrastHead(nn.Module):
     def forward(self, packed: Tensor) -> Tensor:
         edged = functional.pad(packed, (1, 1, 1, 1), mode="replicate")
         return functional.conv2d(edged, self.kernel(), self.layer.bias)
+
+    def take(self, kernel: Tensor, bias: Tensor) -> None:
+        """Makes ``kernel()`` this one, which sums to nothing as its own do."""
+        self.layer.take(kernel / CONTRAST, bias)
 
     @torch.no_grad()
     def fused(self) -> nn.Conv2d:
@@ -145,6 +150,16 @@ class SuperResolution(Network):
         return FusedSuperResolution(
             *layers, tail, long_skip=self.long_skip, residual_limit=self.residual_limit
         ).eval()
+
+    @torch.no_grad()
+    def take(self, fused: FusedSuperResolution) -> None:
+        """Becomes the network that gives this one when it is fused."""
+        gain = self.residual_gain * output_gain(self.scale)
+        *hidden, tail = (layer for layer in fused if isinstance(layer, nn.Conv2d))
+        for layer, plain in zip((self.head, *self.body), hidden, strict=True):
+            assert isinstance(layer, RepConv | ContrastHead)
+            layer.take(plain.weight, cast(Tensor, plain.bias))
+        self.tail.take(tail.weight / gain[:, None, None, None], cast(Tensor, tail.bias) / gain)
 
 
 class FusedSuperResolution(nn.Sequential):

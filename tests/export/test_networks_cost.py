@@ -18,9 +18,11 @@ from streamer.model import MODELS, ModelManifest, read_manifest
 RECIPES = Path(__file__).parents[2] / "export" / "recipes"
 
 COSTS = {
+    "sr_nano_x2_live_first": (13_640, 3_384),
     "sr_nano_x2_live": (13_640, 3_384),
     "sr_lite_x1_live_first": (49_734, 12_384),
     "sr_lite_x1_live": (49_734, 12_384),
+    "sr_lite_x2_live_first": (45_688, 11_376),
     "sr_lite_x2_live": (45_688, 11_376),
     "sr_lite_x3_live": (54_358, 13_536),
     "sr_lite_x4_live": (66_496, 16_560),

@@ -57,6 +57,24 @@ def test_a_network_for_small_corrections_is_fused_to_the_same_residual() -> None
     assert torch.allclose(seen_chroma, chroma * CHROMA_GAIN, atol=1e-4)
 
 
+@pytest.mark.parametrize("sees_contrast", [False, True])
+def test_a_fused_network_can_be_opened_again(*, sees_contrast: bool) -> None:
+    torch.manual_seed(0)
+    networks = [
+        SuperResolution(
+            scale=2, channels=16, depth=2, expansion=32, long_skip=True, sees_contrast=sees_contrast
+        )
+        for _ in range(2)
+    ]
+    shipped = networks[0].fused()
+    networks[1].take(shipped)
+    packed = torch.rand(1, 6, 10, 12)
+    with torch.no_grad():
+        expected, seen = shipped(packed), networks[1].fused()(packed)
+    assert expected.abs().max() > 1.0
+    assert torch.allclose(seen, expected, atol=1e-3)
+
+
 def test_only_the_fused_residual_is_bounded_and_within_the_bounds_it_is_as_before() -> None:
     torch.manual_seed(0)
     network = SuperResolution(scale=1, channels=16, depth=2, expansion=32, residual_limit=3.0)

@@ -14,6 +14,7 @@ import torch
 from export.checkpoint import checkpoint_path, read_start
 from export.networks.super_resolution import SuperResolution
 from export.recipe import Recipe, recipe_from
+from export.reopen import read_weights
 from export.to_onnx import load_averaged
 from export.train import Learner, Place, learning_rate, train
 from streamer.clock import ManualClock
@@ -110,6 +111,34 @@ def test_a_new_run_can_start_from_the_weights_of_another(make_place: MakePlace) 
             clock=ManualClock(),
             report=spoken.append,
         )
+
+
+def test_a_new_run_can_start_from_shipped_weights(
+    make_place: MakePlace, exported: Path, network: SuperResolution
+) -> None:
+    spoken: list[str] = []
+    recipe = tiny_recipe()
+    place = replace(make_place("on", 1), start_from=exported / f"{recipe.name}.safetensors")
+    after = train(recipe, place, clock=ManualClock(), report=spoken.append)
+    assert f"starts from the weights of {recipe.name}.safetensors" in spoken
+    assert isinstance(after, SuperResolution)
+    # One step of the optimizer away.
+    assert (after.tail.kernel() - network.tail.kernel()).abs().max() < 0.01
+    _, history = load_averaged(place.work, recipe)
+    assert [run["train"]["batch"] for run in history["earlier"]] == [recipe.train.batch]
+    with pytest.raises(ConfigError, match="another network"):
+        train(
+            tiny_recipe(depth=2),
+            replace(make_place("other"), start_from=place.start_from),
+            clock=ManualClock(),
+            report=spoken.append,
+        )
+
+
+def test_weights_of_a_motion_network_are_no_start() -> None:
+    weights = Path(__file__).parents[2] / "export" / "weights" / "prediction-lite.safetensors"
+    with pytest.raises(ConfigError, match="only weights of super_resolution"):
+        read_weights(weights, tiny_recipe())
 
 
 def test_a_run_for_another_scale_gives_all_layers_but_the_last(make_place: MakePlace) -> None:
