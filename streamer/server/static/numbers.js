@@ -70,7 +70,8 @@ export function showBrowser(inbound) {
 function showTiers(tiers) {
   const total = Object.values(tiers).reduce((sum, count) => sum + count, 0);
   const shares = Object.entries(tiers).filter(([, count]) => count > 0).sort(([, one], [, other]) => other - one);
-  const text = shares.map(([name, count]) => `${percent(count / total)}\u00a0${name}`).join(" · ");
+  // A dot goes with what follows it: lines that have no room are left out.
+  const text = shares.map(([name, count]) => `${percent(count / total)}\u00a0${name}`).join(" ·\u00a0");
   put("tier-share", text);
   fields["tier-share"].title = text;
   const bar = document.getElementById("share");
