@@ -132,7 +132,8 @@ def test_picture_and_sound_reach_a_receiver(scheme: str, caplog: pytest.LogCaptu
                 assert not any(secret in line for line in shown.values())
 
     asyncio.run(scenario())
-    assert "peer: open" in caplog.text
+    # Where the receiver was not there yet, it is tried again.
+    assert "peer: open" in caplog.text or "peer: is back" in caplog.text
     assert children() == {}
 
 
