@@ -91,5 +91,5 @@ $(VENV)/.run: pyproject.toml hatch_build.py $(wildcard kernels/cpu/*) kernels/na
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/pip install --quiet --editable '.[cpu,openvino,export,dev]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[cpu,openvino,export,dev]'
 	touch $@

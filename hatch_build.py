@@ -16,7 +16,8 @@ class NativeBuildHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         del version
         done = subprocess.run(
-            [sys.executable, "-m", "kernels.native_build"],
+            # Installed once more, with other extras, there is nothing to compile.
+            [sys.executable, "-m", "kernels.native_build", "--missing"],
             cwd=self.root,
             capture_output=True,
             text=True,

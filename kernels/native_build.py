@@ -6,6 +6,7 @@ the library takes its slower way.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -54,9 +55,11 @@ def sources_key() -> int:
     return int.from_bytes(told.digest()[:8], "little")
 
 
-def build() -> list[Path]:
+def build(*, is_anew: bool = True) -> list[Path]:
     """Compiles every level, but those that the compiler does not know; ``KernelError`` without a
-    compiler, or where it fails."""
+    compiler, or where it fails. Unless ``is_anew``, nothing where all was made of these sources."""
+    if not is_anew and all(is_current(level) for level in LEVELS):
+        return [library_path(level) for level in LEVELS]
     compiler = _compiler()
     with ThreadPoolExecutor() as workers:
         compiling = {level: workers.submit(_compiled, compiler, level) for level in LEVELS}
@@ -68,6 +71,16 @@ def build() -> list[Path]:
             library_path(level).unlink(missing_ok=True)
             sys.stderr.write(f"kernels: without level {level}: {error}\n")
     return made
+
+
+def is_current(level: int) -> bool:
+    """Whether the library for this level was made of the sources that are here."""
+    try:
+        library = ctypes.CDLL(str(library_path(level)))
+        library.compiled_sources.restype = ctypes.c_uint64
+    except (OSError, AttributeError):
+        return False
+    return bool(library.compiled_sources() == sources_key())
 
 
 def _compiler() -> list[str]:
@@ -111,7 +124,7 @@ def _compiled(compiler: list[str], level: int) -> Path:
 
 if __name__ == "__main__":
     try:
-        for each in build():
+        for each in build(is_anew="--missing" not in sys.argv):
             sys.stdout.write(f"{each}\n")
     except KernelError as problem:
         sys.stderr.write(f"kernels: {problem}\n")

@@ -79,6 +79,20 @@ def test_what_was_compiled_of_other_sources_is_not_called(copied: Path) -> None:
     assert "has changed since it was compiled" in done.stderr
 
 
+@needs("g++")
+def test_what_is_made_already_is_made_again_only_when_its_sources_change(copied: Path) -> None:
+    """Installed once more with other extras, all would be compiled again for nothing."""
+    python(copied, "-m", "kernels.native_build")
+    made = {path: path.stat().st_mtime_ns for path in copied.glob("kernels/_cpu_*.so")}
+    done = python(copied, "-m", "kernels.native_build", "--missing", cxx="/nowhere")
+    assert sorted(done.stdout.split()) == sorted(map(str, made))
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    with (copied / "kernels" / "cpu" / "processor.cpp").open("a") as source:
+        source.write("// Changed.\n")
+    python(copied, "-m", "kernels.native_build", "--missing")
+    assert all(path.stat().st_mtime_ns != before for path, before in made.items())
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [("exit 1", "failed"), (None, "cannot be run"), ("echo broken >&2; exit 1", "broken")],
