@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,10 @@ from tests.end_to_end.browser import (
     page_value,
     wait_for_page,
 )
-from tests.streamer.server.many import TOKEN, Many, serving_many, settings
+from tests.end_to_end.showing import FRONT, WIDE, showing
+from tests.streamer.server.many import TOKEN, serving_many, settings
 from tests.streamer.server.moving_picture import LiveStream, running
 from tests.streamer.server.watcher import run, until
-
-WIDE = {"width": 1280, "height": 800}
-FRONT = "synthetic:320x180@10"
 
 LARGE = """{
     source: {codec: "hevc", width: 1920, height: 1080, fps: 29.97},
@@ -45,20 +42,6 @@ LARGE = """{
 @pytest.fixture(autouse=True)
 def _browser() -> None:
     needs_chromium()
-
-
-@asynccontextmanager
-async def showing(
-    *streams: StreamSettings, address: str = "", token: str | None = None, **context: Any
-) -> AsyncIterator[tuple[Many, Any]]:
-    """A server over real streams, and its page."""
-    context.setdefault("viewport", WIDE)
-    async with (
-        serving_many(*streams, token=token) as many,
-        chromium() as browser,
-        opened(browser, f"{many.url}{address}", **context) as page,
-    ):
-        yield many, page
 
 
 def front() -> StreamSettings:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +10,21 @@ import pytest
 from streamer.config import StreamSettings
 from tests.clips import Clips, h264, moving
 from tests.end_to_end.browser import (
-    chromium,
     needs_chromium,
-    opened,
     page_value,
     wait_for_page,
 )
+from tests.end_to_end.showing import FRONT, showing
 from tests.programs import needs
-from tests.streamer.server.many import TOKEN, Many, becomes, serving_many, settings
+from tests.streamer.server.many import TOKEN, becomes, settings
 from tests.streamer.server.watcher import run, until
 
-WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
-FRONT = "synthetic:320x180@10"
 
 
 @pytest.fixture(autouse=True)
 def _browser() -> None:
     needs_chromium()
-
-
-@asynccontextmanager
-async def showing(
-    *streams: StreamSettings, token: str | None = None, address: str = "", **context: Any
-) -> AsyncIterator[tuple[Many, Any]]:
-    """A server over real streams, and its page."""
-    context.setdefault("viewport", WIDE)
-    async with (
-        serving_many(*streams, token=token) as many,
-        chromium() as browser,
-        opened(browser, f"{many.url}{address}", **context) as page,
-    ):
-        yield many, page
 
 
 def three() -> tuple[StreamSettings, ...]:
