@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
+from streamer.clock import Clock, MonotonicClock
+
 T = TypeVar("T")
 
 
@@ -37,9 +39,11 @@ class LinkStats:
 class Link(Generic[T]):
     """Carries items from one task to one other, in order.
 
-    With ``SKIP_TO_KEYFRAME`` a full link refuses items until one comes for which ``is_keyframe``
-    holds; that one also throws out what still waits, since nothing after it refers to it.
-    ``on_overflow`` is called once for each such gap.
+    With ``SKIP_TO_KEYFRAME`` a link that has been full for ``patience_ns`` refuses items until one
+    comes for which ``is_keyframe`` holds; that one also throws out what still waits, since nothing
+    after it refers to it. ``on_overflow`` is called once for each such gap. Until then it takes more
+    than its ``capacity``: what comes at once after a standstill is soon read, and to leave it out
+    would cost all pictures up to the next keyframe.
     """
 
     def __init__(
@@ -50,6 +54,8 @@ class Link(Generic[T]):
         overflow: Overflow,
         is_keyframe: Callable[[T], bool] | None = None,
         on_overflow: Callable[[], None] | None = None,
+        patience_ns: int = 0,
+        clock: Clock | None = None,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"link {name}: capacity={capacity}, must be >= 1")
@@ -62,6 +68,9 @@ class Link(Generic[T]):
         self._overflow = overflow
         self._is_keyframe = is_keyframe
         self._on_overflow = on_overflow
+        self._patience_ns = patience_ns
+        self._clock = clock or MonotonicClock()
+        self._full_since_ns: int | None = None
         self._skipping = False
         self._closed = False
         self._changed = asyncio.Condition()
@@ -112,7 +121,10 @@ class Link(Generic[T]):
             if not self._items:
                 raise LinkEnded
             self._changed.notify_all()
-            return self._items.popleft()
+            item = self._items.popleft()
+            if len(self._items) < self._capacity:
+                self._full_since_ns = None
+            return item
 
     async def until_empty(self) -> None:
         """Wait until all that was put has been taken, or it is closed."""
@@ -135,15 +147,23 @@ class Link(Generic[T]):
 
     def _skip_or_enter(self, item: T) -> bool:
         assert self._is_keyframe is not None
-        is_full = len(self._items) >= self._capacity
-        if not is_full and not self._skipping:
+        if not self._skipping and not self._is_full_for_long():
             return True
         if self._is_keyframe(item):
             self.stats.dropped += len(self._items)
             self._items.clear()
+            self._full_since_ns = None
             self._skipping = False
             return True
         if not self._skipping and self._on_overflow is not None:
             self._on_overflow()
         self._skipping = True
         return False
+
+    def _is_full_for_long(self) -> bool:
+        if len(self._items) < self._capacity:
+            return False
+        now_ns = self._clock.now_ns()
+        if self._full_since_ns is None:
+            self._full_since_ns = now_ns
+        return now_ns - self._full_since_ns >= self._patience_ns

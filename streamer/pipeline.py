@@ -38,8 +38,9 @@ from streamer.span import Span
 from streamer.tally import Tally
 from streamer.worker import Worker
 
-LIVE_PACKETS = 60
-"""Two seconds of a 30 fps camera: decoding is fast, so more waiting only means it never ends."""
+LIVE_PACKETS = 60  # Two seconds of a 30 fps camera.
+PATIENCE_NS = 1_000_000_000
+"""What came at once after a standstill is soon decoded; more waiting for longer never ends."""
 
 LIVE_FRAMES = 3
 """A shared machine stops for 100 ms now and then; at 30 fps nothing is lost then, since whoever has
@@ -89,6 +90,8 @@ class Stream:
             overflow=Overflow.WAIT if wait else Overflow.SKIP_TO_KEYFRAME,
             is_keyframe=lambda packet: packet.is_keyframe,
             on_overflow=self._ask_source_for_keyframe,
+            patience_ns=PATIENCE_NS,
+            clock=clock,
         )
         self._decoded: Link[Frame] = Link(
             "decoded_link",
@@ -98,8 +101,7 @@ class Stream:
         # Waits in every case: a frame that was enhanced is never thrown away.
         self._enhanced: Link[Frame] = Link("enhanced_link", capacity=1, overflow=Overflow.WAIT)
         self._enhancer = Worker("enhance")
-        self._decoded_s: Fraction | None = None
-        """Media time of the latest frame that was decoded."""
+        self._last_decoded_s: Fraction | None = None
         self._showing = Showing.of(
             self._enhanced,
             settings=settings,
@@ -189,14 +191,13 @@ class Stream:
             last_frame=self.last_frame,
             out_fps=self._outlets.fps,
         )
-        audio = self.source.audio
         return numbers | {
             "name": self.name,
             "state": self.state,
             "reason": self.reason,
             "notice": self.notice,
             "reconnects": self.metrics.counted("source.reconnects"),
-            "audio": None if audio is None else report.describe_audio(audio),
+            "audio": report.describe_audio(self.source.audio),
             "output": {**numbers["output"], "bitrate_kbps": self._tally.bitrate_kbps},
             "fps": self._tally.fps,
             "steps": self.chain.steps.recent(),
@@ -308,7 +309,7 @@ class Stream:
             if self._span.is_over(frame.time_s):
                 continue
             self._tally.decoded()
-            self._decoded_s = frame.time_s
+            self._last_decoded_s = frame.time_s
             await self._decoded.put(frame)
             self._showing.stir()
 
@@ -347,7 +348,7 @@ class Stream:
     async def _conceal(self, time_s: Fraction) -> Frame | None:
         """What stands in for a missing frame; nothing for one that is only late."""
         interval_s = self.chain.rhythm.interval_s or 0
-        if self._decoded_s is None or self._decoded_s > time_s - interval_s / 2:
+        if self._last_decoded_s is None or self._last_decoded_s > time_s - interval_s / 2:
             return None
         return await self._enhancer.call(self.chain.conceal, time_s)
 

@@ -37,11 +37,10 @@ async def probe_source(source_text: str) -> dict[str, Any]:
         machine = await asyncio.to_thread(report.machine)
     finally:
         await source.close()
-    audio = source.audio
     return {
         "source": {**report.describe_source(source.video), "live": source.video.is_live},
         "duration_s": source.video.duration_s,
-        "audio": None if audio is None else report.describe_audio(audio),
+        "audio": report.describe_audio(source.audio),
         "tiers": tiers,
         "machine": machine,
     }

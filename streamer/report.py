@@ -123,8 +123,10 @@ def describe_source(video: VideoInfo) -> dict[str, Any]:
     }
 
 
-def describe_audio(audio: AudioInfo) -> dict[str, Any]:
-    """What sounds beside the picture, as reports and the page say it."""
+def describe_audio(audio: AudioInfo | None) -> dict[str, Any] | None:
+    """What sounds beside the picture, as reports and the page say it; ``None`` where nothing does."""
+    if audio is None:
+        return None
     return {"codec": audio.codec, "rate_hz": audio.rate_hz, "channels": audio.channels}
 
 

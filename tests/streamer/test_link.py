@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from streamer.clock import Clock, ManualClock
 from streamer.link import Link, LinkEnded, LinkStats, Overflow
 
 
@@ -19,13 +20,17 @@ async def drained(link: Link[str]) -> list[str]:
     return [item async for item in link]
 
 
-def skipping(capacity: int, gaps: list[int]) -> Link[str]:
+def skipping(
+    capacity: int, gaps: list[int], *, patience_ms: int = 0, clock: Clock | None = None
+) -> Link[str]:
     return Link(
         "packets",
         capacity=capacity,
         overflow=Overflow.SKIP_TO_KEYFRAME,
         is_keyframe=str.isupper,
         on_overflow=lambda: gaps.append(1),
+        patience_ns=patience_ms * 1_000_000,
+        clock=clock,
     )
 
 
@@ -93,6 +98,44 @@ def test_a_link_that_skips_goes_on_skipping_when_there_is_room_again() -> None:
         for item in "def":
             await link.put(item)
         assert gaps == [1, 1]
+
+    run(scenario())
+
+
+def test_what_came_at_once_and_is_soon_read_is_not_skipped() -> None:
+    async def scenario() -> None:
+        gaps: list[int] = []
+        clock = ManualClock()
+        link = skipping(2, gaps, patience_ms=1000, clock=clock)
+        for item in "Kabcdef":
+            await link.put(item)
+        clock.advance_ms(900)
+        assert [await link.get() for _ in range(6)] == list("Kabcde")
+        clock.advance_ms(900)
+        # It was not full all the time.
+        for item in "ghi":
+            await link.put(item)
+        assert await drained(link) == list("fghi")
+        assert not gaps
+
+    run(scenario())
+
+
+def test_a_link_that_stays_full_skips_though_it_is_read() -> None:
+    async def scenario() -> None:
+        gaps: list[int] = []
+        clock = ManualClock()
+        link = skipping(2, gaps, patience_ms=1000, clock=clock)
+        for item in "Kab":
+            await link.put(item)
+        for item in "cdefg":
+            clock.advance_ms(400)
+            assert await link.get()
+            await link.put(item)
+        assert gaps == [1]
+        await link.put("L")
+        await link.put("x")
+        assert await drained(link) == ["L", "x"]
 
     run(scenario())
 
