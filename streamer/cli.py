@@ -26,6 +26,7 @@ from streamer.config import (
     redacted,
 )
 from streamer.errors import StreamerError, deliberate
+from streamer.heap import share_arenas
 from streamer.timers import fine_loop
 
 app = typer.Typer(
@@ -271,6 +272,7 @@ def main() -> None:
     # Threads of a stream take turns thousands of times a second; with Python's 5 ms between them a
     # made frame took 31 to 42 ms, so it is 24.
     sys.setswitchinterval(0.0005)
+    share_arenas()
     # ONNX Runtime 1.31 gives this device a number and reports to its maker unless told not to.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(level=logging.WARNING, format="streamer: %(message)s", stream=sys.stderr)

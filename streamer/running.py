@@ -18,7 +18,7 @@ from streamer.clock import Clock, MonotonicClock
 from streamer.config import StreamSettings, identity
 from streamer.console import ending_signals, err, say, show_progress
 from streamer.errors import ConfigError, SinkError
-from streamer.garbage import keep_what_is_loaded
+from streamer.heap import keep_what_is_loaded
 from streamer.pipeline import Stream
 from streamer.server.app import Access, build_app
 from streamer.server.rtsp import RtspServer

@@ -18,7 +18,7 @@ from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
 from streamer.config import StreamSettings
 from streamer.console import ending_signals, err, say
-from streamer.garbage import keep_what_is_loaded
+from streamer.heap import keep_what_is_loaded
 from streamer.server.admission import Admission
 from streamer.server.app import Access, build_app
 from streamer.server.hls import hls_routes
