@@ -131,13 +131,13 @@ class Intake:
         units = track.receive(packet, now_ns)
         if kind == "video" and track.switches != switches:
             self._needs_keyframe = True
-        return self._pass(kind, units)
+        return self._pass(kind, units, now_ns)
 
     def due(self, now_ns: int) -> list[Arrival]:
         """The packets that waited for what is now given up."""
         ready: list[Arrival] = []
         for kind, track in self._tracks.items():
-            ready += self._pass(kind, track.due(now_ns))
+            ready += self._pass(kind, track.due(now_ns), now_ns)
         return ready
 
     def on_sender_report(self, kind: Kind, report: SenderReport, now_ns: int) -> None:
@@ -205,7 +205,7 @@ class Intake:
         apart_ms = KEYFRAME_APART_MS if self._wants_keyframe else KEYFRAME_REMIND_MS
         return self._asked_ns + apart_ms * 1_000_000
 
-    def _pass(self, kind: Kind, units: list[AccessUnit]) -> list[Arrival]:
+    def _pass(self, kind: Kind, units: list[AccessUnit], now_ns: int) -> list[Arrival]:
         track = self._tracks[kind]
         if track.format is None:
             return []
@@ -226,6 +226,8 @@ class Intake:
                 is_keyframe=unit.is_keyframe,
                 stream=kind,
                 follows_loss=self._loss_before(kind, unit),
+                # Behind a packet that is asked for again, pictures wait for one round trip.
+                stamps_ns={"released": now_ns},
             )
             ready.append(Arrival(packet, track.format.codec))
         return ready

@@ -65,6 +65,14 @@ def test_a_picture_leaves_with_its_last_packet_and_not_with_the_next_picture() -
     assert arrival.codec == "vp8"
 
 
+def test_the_time_for_a_picture_that_waited_for_another_begins_when_it_is_handed_on() -> None:
+    intake = begun()
+    assert intake.receive("video", picture(2), 33 * MS) == []
+    arrivals = intake.receive("video", again(picture(1), 1), 113 * MS)
+    assert [one.packet.arrived_ns for one in arrivals] == [113 * MS, 33 * MS]
+    assert [one.packet.stamps_ns["released"] for one in arrivals] == [113 * MS, 113 * MS]
+
+
 def test_nothing_is_given_before_the_first_keyframe_and_it_is_asked_for_once() -> None:
     intake = new_intake()
     asked = []
