@@ -1,1 +1,1 @@
-"""CUDA kernels and their NumPy twins."""
+"""Kernels for CUDA and for processors, and their NumPy twins."""

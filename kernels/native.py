@@ -10,7 +10,7 @@ import logging
 import platform
 from functools import cache
 
-from kernels.native_build import LEVELS, library_path, sources_key
+from kernels.native_build import LEVELS, is_current, library_path
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,6 @@ class Native:
         """``OSError`` where that level was not made, or is another machine's."""
         self.level = level
         self._library = ctypes.CDLL(str(library_path(level)))
-        self._library.compiled_sources.restype = ctypes.c_uint64
 
     @property
     def name(self) -> str:
@@ -44,11 +43,6 @@ class Native:
         """What a function without arguments answers."""
         return int(getattr(self._library, function)())
 
-    @property
-    def is_current(self) -> bool:
-        """Whether it was compiled of the sources that are here: others may take other fields."""
-        return bool(self._library.compiled_sources() == sources_key())
-
     def level_of_processor(self) -> int:
         """The best level that this processor runs."""
         return self.ask("processor_level")
@@ -57,23 +51,14 @@ class Native:
 @cache
 def native() -> Native | None:
     """At the best level that was made and this processor runs; ``None`` where there is none."""
-    try:
-        plain = Native(1)
-    except (OSError, AttributeError):
+    if not library_path(1).exists():
         return None
-    if not plain.is_current:
+    if not is_current(1):
         _log.warning(
-            "kernels/cpu has changed since it was compiled, so networks and made frames take the "
-            "slower way; install streamer again, or run: python -m kernels.native_build"
+            "kernels/cpu has changed since it was compiled, or that was for another machine, so "
+            "networks and made frames take the slower way; install streamer again, or run: python -m "
+            "kernels.native_build"
         )
         return None
-    best = plain.level_of_processor()
-    for level in sorted(LEVELS, reverse=True):
-        if level <= best:
-            try:
-                found = Native(level)
-            except (OSError, AttributeError):
-                continue
-            if found.is_current:
-                return found
-    return None
+    best = Native(1).level_of_processor()
+    return Native(max(level for level in LEVELS if level <= best and is_current(level)))

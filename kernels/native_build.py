@@ -74,7 +74,8 @@ def build(*, is_anew: bool = True) -> list[Path]:
 
 
 def is_current(level: int) -> bool:
-    """Whether the library for this level was made of the sources that are here."""
+    """Whether the library for this level was made of the sources that are here: another may take
+    other fields. So is none that was not made, or that is another machine's."""
     try:
         library = ctypes.CDLL(str(library_path(level)))
         library.compiled_sources.restype = ctypes.c_uint64

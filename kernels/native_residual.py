@@ -49,8 +49,6 @@ class _Fields(ctypes.Structure):
         ("phase_stride", ctypes.c_int64),
         ("row_stride", ctypes.c_int64),
         ("planes_count", ctypes.c_int32),
-        ("begin", ctypes.c_int32),
-        ("end", ctypes.c_int32),
         ("is_float", ctypes.c_int32),
     )
 
@@ -64,27 +62,20 @@ def upscale(native: Native, planes: Sequence[Plane], out: Sequence[Plane]) -> No
         raise KernelError(
             f"{len(planes)} planes are to become {len(out)}; allowed are as many, 1 to {MOST_PLANES}"
         )
-    fields = _Fields(planes_count=len(planes), end=max(plane.shape[0] for plane in planes))
+    fields = _Fields(planes_count=len(planes))
     for n, (plane, target) in enumerate(zip(planes, out, strict=True)):
         fields.planes[n] = _enlarged(plane, target, cell=1)
     native.call("add_residual", fields)
 
 
 def add_residual(
-    native: Native,
-    planes: Sequence[Plane],
-    residual: NDArray[Any],
-    out: Sequence[Plane],
-    *,
-    first: int = 0,
+    native: Native, planes: Sequence[Plane], residual: NDArray[Any], out: Sequence[Plane]
 ) -> None:
-    """The plain upscale at x2 of Y, U and V plus a residual, of as many rows as it has.
+    """The plain upscale at x2 of Y, U and V plus a residual.
 
-    ``planes`` are the whole small picture, (2 * h, 2 * w) and twice (h, w), and ``out`` the whole
-    large one. ``residual`` (24, rows, w), uint8 around 128 or float32 in code values, is that of the
-    rows of cells from ``first`` on, of which only those of ``out`` are filled: calls for
-    others may run at the same time. Raises ``KernelError`` where the arrays are not what the kernel
-    can take.
+    ``planes`` are (2 * h, 2 * w) and twice (h, w), ``out`` twice as large. ``residual`` (24, h, w) is
+    uint8 around 128 or float32 in code values. Raises ``KernelError`` where the arrays are not what
+    the kernel can take.
     """
     if len(planes) != MOST_PLANES or len(out) != MOST_PLANES:
         raise KernelError(
@@ -96,7 +87,7 @@ def add_residual(
         raise KernelError(
             f"planes are {shapes}; allowed are U and V of one size and Y of twice that"
         )
-    fields = _Fields(planes_count=MOST_PLANES, begin=first)
+    fields = _Fields(planes_count=MOST_PLANES)
     _take_residual(fields, residual, rows=rows, columns=columns)
     phases = 0
     for n, cell in enumerate(CELLS):
@@ -110,20 +101,13 @@ def _take_residual(fields: _Fields, residual: NDArray[Any], *, rows: int, column
     phases = sum((SCALE * cell) ** 2 for cell in CELLS)
     is_float = residual.dtype == np.float32
     if (
-        residual.ndim != 3
-        or residual.shape[0] != phases
-        or residual.shape[2] != columns
+        residual.shape != (phases, rows, columns)
         or not (is_float or residual.dtype == np.uint8)
         or (columns > 1 and residual.strides[2] != residual.itemsize)
     ):
         raise KernelError(
             f"a residual is {residual.shape} {residual.dtype} with strides {residual.strides}; allowed "
-            f"is ({phases}, rows, {columns}) uint8 or float32, contiguous along columns"
-        )
-    fields.end = fields.begin + residual.shape[1]
-    if not 0 <= fields.begin <= fields.end <= rows:
-        raise KernelError(
-            f"a residual is for rows of cells {fields.begin} to {fields.end}; there are {rows}"
+            f"is ({phases}, {rows}, {columns}) uint8 or float32, contiguous along columns"
         )
     fields.phase_stride, fields.row_stride = residual.strides[:2]
     fields.is_float = is_float

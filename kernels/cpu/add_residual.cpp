@@ -5,7 +5,6 @@
 // residual:    uint8 around 128, or float32, in code values; phases of (rows, columns), contiguous
 //              along columns: of each cell (2x2 pixels of luma or one of chroma in the small plane)
 //              the output pixels row by row.
-// begin, end:  rows of cells that are filled; calls for different ones may run at once.
 // Arithmetic:  the upscale is exact and rounded once, halves to even, and clipped; then the sum is.
 //              The twin is add_residual in kernels/reference.py, which at this factor differs
 //              only where float32 cannot hold a sum beyond 256 that then is a half.
@@ -24,7 +23,7 @@ struct EnlargedPlane {
     SmallPlane in;
     uint8_t* out;
     int64_t out_stride;
-    const void* residual;  // of the first row of cells that is filled; nowhere for none
+    const void* residual;  // nowhere for none
     int32_t cell;          // pixels of the small plane to a side
 };
 
@@ -33,9 +32,7 @@ constexpr int PLANES = 3;
 struct AddResidualFields {
     EnlargedPlane planes[PLANES];
     int64_t phase_stride, row_stride;  // bytes, of the residual
-    int32_t planes_count;
-    int32_t begin, end;  // rows of cells
-    int32_t is_float;
+    int32_t planes_count, is_float;
 };
 
 // The residual of one output row.
@@ -137,10 +134,9 @@ void make_rows(const SmallPlane& in, int y, const Rows<Value>& rows, Blended& bl
 
 template <class Value, int CELL>
 void make_plane(const AddResidualFields& it, const EnlargedPlane& plane, Blended& blended) {
-    const int end = it.end * CELL < plane.in.height ? it.end * CELL : plane.in.height;
-    for (int y = it.begin * CELL; y < end; ++y) {
-        const char* const row = static_cast<const char*>(plane.residual) +
-                                (y / CELL - it.begin) * it.row_stride;
+    for (int y = 0; y < plane.in.height; ++y) {
+        const char* const row =
+            static_cast<const char*>(plane.residual) + y / CELL * it.row_stride;
         // Phases of an output row: as many as a cell has columns there.
         const int64_t step = 2 * CELL * it.phase_stride;
         const char* const first = row + 2 * (y % CELL) * step;

@@ -79,6 +79,13 @@ def test_what_was_compiled_of_other_sources_is_not_called(copied: Path) -> None:
     assert "has changed since it was compiled" in done.stderr
 
 
+def test_what_was_compiled_for_another_machine_is_not_called_and_it_is_said(copied: Path) -> None:
+    (copied / "kernels" / "_cpu_1.so").write_bytes(b"of another machine")
+    done = python(copied, "-c", LOOK)
+    assert done.stdout.strip() == "None"
+    assert "for another machine" in done.stderr
+
+
 @needs("g++")
 def test_what_is_made_already_is_made_again_only_when_its_sources_change(copied: Path) -> None:
     """Installed once more with other extras, all would be compiled again for nothing."""
