@@ -1,4 +1,4 @@
-"""RTP packets (RFC 3550, section 5.1), taken apart and put together."""
+"""RTP packets (RFC 3550, section 5.1), taken apart."""
 
 from __future__ import annotations
 
@@ -56,28 +56,6 @@ def parse_rtp(data: bytes | bytearray | memoryview) -> RtpPacket | None:
     return RtpPacket(
         second & 0x7F, sequence, timestamp, ssrc, second >= _MARKER, bytes(data[start:end])
     )
-
-
-def build_rtp(
-    *,
-    payload_type: int,
-    sequence: int,
-    timestamp: int,
-    ssrc: int,
-    marker: bool,
-    payload: bytes,
-) -> bytes:
-    """One packet ready to send; ``sequence``, ``timestamp`` and ``ssrc`` are cut to their width."""
-    second = payload_type | _MARKER if marker else payload_type
-    header = _HEADER.pack(
-        _VERSION, second, sequence & 0xFFFF, timestamp & 0xFFFFFFFF, ssrc & 0xFFFFFFFF
-    )
-    return header + payload
-
-
-def is_rtcp(data: bytes | bytearray | memoryview) -> bool:
-    """Whether a datagram on a shared port is RTCP (RFC 5761, section 4)."""
-    return len(data) >= 4 and data[0] & 0xC0 == _VERSION and 192 <= data[1] <= 223
 
 
 class Unwrapper:

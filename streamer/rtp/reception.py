@@ -33,8 +33,11 @@ class Reception:
         self._ssrc = _NEVER
         self._report_middle = 0
         self._report_arrived_ns = 0
-        self._base = 0
-        self._highest = 0
+        self._begin(0)
+
+    def _begin(self, sequence: int) -> None:
+        self._base = sequence
+        self._highest = sequence
         self._cycles = 0
         self._bad_sequence = _NEVER
         self._received = 0
@@ -100,14 +103,3 @@ class Reception:
             last_sender_report=self._report_middle,
             delay_since_last=min(max(delay, 0), 0xFFFFFFFF),
         )
-
-    def _begin(self, sequence: int) -> None:
-        self._base = sequence
-        self._highest = sequence
-        self._cycles = 0
-        self._bad_sequence = _NEVER
-        self._received = 0
-        self._received_before = 0
-        self._expected_before = 0
-        self._transit = _NEVER
-        self._jitter_16 = 0

@@ -111,7 +111,6 @@ class Timeline:
         """A sender report came for ``track``."""
         others = [other for name, other in self._tracks.items() if name != track]
         own = self._tracks[track]
-        own.newest = reading
         if own.reading is None or own.is_near(reading, own.reading):
             own.reading, own.doubtful = reading, None
             return
@@ -147,16 +146,6 @@ class Timeline:
                 self._move(own, target_ns, alignment, timestamp, arrived_ns)
             own.alignment = alignment
         return own.advance(timestamp, arrived_ns, may_go_back=own is self._master)
-
-    def capture_ns(self, track: str, timestamp: int) -> int | None:
-        """When it was captured, in nanoseconds since 1970 (UTC) by the sender's clock.
-
-        ``None`` before the track's first sender report.
-        """
-        own = self._tracks[track]
-        if own.newest is None:
-            return None
-        return own.newest.ntp_ns + own.in_ns(timestamp - own.newest.timestamp)
 
     def _place(self, own: _Track, timestamp: int, arrived_ns: int) -> None:
         """A track's first unit lies where it arrived, counted from the first one of all."""
@@ -219,7 +208,6 @@ class _Track:
         self.doubtful: ClockReading | None = None
         """One that disagrees with it."""
         self.doubts = 0
-        self.newest: ClockReading | None = None
         self._timestamp = 0
         self._arrived_ns = 0
         self._top_pts = -(1 << 62)
@@ -259,12 +247,12 @@ class _Track:
         self.transit = _Lowest()
         self.alignment = -1
         self.is_catching_up = False
-        self.rtptime = self.doubtful = None
-        newest = self.newest
         # A report may come before the first unit that it is about.
+        newest = self.doubtful or self.reading
         if newest and abs(self.in_ns(newest.timestamp - timestamp)) > NEAR_READING_NS:
             newest = None
-        self.reading = self.newest = newest
+        self.reading = newest
+        self.rtptime = self.doubtful = None
 
     def check_rtptime(self) -> None:
         """Unwrap the start that RTP-Info stated; forget it if it lies nowhere near."""

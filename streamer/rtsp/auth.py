@@ -1,9 +1,8 @@
-"""RTSP authentication, both sides: Basic and Digest (RFC 2617, RFC 7616)."""
+"""RTSP authentication: Digest on both sides, Basic as a client (RFC 2617, RFC 7616)."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -21,6 +20,7 @@ DigestAlgorithm = Literal["MD5", "MD5-sess", "SHA-256", "SHA-256-sess"]
 _ALGORITHMS: tuple[DigestAlgorithm, ...] = ("SHA-256-sess", "SHA-256", "MD5-sess", "MD5")
 """Strongest first."""
 
+_REALM = "streamer"
 _NONCE_LIFE_S = 300
 _MAX_HEADER = 4096
 
@@ -127,21 +127,14 @@ class ServerAuth:
         users: Mapping[str, str],
         *,
         clock: Clock,
-        realm: str = "streamer",
         algorithms: Sequence[DigestAlgorithm] = ("SHA-256", "MD5"),
-        allows_basic: bool = False,
     ) -> None:
-        """``users`` are names and their passwords.
-
-        ``allows_basic`` sends passwords nearly in the clear: for TLS or a trusted network.
-        """
+        """``users`` are names and their passwords."""
         self._users = dict(users)
         # Checked for names that nobody has, so that they take as long as a wrong password.
         self._nobodys = secrets.token_hex(16)
         self._clock = clock
-        self._realm = realm
         self._algorithms = tuple(algorithms)
-        self._allows_basic = allows_basic
         self._key = secrets.token_bytes(32)
 
     def challenges(self, *, is_stale: bool = False) -> list[str]:
@@ -151,44 +144,29 @@ class ServerAuth:
         """
         stale = ", stale=true" if is_stale else ""
         nonce = self._new_nonce()
-        values = [
-            f'Digest realm="{self._realm}", nonce="{nonce}", algorithm={algorithm}, '
-            f'qop="auth"{stale}'
+        return [
+            f'Digest realm="{_REALM}", nonce="{nonce}", algorithm={algorithm}, qop="auth"{stale}'
             if algorithm != "MD5"
             # RFC 2069 form: the one that every client speaks.
-            else f'Digest realm="{self._realm}", nonce="{nonce}"{stale}'
+            else f'Digest realm="{_REALM}", nonce="{nonce}"{stale}'
             for algorithm in self._algorithms
         ]
-        basic = [f'Basic realm="{self._realm}"'] if self._allows_basic else []
-        return [*values, *basic]
 
     def check(self, authorization: str | None, *, method: str, url: str) -> Verdict:
         """Whether the client may do ``method`` on ``url``, as its request line names it."""
         if not authorization:
             return Verdict.MISSING
         scheme, _, rest = authorization[:_MAX_HEADER].strip().partition(" ")
-        if scheme.lower() == "basic" and self._allows_basic:
-            return self._check_basic(rest.strip())
         if scheme.lower() == "digest":
             return self._check_digest(parse_parameters(rest), method=method, url=url)
         return Verdict.DENIED
-
-    def _check_basic(self, encoded: str) -> Verdict:
-        try:
-            given = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError):
-            return Verdict.DENIED
-        user, _, password = given.decode(errors="replace").partition(":")
-        wanted = self._users.get(user, self._nobodys)
-        is_right = hmac.compare_digest(password.encode(), wanted.encode())
-        return Verdict.GRANTED if is_right and user in self._users else Verdict.DENIED
 
     def _check_digest(self, given: Mapping[str, str], *, method: str, url: str) -> Verdict:
         algorithm = _algorithm(given.get("algorithm", "MD5"))
         qop, uri = given.get("qop"), given.get("uri", "")
         if algorithm not in self._algorithms or qop not in (None, "auth"):
             return Verdict.DENIED
-        if given.get("realm") != self._realm or not _covers(uri, url):
+        if given.get("realm") != _REALM or not _covers(uri, url):
             return Verdict.DENIED
         age_s = self._nonce_age_s(given.get("nonce", ""))
         if age_s is None:
@@ -197,7 +175,7 @@ class ServerAuth:
         wanted = _response(
             Challenge(
                 scheme="digest",
-                realm=self._realm,
+                realm=_REALM,
                 nonce=given.get("nonce", ""),
                 algorithm=algorithm,
                 qop=qop,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,20 +43,6 @@ class Format:
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Of ``fmtp``, names lower case."""
 
-    def parameter_sets(self) -> tuple[bytes, ...]:
-        """The H.264 or H.265 parameter sets (VPS, SPS, PPS) of ``fmtp``, without start codes."""
-        if self.encoding == "H264":
-            names = ["sprop-parameter-sets"]
-        else:
-            names = ["sprop-vps", "sprop-sps", "sprop-pps"]
-        texts = [part for name in names for part in self.parameters.get(name, "").split(",")]
-        return tuple(unit for text in texts if (unit := _decoded(text)))
-
-    def config(self) -> bytes:
-        """The AudioSpecificConfig of AAC, from ``config=``; empty where there is none."""
-        text = self.parameters.get("config", "")
-        return bytes.fromhex(text) if re.fullmatch(r"([0-9A-Fa-f]{2})+", text) else b""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
@@ -75,15 +60,12 @@ class Media:
     feedback: tuple[str, ...] = ()
     """``rtcp-fb`` values without the payload type: ``nack pli``, ``ccm fir``."""
     direction: str = "sendrecv"
-    bandwidth_kbps: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionDescription:
     name: str = ""
     control: str = ""
-    duration_s: float | None = None
-    """Of ``a=range:npt=0-…``; ``None`` where it is live or does not say."""
     media: tuple[Media, ...] = ()
 
 
@@ -93,7 +75,6 @@ class _Section:
 
     first: str
     attributes: list[tuple[str, str]] = field(default_factory=list)
-    bandwidth: str = ""
 
     def all(self, name: str) -> list[str]:
         return [value for key, value in self.attributes if key == name]
@@ -121,15 +102,12 @@ def parse_sdp(text: str) -> SessionDescription:
         elif kind == "a":
             key, _, content = value.partition(":")
             here.attributes.append((key.strip().lower(), content.strip()))
-        elif kind == "b":
-            here.bandwidth = here.bandwidth or value
         elif kind == "s" and not sections:
             name = value
     media = (_media(section, session) for section in sections)
     return SessionDescription(
         name=name,
         control=session.one("control"),
-        duration_s=_duration_s(session.one("range")),
         media=tuple(one for one in media if one is not None),
     )
 
@@ -145,8 +123,6 @@ def write_sdp(session: SessionDescription, *, address: str = "0.0.0.0", session_
         "t=0 0",
         f"a=control:{session.control or '*'}",
     ]
-    if session.duration_s is not None:
-        lines.append(f"a=range:npt=0-{session.duration_s:.3f}")
     for media in session.media:
         lines += _media_lines(media)
     if any(re.search(r"[\r\n\0]", line) for line in lines):
@@ -177,7 +153,6 @@ def _media(section: _Section, session: _Section) -> Media | None:
         framerate=_framerate(section),
         feedback=_feedback(section),
         direction=next((name for name in stated if name in directions), "sendrecv"),
-        bandwidth_kbps=_bandwidth_kbps(section.bandwidth),
     )
 
 
@@ -222,39 +197,17 @@ def _framerate(section: _Section) -> Fraction | None:
     for value in (section.one("framerate"), section.one("x-framerate")):
         if re.fullmatch(r"\d{1,4}(\.\d{1,20})?", value):
             rate = Fraction(value)
-            # 29.97 and 23.98 are how 30000/1001 and 24000/1001 are written.
+            # 29.97 and 23.98 are how 30000/1001 and 24000/1001 are written; 5 is not 5000/1001.
             exact = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
-            rate = exact if abs(rate - exact) < Fraction(1, 200) else rate.limit_denominator(1001)
+            is_rounded = rate.denominator > 1 and abs(rate - exact) < Fraction(1, 200)
+            rate = exact if is_rounded else rate.limit_denominator(1001)
             return rate if Fraction(1, 10) <= rate <= 1000 else None
     return None
-
-
-def _duration_s(value: str) -> float | None:
-    found = re.fullmatch(
-        r"npt\s*=\s*0?(?:\.0+)?\s*-\s*(\d{1,9}(?:\.\d{1,9})?)\s*", value, re.IGNORECASE
-    )
-    return float(found[1]) or None if found else None
-
-
-def _bandwidth_kbps(value: str) -> int | None:
-    found = re.fullmatch(r"AS:\s*(\d{1,9})", value, re.IGNORECASE)
-    return int(found[1]) if found else None
-
-
-def _decoded(text: str) -> bytes:
-    """Base64, also where a sender cut its padding off; empty for what is none."""
-    text = text.strip().rstrip("=")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 def _media_lines(media: Media) -> list[str]:
     numbers = " ".join(str(one.payload_type) for one in media.formats)
     lines = [f"m={media.kind} {media.port} {media.profile} {numbers}"]
-    if media.bandwidth_kbps is not None:
-        lines.append(f"b=AS:{media.bandwidth_kbps}")
     for one in media.formats:
         channels = f"/{one.channels}" if media.kind == "audio" and one.channels > 1 else ""
         lines.append(f"a=rtpmap:{one.payload_type} {one.encoding}/{one.clock_rate}{channels}")

@@ -20,7 +20,6 @@ class Transport:
     client_port: tuple[int, int] | None = None
     server_port: tuple[int, int] | None = None
     source: str | None = None
-    destination: str | None = None
     ssrc: int | None = None
     mode: str | None = None
     """``PLAY`` or ``RECORD``, upper case; ``None`` where it is not said."""
@@ -31,8 +30,6 @@ class Transport:
             f"RTP/{self.profile}/TCP" if self.lower == "tcp" else f"RTP/{self.profile}",
             "multicast" if self.is_multicast else "unicast",
         ]
-        if self.destination:
-            parts.append(f"destination={self.destination}")
         if self.source:
             parts.append(f"source={self.source}")
         for name in ("interleaved", "client_port", "server_port"):
@@ -70,7 +67,6 @@ def _parse_one(text: str) -> Transport | None:
         client_port=_pair(values.get("client_port"), 65535),
         server_port=_pair(values.get("server_port"), 65535),
         source=values.get("source") or None,
-        destination=values.get("destination") or None,
         ssrc=_ssrc(values.get("ssrc")),
         mode=mode or None,
     )

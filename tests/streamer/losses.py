@@ -16,11 +16,12 @@ from streamer.decode import Decoder
 from streamer.frame import RTP_TIME_BASE, Frame, Packet, Plane, Planes
 from streamer.media import VideoInfo
 from streamer.metrics import Metrics
-from streamer.rtp.packet import build_rtp
+from streamer.rtp.packet import RtpPacket
 from streamer.rtp.packetise_h264 import H264Packetiser
 from streamer.rtp.receiver import TrackFormat, TrackReceiver
 from streamer.sources.elementary import describe_video
 from tests.impairment import Burst, Fates, Impairment
+from tests.streamer.rtp.sending import as_bytes
 
 WIDTH, HEIGHT, FRAMES = 320, 192, 40
 TICKS = 3000
@@ -88,17 +89,8 @@ def pieces(slices: int) -> Iterator[tuple[int, bytes]]:
     packetiser, sequence = H264Packetiser(max_payload_bytes=500), 0
     for number, unit in enumerate(coded(slices)):
         for piece in packetiser.split(unit):
-            yield (
-                number,
-                build_rtp(
-                    payload_type=96,
-                    sequence=sequence,
-                    timestamp=number * TICKS,
-                    ssrc=1,
-                    marker=piece.is_marked,
-                    payload=piece.payload,
-                ),
-            )
+            packet = RtpPacket(96, sequence, number * TICKS, 1, piece.is_marked, piece.payload)
+            yield number, as_bytes(packet)
             sequence += 1
 
 

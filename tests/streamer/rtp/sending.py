@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streamer.rtp.packet import RtpPacket, build_rtp
+from streamer.rtp.packet import RtpPacket
 from streamer.rtp.receiver import AccessUnit, TrackReceiver
 
 START = b"\0\0\0\1"
@@ -70,14 +71,9 @@ class Sender:
 
 
 def as_bytes(packet: RtpPacket) -> bytes:
-    return build_rtp(
-        payload_type=packet.payload_type,
-        sequence=packet.sequence,
-        timestamp=packet.timestamp,
-        ssrc=packet.ssrc,
-        marker=packet.marker,
-        payload=packet.payload,
-    )
+    second = packet.payload_type | (0x80 if packet.marker else 0)
+    numbers = packet.sequence, packet.timestamp, packet.ssrc
+    return struct.pack("!BBHII", 0x80, second, *numbers) + packet.payload
 
 
 def cut_h264(

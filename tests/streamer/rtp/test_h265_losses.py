@@ -17,12 +17,12 @@ from streamer.decode import Decoder
 from streamer.frame import RTP_TIME_BASE, Frame, Origin, Packet
 from streamer.metrics import Metrics
 from streamer.pace import MOST_LOST
-from streamer.rtp.packet import build_rtp
+from streamer.rtp.packet import RtpPacket
 from streamer.rtp.receiver import TrackFormat, TrackReceiver
 from streamer.sources.elementary import describe_video
 from tests.impairment import Burst, Fates, Impairment
 from tests.streamer.losses import HEIGHT, TICKS, WIDTH, drawn
-from tests.streamer.rtp.sending import cut_h265
+from tests.streamer.rtp.sending import as_bytes, cut_h265
 from tests.streamer.viewer_model import Arrival, Stream
 
 pytestmark = pytest.mark.skipif(
@@ -77,15 +77,9 @@ def arrived(units: Coded, *, seed: int | None) -> list[Packet]:
             is_lost = fates.next(Impairment(burst=burst)).is_lost
             if seed is not None and number >= GOP and is_lost:
                 continue
-            data = build_rtp(
-                payload_type=96,
-                sequence=sequence,
-                timestamp=number * TICKS,
-                ssrc=1,
-                marker=index == len(payloads) - 1,
-                payload=payload,
-            )
-            found += receiver.receive(data, sequence)
+            marker = index == len(payloads) - 1
+            packet = RtpPacket(96, sequence, number * TICKS, 1, marker, payload)
+            found += receiver.receive(as_bytes(packet), sequence)
     return [
         Packet(
             payload=unit.payload,

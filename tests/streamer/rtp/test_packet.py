@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.rtp.packet import RtpPacket, Unwrapper, build_rtp, is_rtcp, parse_rtp
+from streamer.rtp.packet import RtpPacket, Unwrapper, parse_rtp
 
 PLAIN = bytes.fromhex("80e000010000000212345678") + b"picture"
 
@@ -43,33 +43,6 @@ def test_a_memoryview_is_read_as_bytes() -> None:
 )
 def test_what_is_no_rtp_gives_none(data: bytes) -> None:
     assert parse_rtp(data) is None
-
-
-def test_rtcp_on_the_same_port_is_known_by_its_type() -> None:
-    assert is_rtcp(bytes.fromhex("81c90007") + bytes(28))
-    assert not is_rtcp(PLAIN)
-
-
-@given(
-    payload_type=st.integers(0, 63) | st.integers(96, 127),
-    sequence=st.integers(0, 0xFFFF),
-    timestamp=st.integers(0, 2**32 - 1),
-    ssrc=st.integers(0, 2**32 - 1),
-    marker=st.booleans(),
-    payload=st.binary(max_size=50),
-)
-def test_what_is_built_is_read_back(
-    *, payload_type: int, sequence: int, timestamp: int, ssrc: int, marker: bool, payload: bytes
-) -> None:
-    data = build_rtp(
-        payload_type=payload_type,
-        sequence=sequence,
-        timestamp=timestamp,
-        ssrc=ssrc,
-        marker=marker,
-        payload=payload,
-    )
-    assert parse_rtp(data) == RtpPacket(payload_type, sequence, timestamp, ssrc, marker, payload)
 
 
 @given(st.binary(max_size=80))

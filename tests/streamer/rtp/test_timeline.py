@@ -244,16 +244,6 @@ def test_pictures_in_decoding_order_keep_their_places() -> None:
     assert timeline.statistics.jumps == 0
 
 
-def test_the_time_of_capture_is_the_senders() -> None:
-    camera = Camera()
-    assert camera.timeline.capture_ns("video", 0) is None
-    camera.send("video", 0)
-    camera.report("video", 1000)
-    found = camera.timeline.capture_ns("video", camera.timestamp("video", 1500))
-    assert found == camera.wall_ns + 1500 * MS
-    assert camera.timeline.capture_ns("audio", 0) is None
-
-
 def test_sound_alone_is_its_own_master() -> None:
     timeline = Timeline({"audio": 48_000})
     assert [timeline.pts("audio", 960 * n, 20 * MS * n) for n in range(5)] == [
@@ -284,7 +274,6 @@ def test_no_clock_however_mad_makes_sound_go_back(
         if ntp_ns is not None:
             reading = ClockReading(timestamp=timestamp, ntp_ns=ntp_ns, arrived_ns=now_ns)
             timeline.on_clock_reading(track, reading)
-            assert timeline.capture_ns(track, timestamp) == ntp_ns
         place = timeline.pts(track, timestamp, now_ns)
         if track == "audio":
             assert place > last

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-from streamer.rtp.packet import RtpPacket, is_rtcp, parse_rtp
+from streamer.rtp.packet import RtpPacket, parse_rtp
 from streamer.rtp.rtcp import (
     ReceiverReport,
     Report,
@@ -136,12 +136,11 @@ class RtspClient:
         self.is_over.set()
 
     def _keep(self, item: Interleaved) -> None:
-        if is_rtcp(item.payload):
-            self.reports.setdefault(item.channel, []).extend(parse_compound(item.payload))
-            return
         packet = parse_rtp(item.payload)
-        assert packet is not None
-        self.packets.setdefault(item.channel, []).append(packet)
+        if packet is None:
+            self.reports.setdefault(item.channel, []).extend(parse_compound(item.payload))
+        else:
+            self.packets.setdefault(item.channel, []).append(packet)
 
 
 class UdpEar(asyncio.DatagramProtocol):

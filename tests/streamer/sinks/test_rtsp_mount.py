@@ -14,6 +14,7 @@ from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.rtp.packetise_burst import RtpLane, datagrams
 from streamer.rtp.packetise_h264 import nal_units, parameter_sets
+from streamer.rtsp.sdp import sprop_parameter_sets
 from streamer.sinks import rtsp_mount
 from streamer.sinks.rtc_ring import RingClosed
 from streamer.sinks.rtsp_mount import OFF_BY_MS, RtspMount
@@ -55,7 +56,8 @@ def test_it_is_described_by_its_last_keyframe() -> None:
             sets = parameter_sets(nal_units(camera.sent[0].payload))
             assert sets is not None
             (media,) = await mount.described()
-            assert media.formats[0].parameter_sets() == (sets.sps, *sets.pps)
+            written = media.formats[0].parameters["sprop-parameter-sets"]
+            assert written == sprop_parameter_sets([sets.sps, *sets.pps])
 
     run(scenario())
 
@@ -132,7 +134,7 @@ def test_aac_in_adts_is_described_by_its_first_packet_and_sent_bare() -> None:
         for packet in units:
             await mount.send(replace(packet, payload=adts(packet.payload)))
         _, audio = await mount.described()
-        assert audio.formats[0].config() == bare.extradata[:2]
+        assert bytes.fromhex(audio.formats[0].parameters["config"]) == bare.extradata[:2]
         for packet in units:
             number, burst = await viewer.take()
             (data,) = datagrams(RtpLane(1, 0, 0).address(burst), burst)

@@ -30,7 +30,7 @@ def redirect_to(location: str) -> Step:
 
 def test_a_redirect_on_the_same_host_is_followed_with_the_password() -> None:
     async def work() -> None:
-        auth = ServerAuth({"user": "secret"}, clock=ManualClock(), allows_basic=True)
+        auth = ServerAuth({"user": "secret"}, clock=ManualClock())
 
         def guarded(viewer: Viewer, asked: Asked) -> None:
             verdict = auth.check(
