@@ -1,1 +1,1 @@
-"""HTTP: the page, the streams' numbers and WHEP signalling."""
+"""The servers: HTTP with the page, API, WHEP, WHIP and HLS, and RTSP; and the streams behind them."""

@@ -17,7 +17,7 @@ from streamer.config import Changes
 from streamer.errors import ConfigError, StreamerError
 from streamer.server.admission import Admission
 from streamer.server.answers import ALWAYS, OTHERWISE, says
-from streamer.server.handle import StreamHandle
+from streamer.server.handle import State, StreamHandle
 from streamer.server.registry import Registry, StreamRefused
 from streamer.server.schema import (
     ChangedStream,
@@ -25,7 +25,6 @@ from streamer.server.schema import (
     Health,
     NewStream,
     Report,
-    State,
     Statistics,
     StreamList,
 )

@@ -91,7 +91,7 @@ def build_app(
     if admission is not None and isinstance(streams, Registry):
         app.include_router(control_routes(streams, admission), tags=["streams"])
     app.include_router(metrics_routes(streams), tags=["metrics"])
-    app.include_router(whep_routes(streams), tags=["whep"])
+    app.include_router(whep_routes(streams))
     for router in routers:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _one_sentence)

@@ -20,6 +20,8 @@ THROWN_AWAY_BYTES: Final = 1 << 20
 THROW_AWAY_WITHIN_S: Final = 1.0
 """Of a body that is too long: enough for a mistake, too little for an attack."""
 
+CLOSE: Final = {"Connection": "close"}
+
 SAFE_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -31,16 +33,15 @@ SAFE_HEADERS: Final = {
 class BoundedBodies:
     """ASGI middleware: a body that is too long or too slow ends in 413 or 408."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         stated = Headers(scope=scope).get("content-length", "0")
-        is_stated_too_long = not stated.isdecimal() or int(stated) > self._max_bytes
+        is_stated_too_long = not stated.isdecimal() or int(stated) > MAX_BODY_BYTES
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + BODY_WITHIN_S
         read_bytes = 0
@@ -50,7 +51,7 @@ class BoundedBodies:
             nonlocal read_bytes, is_whole
             if is_stated_too_long:
                 await _throw_away(receive)
-                raise self._too_long()
+                raise _too_long()
             if is_whole:
                 return await receive()  # waits for the client to go away; that is not a body
             try:
@@ -61,18 +62,19 @@ class BoundedBodies:
                     408, f"the body did not come within {BODY_WITHIN_S:.0f} s", CLOSE
                 ) from None
             read_bytes += len(message.get("body", b""))
-            if read_bytes > self._max_bytes:
+            if read_bytes > MAX_BODY_BYTES:
                 await _throw_away(receive)
-                raise self._too_long()
+                raise _too_long()
             is_whole = not message.get("more_body", False)
             return message
 
         await self._app(scope, bounded, send)
 
-    def _too_long(self) -> HTTPException:
-        return HTTPException(
-            413, f"the body is longer than {self._max_bytes // 1024} KiB, which is the most", CLOSE
-        )
+
+def _too_long() -> HTTPException:
+    return HTTPException(
+        413, f"the body is longer than {MAX_BODY_BYTES // 1024} KiB, which is the most", CLOSE
+    )
 
 
 async def _throw_away(receive: Receive) -> None:
@@ -85,9 +87,6 @@ async def _throw_away(receive: Receive) -> None:
                 left_bytes -= len(message.get("body", b""))
                 if not message.get("more_body", False):
                     return
-
-
-CLOSE: Final = {"Connection": "close"}
 
 
 class HeadAsGet:

@@ -7,12 +7,14 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from streamer.rtc.session import Session
 
+State: TypeAlias = Literal["starting", "live", "lost", "failed", "ended"]
+
 View: TypeAlias = Literal["enhanced", "compare"]
 """``compare`` is twice as high: the enhanced picture, and below it the plain upscale."""
 
 
 class StreamHandle(Protocol):
-    """A running stream; narrow, so that it may live in another process one day."""
+    """A running stream, as pages and signalling know it."""
 
     @property
     def name(self) -> str: ...

@@ -20,10 +20,10 @@ def place_here(host: str, port: int) -> str:
 
 
 async def listen(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets, one for each family of ``host``, or a sentence about why there is none."""
+    """Listening sockets, one for each family of ``host``; ``ConfigError`` where there is none."""
     where = f"{host or '*'}:{port}"
     if not 0 <= port <= 65_535:  # the resolver would quietly take the remainder
-        raise ConfigError(f"cannot listen on {where}: a port is 0 to 65535")
+        raise ConfigError(f"cannot listen on {where}: a port is 0 to 65535; choose one of these")
     loop = asyncio.get_running_loop()
     listeners: list[socket.socket] = []
     failure: OSError | None = None
@@ -32,7 +32,9 @@ async def listen(host: str, port: int) -> list[socket.socket]:
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:
-        raise ConfigError(f"cannot listen on {where}: {_reason(error)}") from error
+        raise ConfigError(
+            f"cannot listen on {where}: {_reason(error)}; name an address of this machine"
+        ) from error
     for family, _, _, _, address in found:
         try:
             # Where any port will do, all families take the one that the first has found.

@@ -13,8 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from streamer.server.answers import ALWAYS
-from streamer.server.handle import StreamHandle
-from streamer.server.schema import State
+from streamer.server.handle import State, StreamHandle
 from streamer.server.secrecy import metric_label
 
 QUANTILES: Final = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from streamer.clock import Clock
@@ -20,7 +19,6 @@ CLOSE_WITHIN_S: Final = 10.0
 
 Admit: TypeAlias = Callable[[StreamSettings], Awaitable[StreamSettings]]
 """Checks settings that came from outside, each time before they are opened."""
-
 
 Forget: TypeAlias = Callable[[str], Awaitable[None]]
 
@@ -59,12 +57,7 @@ class Registry(Mapping[str, Supervised]):
         self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._group = None  # nothing is added any more
         for stream in self._streams.values():
             stream.stop()

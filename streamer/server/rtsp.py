@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Self
 
 from streamer.clock import Clock
@@ -67,12 +66,7 @@ class RtspServer:
         self._rounds = asyncio.create_task(self._make_rounds(), name="rtsp rounds")
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._is_closing = True
         for server in self._servers:
             server.close()

@@ -91,7 +91,7 @@ class Answers:
         mount = self._mount(place)
         accepted = request.headers.get("accept", _SDP)
         if not re.search(r"application/(sdp|\*)|\*/\*", accepted):
-            raise Refusal(406, reason="Not Acceptable")
+            raise Refusal(406)
         media = await mount.described()
         if not media:
             raise Refusal(503, ("Retry-After", "2"))
@@ -170,7 +170,7 @@ class Answers:
         if "session" in request.headers:
             fields = (("Session", self._named_session(request).id),)
         if request.body.strip():
-            raise Refusal(451, *fields, reason="Parameter Not Understood")
+            raise Refusal(451, *fields)
         return Response(200, Headers(fields))
 
     def _check_password(self, request: Request) -> None:

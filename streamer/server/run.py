@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Self
 
 import uvicorn
@@ -61,12 +60,7 @@ class Server:
         # The sockets listen already: a connection made now waits until it is accepted.
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if self._server is None or self._task is None:
             return
         self._server.should_exit = True

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-State = Literal["starting", "live", "lost", "failed", "ended"]
+from streamer.server.handle import State
 
 
 class _Answer(BaseModel):

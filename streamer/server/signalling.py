@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
 
-from fastapi import HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from streamer.errors import StreamerError
 from streamer.rtc.session import (
@@ -15,6 +16,7 @@ from streamer.rtc.session import (
     Session,
     TooManyViewers,
 )
+from streamer.server.answers import ALWAYS, says
 
 SDP: Final = "application/sdp"
 MAX_OFFER_BYTES: Final = 64 * 1024
@@ -43,9 +45,56 @@ class SdpAnswer(Response):
     media_type = SDP
 
 
-def described() -> Response:
-    """The answer to OPTIONS at an endpoint."""
-    return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, POST"})
+class Ending(Protocol):
+    """Whatever sessions are begun with."""
+
+    async def hang_up(self, session_id: str) -> bool:
+        """End a session; false if there is none of that name."""
+
+
+def session_routes(kind: str, find: Callable[[str], Ending], *, end: str) -> APIRouter:
+    """What the endpoint ``/kind/NAME`` and its sessions have beside the POST that begins one.
+
+    ``find`` answers 404 to a name that is none; ``end`` says in the schema what DELETE does.
+    """
+    router = APIRouter(prefix=f"/{kind}", tags=[kind], responses=ALWAYS)
+
+    @router.options("/{name}", status_code=204, responses=says(404))
+    async def describe(name: str) -> Response:
+        """What may be posted here."""
+        find(name)
+        return Response(status_code=204, headers={"Accept-Post": SDP, "Allow": "OPTIONS, POST"})
+
+    @router.delete(
+        "/{name}/{session_id}", response_class=Response, responses=says(404), description=end
+    )
+    async def leave(name: str, session_id: str) -> Response:
+        if not await find(name).hang_up(session_id):
+            raise HTTPException(404, "there is no such session; it may have ended by itself")
+        return Response(status_code=200)
+
+    # As RFC 9725, section 4.3 has it for servers with neither of its uses.
+    @router.patch("/{name}/{session_id}", include_in_schema=False)
+    async def patch(name: str) -> Response:
+        find(name)
+        raise HTTPException(
+            405,
+            "trickle ICE and ICE restarts are not offered; put all candidates into the offer",
+            headers={"Allow": "DELETE"},
+        )
+
+    return router
+
+
+async def begun(
+    request: Request, answer: Callable[[str], Awaitable[Session]], *, endpoint: str
+) -> Response:
+    """What to send back to the offer in ``request``, which ``answer`` takes."""
+    offer_sdp = await read_offer(request)
+    try:
+        return created(await answer(offer_sdp), endpoint=endpoint)
+    except StreamerError as error:
+        raise _refusal(error) from error
 
 
 async def read_offer(request: Request) -> str:
@@ -86,22 +135,7 @@ def created(session: Session, *, endpoint: str) -> Response:
     )
 
 
-def refusal(error: StreamerError) -> HTTPException:
-    """What to answer where there is no session."""
+def _refusal(error: StreamerError) -> HTTPException:
     status = next(status for kind, status in STATUS_OF if isinstance(error, kind))
     headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
     return HTTPException(status, str(error), headers=headers)
-
-
-def no_such_session() -> HTTPException:
-    """404 for a session's resource."""
-    return HTTPException(404, "there is no such session; it may have ended by itself")
-
-
-def no_trickle() -> HTTPException:
-    """405 for PATCH, as RFC 9725, section 4.3 has it for servers with neither of its uses."""
-    return HTTPException(
-        405,
-        "trickle ICE and ICE restarts are not offered; put all candidates into the offer",
-        headers={"Allow": "DELETE"},
-    )

@@ -8,20 +8,18 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from streamer.clock import Clock
 from streamer.config import Changes, StreamSettings
 from streamer.errors import ConfigError, EngineError, SinkError, StreamerError, deliberate
 from streamer.frame import Frame
 from streamer.rtc.session import Session
-from streamer.server.handle import StreamHandle, View
+from streamer.server.handle import State, StreamHandle, View
 from streamer.server.secrecy import clean, clean_values, secrets_of, shown_source
 from streamer.server.still import still
 
 _log = logging.getLogger(__name__)
-
-State: TypeAlias = Literal["starting", "live", "lost", "failed", "ended"]
 
 STATE_OF: Final[Mapping[str, State]] = {
     "connecting": "starting",

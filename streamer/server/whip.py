@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from streamer.errors import StreamerError
-from streamer.server.answers import ALWAYS, says
-from streamer.server.signalling import (
-    OFFER,
-    SdpAnswer,
-    created,
-    described,
-    no_such_session,
-    no_trickle,
-    read_offer,
-    refusal,
-)
+from streamer.server.answers import says
+from streamer.server.signalling import OFFER, SdpAnswer, begun, session_routes
 
 if TYPE_CHECKING:
     from streamer.sources.whip import WhipDoor
@@ -31,13 +22,7 @@ def whip_routes(doors: Mapping[str, WhipDoor]) -> APIRouter:
     ``doors`` is looked up anew on each request. GET, HEAD and PUT are answered with 405 by the
     router itself, as section 4.2 asks.
     """
-    router = APIRouter(prefix="/whip", tags=["whip"], responses=ALWAYS)
-
-    @router.options("/{name}", status_code=204, responses=says(404))
-    async def describe(name: str) -> Response:
-        """What may be posted here."""
-        _find_door(doors, name)
-        return described()
+    router = session_routes("whip", partial(_find_door, doors), end="Stop publishing.")
 
     @router.post(
         "/{name}",
@@ -48,26 +33,8 @@ def whip_routes(doors: Mapping[str, WhipDoor]) -> APIRouter:
     )
     async def publish(name: str, request: Request) -> Response:
         """Begin to publish: the body is an SDP offer, the answer is one, too."""
-        door = _find_door(doors, name)
-        offer_sdp = await read_offer(request)
-        try:
-            session = await door.answer(offer_sdp)
-        except StreamerError as error:
-            raise refusal(error) from error
-        return created(session, endpoint=f"/whip/{quote(name, safe='')}")
-
-    @router.delete("/{name}/{session_id}", response_class=Response, responses=says(404))
-    async def leave(name: str, session_id: str) -> Response:
-        """Stop publishing."""
-        if not await _find_door(doors, name).hang_up(session_id):
-            raise no_such_session()
-        return Response(status_code=200)
-
-    @router.patch("/{name}/{session_id}", include_in_schema=False)
-    async def patch(name: str, session_id: str) -> Response:
-        """Always refused: offers carry all their candidates."""
-        _find_door(doors, name)
-        raise no_trickle()
+        answer = _find_door(doors, name).answer
+        return await begun(request, answer, endpoint=f"/whip/{quote(name, safe='')}")
 
     return router
 
