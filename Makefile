@@ -58,7 +58,7 @@ train: $(VENV)/.dev
 train-gpu: $(VENV)/.dev
 	$(BIN)/python -m export.train_gpu $(ARGS)
 
-# MODELS.md from the manifests; ARGS=--pictures draws its pictures anew.
+# MODELS.md from the manifests; ARGS=--pictures also draws those of networks that changed.
 models-page: $(VENV)/.dev
 	$(BIN)/python -m export page $(ARGS)
 

@@ -92,9 +92,9 @@ def timed(
         outputs = storage(engine.manifest, sizes)
         engine.run(inputs, outputs)
         check_beside_cpu(engine, sizes)
-        with_copies = _taken_ms(lambda: engine.run(inputs, outputs), clock, rounds)
+        with_copies = taken_ms(lambda: engine.run(inputs, outputs), clock, rounds)
         alone = alone_on_device(engine, sizes)
-        on_device = None if alone is None else _taken_ms(alone, clock, rounds)
+        on_device = None if alone is None else taken_ms(alone, clock, rounds)
     finally:
         engine.close()
     return {
@@ -174,7 +174,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _taken_ms(run: Callable[[], Any], clock: Clock, rounds: int) -> list[float]:
+def taken_ms(run: Callable[[], Any], clock: Clock, rounds: int) -> list[float]:
+    """Of each round, the first ``WARM_UP`` runs not counted."""
     taken = []
     for number in range(WARM_UP + rounds):
         began_ns = clock.now_ns()

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gpu_check_engines import GPU_BACKENDS
+from benchmarks.gpu_check_engines import GPU_BACKENDS, taken_ms
 from benchmarks.result import keep, write
 from streamer import report
 from streamer.clock import Clock, MonotonicClock
@@ -102,16 +102,14 @@ def path(opened: Open, *, width: int, height: int, rounds: int) -> dict[str, Any
         for _ in range(8):
             whole()
         before = gpu.memory.allocations + gpu.pinned.allocations
-        taken = {name: _taken_ms(call, clock, rounds) for name, call in _both(whole, alone)}
+        taken = {
+            "whole_ms": median(taken_ms(whole, clock, rounds)),
+            "alone_ms": median(taken_ms(alone, clock, rounds)),
+        }
         allocated = gpu.memory.allocations + gpu.pinned.allocations - before
         label = f"{engine.manifest.name} on {engine.backend}"
-    middle = {f"{name}_ms": median(each) for name, each in taken.items()}
-    beside = middle["whole_ms"] - middle["alone_ms"]
-    return {"what": label, **middle, "beside_ms": beside, "rounds": rounds, "allocated": allocated}
-
-
-def _both(whole: Callable[[], None], alone: Callable[[], None]) -> list[tuple[str, Any]]:
-    return [("whole", whole), ("alone", alone)]
+    beside = taken["whole_ms"] - taken["alone_ms"]
+    return {"what": label, **taken, "beside_ms": beside, "rounds": rounds, "allocated": allocated}
 
 
 def path_goals(told: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -234,15 +232,6 @@ def _frame(width: int, height: int, *, seed: int = 0) -> Frame:
         arrived_ns=0,
         color=Color.untagged(height),
     )
-
-
-def _taken_ms(call: Callable[[], None], clock: Clock, rounds: int) -> list[float]:
-    taken = []
-    for _ in range(rounds):
-        began_ns = clock.now_ns()
-        call()
-        taken.append((clock.now_ns() - began_ns) / 1e6)
-    return taken
 
 
 def _at_most(what: str, measured: float, most: float) -> dict[str, Any]:

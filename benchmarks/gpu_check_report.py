@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu_check_run import Outcome, Status
-from benchmarks.report import ratio
+from benchmarks.report import ratio, table
 
 PASSED, FAILED, INCOMPLETE = 0, 1, 3
 """Exit codes; 2 is for a check that could not begin."""
@@ -81,13 +81,13 @@ def page(result: Mapping[str, Any]) -> str:
             f"{machine['capability']}, driver for CUDA {machine['driver_cuda']}, "
             f"{machine['memory_gb']:.0f} GB."
         ),
-        _table(("step", "", "s", ""), [_step_row(step) for step in result["steps"]]),
+        table(("step", "", "s", ""), [_step_row(step) for step in result["steps"]]),
     ]
     if result["missing"]:
         parts += ["## Did not run", "\n".join(f"- {each}" for each in result["missing"])]
     goals = [g for one in result["scenarios"].values() for g in one.get("goals", ())]
     if goals:
-        parts += ["## Goals", _table(("what", "goal", "measured", "met"), map(_goal_row, goals))]
+        parts += ["## Goals", table(("what", "goal", "measured", "met"), map(_goal_row, goals))]
     for step in result["steps"]:
         if step["result"].get("table"):
             parts += [f"## {step['name']}", step["result"]["table"]]
@@ -111,12 +111,6 @@ def _goal_row(goal: Mapping[str, Any]) -> list[str]:
     part = ratio(goal)
     measured = "–" if part is None else f"{goal['measured']:.2f}"
     return [goal["what"], limit, measured, "yes" if goal["is_met"] else "**no**"]
-
-
-def _table(head: Sequence[str], rows: Any) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def _quoted(lines: Sequence[str]) -> str:

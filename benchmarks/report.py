@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def _summary(results: Mapping[str, tuple[Result, bool]]) -> Iterator[str]:
             missed = [f"{part}: {g['what']}" for part, g in goals_of(result) if not g["is_met"]]
             rows.append([f"[{name}](#{name})", f"{met} of {len(goals)}", "; ".join(missed) or "–"])
     if rows:
-        yield _table(("file", "goals met", "missed"), rows)
+        yield table(("file", "goals met", "missed"), rows)
 
 
 def _chapter(name: str, result: Result, *, is_drawn: bool) -> Iterator[str]:
@@ -111,7 +111,7 @@ def _part(name: str, part: Mapping[str, Any]) -> Iterator[str]:
         if part.get(key):
             yield f"{label}: {part[key]}."
     if part.get("goals"):
-        yield _table(
+        yield table(
             ("what", "goal", "measured", "ratio", "met"), [_goal_row(g) for g in part["goals"]]
         )
     rows = [
@@ -119,7 +119,7 @@ def _part(name: str, part: Mapping[str, Any]) -> Iterator[str]:
         for one in part.get("measurements", ())
     ]
     if rows:
-        yield _table(("latency, ms", "n", "p50", "p95", "p99", "max"), rows)
+        yield table(("latency, ms", "n", "p50", "p95", "p99", "max"), rows)
     if part.get("clips"):
         yield _clips(part["clips"])
 
@@ -141,7 +141,7 @@ def _clips(clips: list[Mapping[str, Any]]) -> str:
         *("clip", "size", "ours, ms", "minterpolate, ms", "times faster"),
         *("its processor time by ours", "PSNR gain, dB"),
     )
-    return _table(
+    return table(
         head,
         [
             [
@@ -159,12 +159,12 @@ def _clips(clips: list[Mapping[str, Any]]) -> str:
 def _timings(timings: Mapping[str, Mapping[str, float]]) -> str:
     keys = ("n", "p50", "p95", "p99", "max")
     rows = [[name, *(_text(one[key]) for key in keys)] for name, one in timings.items()]
-    return _table(("ms", *keys), rows)
+    return table(("ms", *keys), rows)
 
 
 def _numbers(values: Mapping[str, Any], title: str) -> str:
     numbers = [(key, value) for key, value in values.items() if isinstance(value, int | float)]
-    return _table((title, "value"), [[name, _text(value)] for name, value in numbers])
+    return table((title, "value"), [[name, _text(value)] for name, value in numbers])
 
 
 def _origin(name: str, result: Result) -> str:
@@ -176,7 +176,8 @@ def _origin(name: str, result: Result) -> str:
     return f"Command: {command}. Machine: {cores}{machine.get('cpu', 'unknown')}. {versions}."
 
 
-def _table(head: tuple[str, ...], rows: list[list[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += ["| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in rows]
     return "\n".join(lines)

@@ -76,7 +76,9 @@ def _read(path: Path) -> State:
         if not {"recipe", "iteration", "network", "average"} <= state.keys():
             raise KeyError("recipe")
     except (*UNREADABLE, pickle.UnpicklingError) as error:
-        raise ConfigError(f"{path.name} is not a checkpoint of this program") from error
+        raise ConfigError(
+            f"{path} is not a checkpoint of this program; name another file, or remove it to begin anew"
+        ) from error
     return state
 
 

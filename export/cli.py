@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from export.recipe import Recipe, read_recipe
+from export.recipe import find_recipe
 from streamer.clock import MonotonicClock
 from streamer.errors import ConfigError, StreamerError
 from streamer.model import MODELS, ModelManifest, read_manifest
@@ -104,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     page.add_argument("--models", type=Path, default=MODELS)
     page.add_argument("--out", type=Path, default=HERE.parent / "MODELS.md")
     page.add_argument(
-        "--pictures", action="store_true", help="also draw its pictures anew, beside it"
+        "--pictures",
+        action="store_true",
+        help="also draw those of networks that changed, beside it",
     )
     return parser
 
@@ -117,11 +119,6 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
 def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
-
-
-def _recipe(name: str) -> Recipe:
-    path = Path(name)
-    return read_recipe(path if path.suffix == ".toml" else HERE / "recipes" / f"{name}.toml")
 
 
 def _manifest(options: argparse.Namespace) -> ModelManifest:
@@ -140,7 +137,7 @@ def _print(line: str) -> None:
 
 # torch takes seconds to import; a wrong argument should not wait for it.
 def _train(options: argparse.Namespace) -> None:
-    recipe, data = _recipe(options.recipe), _folder(options.data)
+    recipe, data = find_recipe(options.recipe), _folder(options.data)
     import torch
 
     from export.train import Place, train
@@ -157,7 +154,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _onnx(options: argparse.Namespace) -> None:
-    recipe, data = _recipe(options.recipe), _folder(options.data)
+    recipe, data = find_recipe(options.recipe), _folder(options.data)
     from export.to_onnx import load_averaged, training_files, write_model
 
     network, history = load_averaged(options.work, recipe)

@@ -35,44 +35,45 @@ CAPTION = 32
 """Lines at the bottom that hold the scene's caption."""
 
 LARGEST_BYTES = 98_000
+JFIF_BYTES = 20
+"""What a JPEG of OpenCV begins with, which must stay in front."""
 BAR = 22
 """Height of the strip with the names."""
 
 Bgr = NDArray[np.uint8]
 
 
-def write_demo_pictures(models: Path, folder: Path, *, report: Callable[[str], None]) -> list[Path]:
-    """One JPEG per scale, training and shot of the scene, each under 100 kB."""
+def write_demo_pictures(models: Path, folder: Path, *, report: Callable[[str], None]) -> None:
+    """One JPEG per group of networks and shot of the scene, each under 100 kB.
+
+    Those that show what ships already stay as they are: another machine's would differ, and say
+    nothing new. Delete one to have it drawn all the same.
+    """
     manifests = [read_manifest(path) for path in sorted(models.glob("*.json"))]
-    written = []
     for group in _groups(manifests):
+        networks = _comment(" ".join(manifest.sha256 for manifest in group))
         for shot in PICTURE_SHOTS:
             path = folder / picture_name(group[0], shot)
-            replace_file(path, _jpeg(comparison(group, shot)))
+            if path.exists() and networks in path.read_bytes():
+                continue
+            jpeg = _jpeg(comparison(group, shot))
+            replace_file(path, jpeg[:JFIF_BYTES] + networks + jpeg[JFIF_BYTES:])
             report(f"wrote {path}: {path.stat().st_size} bytes")
-            written.append(path)
-    for manifest in manifests:
-        if manifest.task == "super_resolution" or manifest.origin is not None:
-            continue
-        for shot in PICTURE_SHOTS:
-            path = folder / picture_name(manifest, shot)
-            replace_file(path, _jpeg(made_comparison(manifest, shot, _luma_tile)))
-            report(f"wrote {path}: {path.stat().st_size} bytes")
-            written.append(path)
-    return written
 
 
 def _groups(manifests: Sequence[ModelManifest]) -> list[list[ModelManifest]]:
-    """fp32 super-resolution networks by scale and training, cheapest first."""
-    groups: dict[tuple[int, str], list[ModelManifest]] = {}
+    """fp32 networks that one picture shows, cheapest first."""
+    groups: dict[str, list[ModelManifest]] = {}
     for manifest in sorted(manifests, key=lambda m: m.macs_per_pixel):
-        if manifest.task == "super_resolution" and manifest.origin is None:
-            groups.setdefault((manifest.scale, manifest.training), []).append(manifest)
+        if manifest.origin is None:
+            groups.setdefault(picture_name(manifest, ""), []).append(manifest)
     return list(groups.values())
 
 
 def comparison(group: Sequence[ModelManifest], shot: str) -> Bgr:
     """Plain upscales or the input, each network, the original: crops in a row, with names."""
+    if group[0].task != "super_resolution":
+        return made_comparison(group[0], shot, _luma_tile)
     scale = group[0].scale
     small, large = _arriving(shot, scale=scale, is_coded=group[0].training == "live")
     plain = {"bicubic": bicubic(scale), "Lanczos": lanczos(scale)}
@@ -118,6 +119,11 @@ def _named(crop: Bgr, name: str) -> Bgr:
     tile = np.vstack([bar, large])
     tile[:, -2:] = 0
     return tile
+
+
+def _comment(text: str) -> bytes:
+    """A JPEG's segment that nobody is shown (ITU-T T.81, COM)."""
+    return b"\xff\xfe" + (2 + len(text)).to_bytes(2, "big") + text.encode()
 
 
 def _jpeg(picture: Bgr) -> bytes:

@@ -124,7 +124,9 @@ def still_samples(folder: Path, *, scale: int) -> dict[str, list[Sample]]:
     kernels = STILL_KERNELS if is_shrunk else STILL_KERNELS[:1]
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     if not paths:
-        raise ConfigError(f"{folder} holds no pictures ({', '.join(IMAGE_ENDINGS)})")
+        raise ConfigError(
+            f"{folder} holds no pictures ({', '.join(IMAGE_ENDINGS)}); put some there or remove it"
+        )
     for path in paths:
         large = read_image(path, multiple=2 * scale)
         for kernel in kernels:

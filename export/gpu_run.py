@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from export.parcel import MANIFEST, pack, read_manifest
-from export.recipe import Recipe, read_recipe
+from export.recipe import find_recipe
 from streamer.clock import Clock
 
 ROOT = Path(__file__).parent.parent
-RECIPES = Path(__file__).parent / "recipes"
 SITE = ROOT / "site"
 """Packages that came with the code, for machines that lack them and cannot fetch any."""
 
@@ -44,15 +43,6 @@ class Plan:
     limit_s: float = 540.0
     at_once: int = 2
     """Networks at the same time: a small one waits for its launches, not for the GPU."""
-
-
-def find_recipe(name: str, *, iterations: int | None = None) -> Recipe:
-    """The recipe called so, or in the TOML file of that name."""
-    path = Path(name)
-    recipe = read_recipe(path if path.suffix == ".toml" else RECIPES / f"{name}.toml")
-    if iterations is None:
-        return recipe
-    return replace(recipe, train=replace(recipe.train, iterations=iterations))
 
 
 def run_all(plan: Plan, *, clock: Clock, report: Report) -> dict[str, Any]:
@@ -102,7 +92,9 @@ def run_one(name: str, plan: Plan, *, until_ns: int, clock: Clock, report: Repor
 
     from export.train import Place, train
 
-    recipe = find_recipe(name, iterations=plan.iterations)
+    recipe = find_recipe(name)
+    if plan.iterations is not None:
+        recipe = replace(recipe, train=replace(recipe.train, iterations=plan.iterations))
     # All batches have one shape: it pays to look for the fastest convolutions.
     torch.backends.cudnn.benchmark = True
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // plan.at_once))

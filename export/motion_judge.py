@@ -49,18 +49,19 @@ def held_out_runs(clips: Sequence[Path], *, task: str, coding: Coding | None = N
         seen = frames if coding is None else round_trip(frames, coding)
         starts = np.linspace(0, len(frames) - 3, RUNS).astype(int) if len(frames) > 2 else ()
         for start in dict.fromkeys(int(start) for start in starts):
-            numbers = (0, 2, 1) if task == "interpolation" else (0, 1, 2)
-            first, second, wanted = (start + number for number in numbers)
-            runs.append(
-                Made(
-                    clip=clip.stem,
-                    first=seen[first].y,
-                    second=seen[second].y,
-                    wanted=frames[wanted].y,
-                    time=0.5 if task == "interpolation" else 2.0,
-                )
+            arrived, sent = (
+                [planes.y for planes in some[start : start + 3]] for some in (seen, frames)
             )
+            runs.append(run_of(arrived, sent, task=task, clip=clip.stem))
     return runs
+
+
+def run_of(seen: Sequence[Plane], wanted: Sequence[Plane], *, task: str, clip: str = "") -> Made:
+    """Of three neighbouring pictures the middle one is wanted, or the last one; ``seen`` are they
+    as they arrive."""
+    if task == "interpolation":
+        return Made(clip=clip, first=seen[0], second=seen[2], wanted=wanted[1], time=0.5)
+    return Made(clip=clip, first=seen[0], second=seen[1], wanted=wanted[2], time=2.0)
 
 
 def smaller(frames: Iterable[Planes]) -> Iterator[Planes]:

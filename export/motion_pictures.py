@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from export.data.planes import Plane
 from export.motion_evaluate import estimate_of
 from export.motion_inputs import network_inputs
-from export.motion_judge import Made, inputs_of, picture, without_network
+from export.motion_judge import inputs_of, picture, run_of, without_network
 from export.scenes import drawn_frames
 from export.validation import psnr_y
 from streamer.model import ModelManifest
@@ -35,7 +35,8 @@ def made_comparison(
     ``tile`` draws a part of a luma plane by its name, top and left.
     """
     frames = [planes.y for planes in drawn_frames(shot, width=WIDTH, height=HEIGHT, frames=9)]
-    run = _run([np.ascontiguousarray(luma) for luma in frames[4::APART]], manifest)
+    lumas = [np.ascontiguousarray(luma) for luma in frames[4::APART]]
+    run = run_of(lumas, lumas, task=manifest.task)
     inputs = inputs_of(run, FlowEstimator(), network_inputs())
     shown = {
         "without a network": picture(run, without_network(inputs)),
@@ -47,13 +48,6 @@ def made_comparison(
         for name, luma in shown.items()
     ]
     return np.hstack([*tiles, tile(run.wanted, "original", top, left)])
-
-
-def _run(frames: Sequence[Plane], manifest: ModelManifest) -> Made:
-    a, b, c = frames[:3]
-    if manifest.task == "interpolation":
-        return Made(clip="", first=a, second=c, wanted=b, time=0.5)
-    return Made(clip="", first=a, second=b, wanted=c, time=2.0)
 
 
 def _most_changed(one: Plane, other: Plane) -> tuple[int, int]:

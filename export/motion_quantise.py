@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from export.data.clips import read_clip
-from export.data.planes import Plane
 from export.motion_evaluate import estimate_of
 from export.motion_inputs import network_inputs
-from export.motion_judge import Made, held_out_runs, inputs_of, psnr_by_clip, smaller
+from export.motion_judge import held_out_runs, inputs_of, psnr_by_clip, run_of, smaller
 from export.runner import Feed
 from streamer.model import ModelManifest
 from streamer.ops.motion import FlowEstimator
@@ -33,17 +32,12 @@ def calibration_feeds(manifest: ModelManifest, clips: Sequence[Path]) -> list[Fe
     height = min((luma.shape[0] for triple in triples for luma in triple), default=0)
     width = min((luma.shape[1] for triple in triples for luma in triple), default=0)
     estimator = FlowEstimator()
-    return [
-        dict(inputs_of(_run(triple, height, width, manifest), estimator, network_inputs()))
-        for triple in triples
-    ]
-
-
-def _run(triple: Sequence[Plane], height: int, width: int, manifest: ModelManifest) -> Made:
-    a, b, c = (np.ascontiguousarray(luma[:height, :width]) for luma in triple)
-    if manifest.task == "interpolation":
-        return Made(clip="", first=a, second=c, wanted=b, time=0.5)
-    return Made(clip="", first=a, second=b, wanted=c, time=2.0)
+    feeds: list[Feed] = []
+    for triple in triples:
+        cut = [np.ascontiguousarray(luma[:height, :width]) for luma in triple]
+        run = run_of(cut, cut, task=manifest.task)
+        feeds.append(inputs_of(run, estimator, network_inputs()))
+    return feeds
 
 
 def motion_losses_db(

@@ -74,7 +74,9 @@ def quantise(
     prepare = calibration_feeds if is_motion else _feeds
     feeds = prepare(manifest, split.training[::EVERY_CLIP])
     if not feeds:
-        raise ConfigError(f"no training clip in {data} has {CALIBRATION_FRAME + 1} frames")
+        raise ConfigError(
+            f"no training clip in {data} has {CALIBRATION_FRAME + 1} frames; put longer ones there"
+        )
     report(f"calibrating on {len(feeds)} frames")
     with tempfile.TemporaryDirectory() as folder:
         blob = _quantised(manifest, feeds, Path(folder), precision=precision)
@@ -213,7 +215,10 @@ def _with_whole_code_values(model: Any) -> bytes:
         bound, last = last, _maker_of(last.input[0], graph)
     quantise_last = _maker_of(last.input[0], graph)
     if (last.op_type, quantise_last.op_type) != ("DequantizeLinear", "QuantizeLinear"):
-        raise ConfigError("the quantised graph does not end in QuantizeLinear, DequantizeLinear")
+        raise ConfigError(
+            f"the quantised graph ends in {quantise_last.op_type}, {last.op_type} and not in "
+            "QuantizeLinear, DequantizeLinear; use the onnxruntime that pyproject.toml names"
+        )
     step = numpy_helper.from_array(np.array(1, np.float32), "residual_step")
     zero = numpy_helper.from_array(np.array(RESIDUAL_ZERO, np.uint8), "residual_zero")
     graph.initializer.extend([step, zero])

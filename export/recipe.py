@@ -13,6 +13,8 @@ from streamer.errors import ConfigError
 
 Section = TypeVar("Section")
 
+FOLDER = Path(__file__).parent / "recipes"
+
 SECTIONS = ("network", "data", "train")
 
 
@@ -222,6 +224,12 @@ RECIPES: Mapping[str, type[Recipe]] = {
     "prediction": MotionRecipe,
 }
 """The kind of recipe that each task takes."""
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe called so, or in the TOML file of that name; raises as ``read_recipe`` does."""
+    path = Path(name)
+    return read_recipe(path if path.suffix == ".toml" else FOLDER / f"{name}.toml")
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -15,8 +15,8 @@ SHOT_S = Fraction(60)
 
 
 @cache
-def _scene(width: int, height: int, seed: int) -> Scene:
-    return Scene(seed=seed, width=width, height=height, cut_s=SHOT_S)
+def _scene(width: int, height: int) -> Scene:
+    return Scene(seed=7, width=width, height=height, cut_s=SHOT_S)
 
 
 def drawn_frames(
@@ -25,10 +25,8 @@ def drawn_frames(
     width: int,
     height: int,
     frames: int,
-    seed: int = 7,
-    start_s: Fraction = SHOT_S / 4,
 ) -> list[Planes]:
-    """Consecutive frames of one shot at 30 Hz; the same arguments always give the same pixels."""
-    scene = _scene(width, height, seed)
-    begin = SHOT_S * SHOTS.index(shot) + start_s
+    """Consecutive frames of one shot at 30 Hz."""
+    scene = _scene(width, height)
+    begin = SHOT_S * SHOTS.index(shot) + SHOT_S / 4
     return [Planes(*scene.draw(begin + Fraction(index, RATE))) for index in range(frames)]

@@ -238,8 +238,7 @@ def to_onnx_bytes(exportable: Exportable, *, file: str, is_for_cpu: bool = False
             opset_version=OPSET,
             dynamo=True,
         )
-    if program is None:
-        raise RuntimeError("torch.onnx.export gave no program")
+    assert program is not None, "the dynamo exporter gives a program or raises"
     model = optimizer.optimize(program.model_proto)
     _strip(model)
     onnx.checker.check_model(model, full_check=True)

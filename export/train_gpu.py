@@ -14,9 +14,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from export.gpu_run import ROOT, Plan, bring_back, find_recipe, run_all
+from export.gpu_run import ROOT, Plan, bring_back, run_all
 from export.parcel import pack, unpack
 from export.provenance import code_commit
+from export.recipe import find_recipe
 from streamer.clock import MonotonicClock
 from streamer.errors import ConfigError, StreamerError
 

@@ -148,7 +148,9 @@ def _row(
     for wanted, given in zip(zip(*expected, strict=True), zip(*seen, strict=True), strict=True):
         for truth, value in zip(wanted, given, strict=True):
             if truth.shape != value.shape:
-                raise ConfigError(f"{file} gives {value.shape}, torch gives {truth.shape}")
+                raise ConfigError(
+                    f"{file} gives {value.shape}, torch gives {truth.shape}; export it anew"
+                )
         truths = np.concatenate([truth.ravel() for truth in wanted]).astype(np.float64)
         errors = np.concatenate([value.ravel() for value in given]) - truths
         rows.append(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from export.cli import main
-from export.demo_pictures import BAR, comparison
-from export.page import PICTURE_SHOTS, page, short_licence
+from export.demo_pictures import BAR, comparison, write_demo_pictures
+from export.model_file import write_manifest
+from export.page import PICTURE_SHOTS, page, picture_name, short_licence
 from export.published import SUPER_RESOLUTION
 from streamer.errors import EngineError
 from streamer.model import MODELS, ModelManifest
@@ -214,3 +218,26 @@ def test_a_comparison_shows_bicubic_lanczos_the_network_and_the_original(
     detail = [float(np.abs(cv2.Laplacian(tile[BAR:], cv2.CV_32F)).mean()) for tile in tiles]
     assert max(detail[:3]) < detail[3]
     assert all(tile[:BAR].max() > 200 for tile in tiles)
+
+
+def test_a_picture_is_drawn_again_only_when_its_networks_changed(
+    manifest: ModelManifest, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    places = [folder / picture_name(manifest, shot) for shot in PICTURE_SHOTS]
+
+    def drawn() -> list[Path]:
+        said: list[str] = []
+        write_demo_pictures(manifest.folder, folder, report=said.append)
+        return [place for place in places if any(str(place) in line for line in said)]
+
+    assert drawn() == places
+    assert all(cv2.imread(str(place)) is not None for place in places)
+    places[1].unlink()
+    assert drawn() == places[1:2]
+    changed = onnx.load(manifest.path)
+    changed.producer_name = "another"
+    blob = changed.SerializeToString()
+    manifest.path.write_bytes(blob)
+    write_manifest(replace(manifest, sha256=hashlib.sha256(blob).hexdigest()))
+    assert drawn() == places
