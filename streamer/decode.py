@@ -55,6 +55,8 @@ class Decoder:
         self._clock = clock
         self._metrics = metrics
         self._context: Any
+        self._marks = (False, False)
+        """Whether libav marked the last two packets as damaged, and the one that follows is to tell."""
         self._begin(video)
         if gpu is None:
             # A device is opened in the thread that decodes.
@@ -87,8 +89,7 @@ class Decoder:
         frames += self._where_it_is_mended(packet, damage)
         frames += self._make_up(packet)
         native = _native(packet)
-        if native.is_corrupt:
-            self.refused += 1
+        self._look_for_marks(packet, is_marked=native.is_corrupt)
         native.opaque = _Arrival(packet.arrived_ns, damage, packet if packet.gaps else None)
         self._arrived_ns = packet.arrived_ns
         self._released_ns = packet.stamps_ns.get("released", packet.arrived_ns)
@@ -98,6 +99,8 @@ class Decoder:
 
     def flush(self) -> list[Frame]:
         """What the decoder still holds; the stream has ended."""
+        self.refused += sum(self._marks)
+        self._marks = (False, False)
         frames = self._take(None) if self._context is not None else []
         if self._deinterlacer is not None:
             frames += [self._as_frame(f) for f in self._deinterlacer.push(None)]
@@ -141,6 +144,17 @@ class Decoder:
             f"{source} is damaged: {self.refused} of its packets could not be decoded in full; "
             "the output has every other frame, copy the file again for the rest"
         )
+
+    def _look_for_marks(self, packet: Packet, *, is_marked: bool) -> None:
+        """Count what is damaged by libav's word, and leave to the decoder what may be whole.
+
+        Where packets of a transport stream do not follow on, libav's parser marks the picture before the
+        one that it was gathering. Where a keyframe comes after that, it may have been whole: another
+        recording was put behind it.
+        """
+        before, last = self._marks
+        self.refused += before and not packet.is_keyframe
+        self._marks = (last, is_marked)
 
     def _where_it_is_mended(self, packet: Packet, damage: Damage | None) -> list[Frame]:
         """Has what is damaged decoded on the processor, as devices do not tell how pictures move; frames

@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 import av.error
+import av.format
 import av.stream
 
 from streamer.clock import Clock
@@ -17,6 +18,7 @@ from streamer.errors import SourceError, SourceLost
 from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
 from streamer.sources.elementary import picture_notes
+from streamer.sources.joined import Joined
 from streamer.sources.pipe import STANDARD_INPUT, Pipe
 
 READ_TIMEOUT_S = 5.0
@@ -73,9 +75,7 @@ class Demuxer:
         video = _films(self._container)[0]
         streams = [video, *self._container.streams.audio[:1]]
         unheard: list[Packet] = []
-        for native in self._container.demux(streams):
-            if native.size == 0:
-                continue
+        for native in self._natives(streams):
             is_video = native.stream_index == video.index
             self.packets_read += is_video
             packet = self._as_packet(native, is_video=is_video)
@@ -87,6 +87,13 @@ class Demuxer:
                 yield from (one for one in unheard if one.time_s >= packet.time_s - LEAD_IN_S)
                 unheard = []
             yield packet
+
+    def _natives(self, streams: list[Any]) -> Iterator[Any]:
+        """What libav reads, on one timeline where the format lets times jump."""
+        natives = (one for one in self._container.demux(streams) if one.size)
+        if self._container.format.flags & av.format.Flags.ts_discont.value:
+            return Joined().given(natives)
+        return natives
 
     def _as_packet(self, packet: av.Packet[Any], *, is_video: bool) -> Packet:
         dts = packet.dts if packet.dts is not None else packet.pts
