@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import MutableMapping
 from fractions import Fraction
+from functools import partial
 from typing import Literal
 
 from streamer.clock import Clock
@@ -18,7 +19,7 @@ from streamer.rate import HIGHEST_FPS
 from streamer.rendition import Rendition
 from streamer.rtc.session import Session
 from streamer.sinks.audio_format import codec_of
-from streamer.sinks.audio_transcode import AudioTranscoder, Target
+from streamer.sinks.audio_transcode import AUDIO_REFUSED, AudioTranscoder, Target
 from streamer.sinks.base import Sink
 from streamer.sinks.fanout import FanOut
 from streamer.sinks.file import FileSink
@@ -54,6 +55,7 @@ class Outlets:
         """Frames per second that leave; ``None`` where the source's are not known."""
         self._clock = clock
         self._metrics = metrics
+        self._refused = partial(metrics.count, AUDIO_REFUSED)
         self._mounts = mounts if mounts is not None else {}
         watched = any(spec.kind == "webrtc" for spec in settings.sinks)
         coded = [spec for spec in settings.sinks if spec.kind not in ("webrtc", "y4m")]
@@ -170,7 +172,7 @@ class Outlets:
         if self._audio is None or as_is:
             return self._audio, None
         try:
-            transcoder = AudioTranscoder(self._audio, target)
+            transcoder = AudioTranscoder(self._audio, target, refused=self._refused)
         except SinkError as error:
             _log.warning("%s has no sound: %s", label, error)
             return None, None
@@ -178,7 +180,7 @@ class Outlets:
 
     def _sink(self, spec: SinkSpec, encoder: Encoder) -> Sink:
         if spec.kind == "file":
-            return FileSink(spec.target, audio=self._audio, fps=self.fps)
+            return FileSink(spec.target, audio=self._audio, fps=self.fps, refused=self._refused)
         if spec.kind == "push":
             return NetworkSink(
                 spec.target,

@@ -32,8 +32,6 @@ class AudioGate:
         self._video_s: Fraction | None = None
         self.dropped = 0
         """Packets lost because too many waited; the oldest go first."""
-        self.overdue = 0
-        """Packets that left without their picture, because it did not come in time."""
 
     @property
     def depth(self) -> int:
@@ -72,7 +70,6 @@ class AudioGate:
         ready = []
         while self._waiting and self._waiting[0].arrived_ns + self._longest_ns <= now_ns:
             ready.append(self._waiting.popleft())
-        self.overdue += len(ready)
         return ready
 
     def flush(self) -> list[Packet]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -16,6 +17,10 @@ from streamer.media import AudioInfo
 from streamer.sinks.audio_format import codec_of, coder, layout_of
 
 Target = Literal["aac", "opus"]
+Refused = Callable[[], None]
+
+AUDIO_REFUSED = "dropped.audio.refused"
+"""What counts packets that cannot be decoded, for each output that codes the sound anew."""
 
 ENCODERS = {"aac": "aac", "opus": "libopus"}
 BITRATE_PER_CHANNEL_BPS = {"aac": 80_000, "opus": 48_000}
@@ -46,10 +51,14 @@ class AudioTranscoder:
     delay, or one that does not, plays each sample when the input would have been played.
     """
 
-    def __init__(self, audio: AudioInfo, target: Target) -> None:
-        """Raises ``SinkError`` where the input's codec cannot be decoded."""
-        self.damaged = 0
-        """Packets that could not be decoded; silence stands for them."""
+    def __init__(
+        self, audio: AudioInfo, target: Target, *, refused: Refused = lambda: None
+    ) -> None:
+        """Calls ``refused`` for each packet that cannot be decoded; silence stands for it.
+
+        Raises ``SinkError`` where the input's codec cannot be decoded.
+        """
+        self._refused = refused
         self._decoder_holder, self._decoder = _decoder(audio)
         self._rate_hz = OPUS_RATE_HZ
         if target == "aac":
@@ -90,7 +99,7 @@ class AudioTranscoder:
         try:
             frames = self._decoder.decode(_native(packet))
         except av.error.FFmpegError:
-            self.damaged += 1
+            self._refused()
             return []
         begin_s = packet.time_s
         ready: list[Packet] = []

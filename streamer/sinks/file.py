@@ -13,6 +13,7 @@ from streamer.config import FILE_SUFFIXES
 from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
+from streamer.sinks.audio_transcode import Refused
 from streamer.sinks.muxer import Muxer
 from streamer.sinks.muxer_protocol import Output
 from streamer.sinks.muxer_target import TS_SOUND
@@ -40,14 +41,25 @@ EARLY_PACKETS = 3000
 """One minute of audio in packets of 20 ms: what may come before the first picture."""
 
 
+_CUT_SHORT: set[Path] = set()
+"""Files that this process could not write further: a stream that is opened again leaves them as they are."""
+
+
 class FileSink:
     """Opens its file at the first keyframe, so that a failing input overwrites nothing."""
 
-    def __init__(self, path: str, *, audio: AudioInfo | None, fps: Fraction | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        audio: AudioInfo | None,
+        fps: Fraction | None = None,
+        refused: Refused = lambda: None,
+    ) -> None:
         """``audio`` is what the input has beside the picture, ``fps`` the nominal rate of what is
-        written, where it is known. Raises ``SinkError``."""
+        written, where it is known; ``refused`` as in ``Muxer``. Raises ``SinkError``."""
         self._worker = Worker("mux")
-        self._writer = _Writer(Path(path), audio, fps)
+        self._writer = _Writer(Path(path), audio, fps, refused)
 
     async def send(self, packet: Packet) -> None:
         """Write one packet. Raises ``SinkError`` when the disk or the container refuses it."""
@@ -64,19 +76,20 @@ class FileSink:
 class _Writer:
     """The libav side of a file; lives on the sink's worker."""
 
-    def __init__(self, path: Path, audio: AudioInfo | None, fps: Fraction | None) -> None:
+    def __init__(
+        self, path: Path, audio: AudioInfo | None, fps: Fraction | None, refused: Refused
+    ) -> None:
         self._path = path
         self._fps = fps
         self._early_audio: list[Packet] = []
         self._is_open = False
         self._has_failed = False
         format = FILE_SUFFIXES[path.suffix.lower()]
-        # As a path: libav would take 12:30.mp4 for an address.
         output = Output(
-            url=f"file:{path}", format=format, options=OPTIONS[format], describes_once=False
+            url=_url(path), format=format, options=OPTIONS[format], describes_once=False
         )
         try:
-            self._muxer = Muxer(output, audio)
+            self._muxer = Muxer(output, audio, refused=refused)
         except SinkError as error:
             assert audio is not None
             raise SinkError(
@@ -101,6 +114,8 @@ class _Writer:
             self._muxer.write(packet)
         except (av.error.FFmpegError, OSError) as error:
             self._has_failed = True
+            if _holds_something(self._path):
+                _CUT_SHORT.add(self._path.absolute())
             raise SinkError(
                 f"{self._path} could not be written further ({_reason(error)}); what is in it "
                 f"plays, {_way_out(error)} for the rest"
@@ -126,8 +141,14 @@ class _Writer:
         return packet.is_keyframe
 
     def _open(self, keyframe: Packet) -> None:
+        asked, self._path = self._path, _beside_what_was_cut_short(self._path)
         try:
-            self._muxer.open(bytes(keyframe.payload), time_base=keyframe.time_base, fps=self._fps)
+            self._muxer.open(
+                bytes(keyframe.payload),
+                time_base=keyframe.time_base,
+                fps=self._fps,
+                url=_url(self._path),
+            )
             # A transport stream that wraps may begin before zero, and MP4 hides what does.
             self._muxer.begin_at_zero(keyframe.time_s)
         except (av.error.FFmpegError, OSError) as error:
@@ -136,9 +157,29 @@ class _Writer:
                 f"{self._path} could not be written ({_reason(error)}); {_way_in(error)}"
             ) from error
         self._is_open = True
+        if self._path != asked:
+            _log.warning("%s was cut short before; it goes on in %s", asked, self._path.name)
         for early in self._early_audio:
             self._muxer.write(early)
         self._early_audio = []
+
+
+def _url(path: Path) -> str:
+    """As a path: libav would take 12:30.mp4 for an address."""
+    return f"file:{path}"
+
+
+def _beside_what_was_cut_short(path: Path) -> Path:
+    """``path``, or the first of ``name-2.mkv``, ``name-3.mkv``, … that holds nothing."""
+    free, number = path, 1
+    while free.absolute() in _CUT_SHORT or (number > 1 and _holds_something(free)):
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
+
+
+def _holds_something(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def _way_in(error: Exception) -> str:

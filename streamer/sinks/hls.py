@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,14 +17,10 @@ from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.metrics import Metrics
+from streamer.sinks.muxer_hls import OURS, clear, end, shown
 from streamer.sinks.muxer_protocol import Output, Target
 from streamer.sinks.muxer_session import Patience
 from streamer.sinks.muxer_sink import MuxerSink
-
-PLAYLIST = "index.m3u8"
-
-OURS = re.compile(r"(index\.m3u8|init-[0-9a-f]{8}\.mp4|seg-[0-9a-f]{8}-\d+\.m4s)(\.tmp)?")
-"""Names this sink gives; nothing else in the folder is ever touched."""
 
 SEGMENT_S = 2.0
 WINDOW = 6
@@ -75,7 +73,13 @@ class HlsSink:
 
     async def close(self) -> None:
         """End the playlist; what is in it stays playable. Raises ``SinkError`` where it lacks its end."""
-        await self._sink.close()
+        try:
+            await self._sink.close()
+        except SinkError:
+            if self._runs:
+                with suppress(OSError):
+                    await asyncio.to_thread(end, self._folder)
+            raise
 
     def _ask_for_cut(self, packet: Packet) -> None:
         """libav cuts at the first keyframe after each multiple of the segment's length."""
@@ -90,17 +94,20 @@ class HlsSink:
             self._request_keyframe()
 
     def _prepared(self) -> Target:
-        """A folder without segments of earlier runs, and how libav is to fill it."""
+        """A folder without segments of earlier streams, and how libav is to fill it.
+
+        Where this one goes on after a break, what players are shown stays until there is more.
+        See Note [Playlists on a full disk].
+        """
         folder = Path(os.path.abspath(self._folder))
         # Seconds since 1970: a later run counts on from above an earlier one, also where that one
         # ended within this very second.
         number = time.time_ns() // 1_000_000_000
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for entry in folder.iterdir():
-                if OURS.fullmatch(entry.name):
-                    number = max(number, _number(entry.name) + 1)
-                    entry.unlink(missing_ok=True)
+            number = max([number, *(_number(entry.name) + 1 for entry in folder.iterdir())])
+            kept = shown(folder) if self._runs else set()
+            clear(folder, keeps=kept.__contains__)
         except OSError as error:
             raise SinkError(
                 f"the HLS folder {self._folder} cannot be used ({error.strerror}); "
@@ -113,7 +120,7 @@ class HlsSink:
             flags.append("discont_start")
         self._runs += 1
         output = Output(
-            url=str(folder / PLAYLIST),
+            url=str(folder / f"list-{run}.m3u8"),
             format="hls",
             options={
                 "hls_time": str(float(self._segment_s)),
@@ -133,5 +140,5 @@ class HlsSink:
 
 def _number(name: str) -> int:
     """A segment's number; -1 for the other files."""
-    match = re.search(r"-(\d+)\.m4s", name)
+    match = re.search(r"-(\d+)\.m4s", name) if OURS.fullmatch(name) else None
     return int(match[1]) if match else -1

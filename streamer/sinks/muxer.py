@@ -13,7 +13,7 @@ import av.error
 from streamer.frame import Packet, rescale
 from streamer.media import AudioInfo
 from streamer.sinks.audio_format import Template, codec_of, holds_as_is, layout_of, without_adts
-from streamer.sinks.audio_transcode import AudioTranscoder
+from streamer.sinks.audio_transcode import AudioTranscoder, Refused
 from streamer.sinks.muxer_protocol import Output
 
 LEAD_S = Fraction(1, 10)
@@ -34,10 +34,16 @@ class Muxer:
     """One container, from its header to its end; lives on one thread and may block there."""
 
     def __init__(
-        self, output: Output, audio: AudioInfo | None, *, file: Writable | None = None
+        self,
+        output: Output,
+        audio: AudioInfo | None,
+        *,
+        file: Writable | None = None,
+        refused: Refused = lambda: None,
     ) -> None:
         """Opens nothing yet; writes to ``file`` instead of the URL where there is one.
 
+        ``refused`` is called for each packet of sound that was to be coded anew and cannot be decoded.
         Raises ``SinkError`` for audio that can be neither taken nor decoded.
         """
         self._output = output
@@ -56,15 +62,23 @@ class Muxer:
         if holds_as_is(output.audio_format, audio):
             self._template = Template(audio)
         else:
-            self.transcoder = AudioTranscoder(audio, "aac")
+            self.transcoder = AudioTranscoder(audio, "aac", refused=refused)
             self._template = Template(self.transcoder.audio)
 
-    def open(self, keyframe: bytes, *, time_base: Fraction, fps: Fraction | None = None) -> None:
+    def open(
+        self,
+        keyframe: bytes,
+        *,
+        time_base: Fraction,
+        fps: Fraction | None = None,
+        url: str | None = None,
+    ) -> None:
         """Write the header; ``keyframe`` holds the parameter sets. It is not written itself.
 
-        ``fps`` is the nominal rate, where it is known. Raises ``FFmpegError`` or ``OSError``.
+        ``fps`` is the nominal rate, where it is known; ``url`` goes before that of the output. Raises
+        ``FFmpegError`` or ``OSError``.
         """
-        target: Any = self._file if self._file is not None else self._output.url
+        target: Any = self._file if self._file is not None else url or self._output.url
         self._container = av.open(
             target, "w", format=self._output.format, options=dict(self._output.options)
         )

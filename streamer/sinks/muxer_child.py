@@ -1,7 +1,8 @@
 """The program of the child process that holds one network output (or HLS folder) of libav.
 
 It gets ``open`` with a keyframe, then packets; it says ``ready``, ``opened``, ``took`` for each
-packet, and ``failed`` with the reason before it ends. It ends with its standard input.
+packet, ``refused`` for sound that it cannot decode, and ``failed`` with the reason before it ends. It
+ends with its standard input.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.sinks.muxer import Muxer, PictureChanged
-from streamer.sinks.muxer_hls import check_written
+from streamer.sinks.muxer_hls import Published
 from streamer.sinks.muxer_protocol import PICTURE_CHANGED, Output, as_packet, audio_of, output_of
 from streamer.sinks.muxer_srt import SrtFile
 
@@ -36,7 +37,7 @@ class _Connection:
         self._say = say
         self._srt: SrtFile | None = None
         self._muxer: Muxer | None = None
-        self._playlist: Path | None = None
+        self._published: Published | None = None
 
     def open(self, opening: Message) -> None:
         """Connect and write the header; the payload is a keyframe with its parameter sets."""
@@ -47,9 +48,10 @@ class _Connection:
         if output.format == "hls":
             # Names without a folder: libav would take a %d in that one for the segment's number, and
             # keeps a %% as it is.
-            self._playlist = Path(output.url)
-            os.chdir(self._playlist.parent)
-            output = replace(output, url=self._playlist.name)
+            listed = Path(output.url)
+            os.chdir(listed.parent)
+            output = replace(output, url=listed.name)
+            self._published = Published(Path(listed.name))
         self._muxer = self._made(output, audio)
         self._muxer.open(opening.payload, time_base=Fraction(*head["time_base"]))
         # What a receiver of SRT got, it keeps for a while before it passes it on.
@@ -58,13 +60,14 @@ class _Connection:
     def write(self, packet: Packet) -> None:
         assert self._muxer is not None
         self._muxer.write(packet)
-        if packet.is_keyframe:
-            self.check()
+        if self._published is not None:
+            self._published.publish()
 
-    def check(self) -> None:
-        """Raises ``OSError`` where a disk is full."""
-        if self._playlist is not None:
-            check_written(self._playlist)
+    def end(self) -> None:
+        """Show all that was written; call it after ``close``. Raises ``OSError`` where a disk is full."""
+        if self._published is not None:
+            self._published.publish()
+            self._published.close()
 
     def close(self) -> None:
         with suppress(av.error.FFmpegError, OSError, ValueError):
@@ -75,7 +78,7 @@ class _Connection:
 
     def _made(self, output: Output, audio: AudioInfo | None) -> Muxer:
         try:
-            muxer = Muxer(output, audio, file=self._srt)
+            muxer = Muxer(output, audio, file=self._srt, refused=lambda: self._say({"refused": 1}))
         except SinkError as error:
             self._say({"remark": f"it gets no sound, since {error}"})
             return Muxer(output, None, file=self._srt)
@@ -120,7 +123,7 @@ def _serve(commands: BinaryIO, opening: Message, say: Callable[[dict[str, Any]],
                 say({"took": 1})
         finally:
             connection.close()
-        connection.check()
+        connection.end()
     except PictureChanged:
         return PICTURE_CHANGED
     except (SinkError, av.error.FFmpegError, OSError, ValueError) as error:

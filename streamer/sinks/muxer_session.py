@@ -51,8 +51,10 @@ class MuxerSession:
         request_keyframe: Callable[[], None],
         opened: Callable[[], None],
         told: Callable[[str], None],
+        refused: Callable[[], None],
     ) -> None:
-        """``opened`` is called when the peer has taken the header, ``told`` with a remark."""
+        """``opened`` is called when the peer has taken the header, ``told`` with a remark, ``refused``
+        for each packet of sound that cannot be decoded."""
         self.ring: Link[Packet] = Link(
             "muxer",
             capacity=RING_PACKETS,
@@ -75,6 +77,7 @@ class MuxerSession:
         self._patience = patience
         self._opened = opened
         self._told = told
+        self._refused = refused
         self._ready = asyncio.Event()
         self._is_fed = False
         self._keeps_s = 0.0
@@ -172,6 +175,8 @@ class MuxerSession:
             self._opened()
         elif "remark" in head:
             self._told(str(head["remark"]))
+        elif "refused" in head:
+            self._refused()
         return str(head.get("failed", ""))
 
     def _left_s(self) -> float:

@@ -7,12 +7,14 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from streamer.clock import Clock
 from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.metrics import Metrics
+from streamer.sinks.audio_transcode import AUDIO_REFUSED
 from streamer.sinks.muxer_protocol import PICTURE_CHANGED, Target
 from streamer.sinks.muxer_session import MuxerSession, Patience
 
@@ -171,6 +173,7 @@ class MuxerSink:
             request_keyframe=self._request_keyframe,
             opened=self._on_opened,
             told=lambda remark: _log.warning("%s: %s", self._label, remark),
+            refused=partial(self._metrics.count, AUDIO_REFUSED),
         )
 
     async def _run(self, target: Target) -> None:

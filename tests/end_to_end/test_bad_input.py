@@ -11,7 +11,7 @@ import pytest
 
 from tests.clips import Clips, h264, moving
 from tests.command import ROOT, Done, RunHere, started
-from tests.measure import pictures_of, psnr
+from tests.measure import pictures_of, psnr, times_of
 from tests.programs import needs
 
 pytestmark = needs("ffmpeg", "ffprobe")
@@ -130,6 +130,27 @@ def test_what_was_written_before_the_disk_was_full_plays(
     sentence = Done(running.returncode, "", running.stderr.decode()).sentence
     assert "could not be written further (File too large); what is in it plays" in sentence
     assert len(pictures_of(output)) > 20
+
+
+def test_what_an_hls_folder_shows_stays_when_nothing_more_can_be_written(
+    clips: Clips, tmp_path: Path
+) -> None:
+    # Five seconds of next to nothing, and then segments that are larger than a file may be.
+    noise = "color=gray:size=320x180:rate=15:duration=10,noise=alls=100:allf=t:enable='gte(t,5)'"
+    source = clips.made("noise.mp4", "-f", "lavfi", "-i", noise, *h264("-preset", "ultrafast"))
+    folder, fast = tmp_path / "live", ("--bitrate-kbps", "8000")
+    limited = f'ulimit -f 200; exec {sys.executable} -m streamer run "$@"'
+    running = subprocess.run(
+        ["sh", "-c", limited, "sh", source, "--to", f"hls:{folder}", *PLAIN, *fast],
+        cwd=ROOT,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    assert running.returncode == 2, running.stderr
+    assert b"hls:live lacks its end" in running.stderr
+    assert len(times_of(folder / "index.m3u8")) >= 45
+    assert len(list(folder.iterdir())) == 2 + (folder / "index.m3u8").read_text().count("#EXTINF")
 
 
 def test_standard_output_on_a_full_disk_is_said() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.clips import FLASHES_S, Clips, ffmpeg, h264, moving
@@ -167,3 +169,28 @@ def test_a_file_without_sound_has_none_after(
     output = tmp_path / "out.mp4"
     assert streamer("run", clips.plain(), "--to", output, "--tier", "plain", "--scale", 1).code == 0
     assert stream_of(output, "a") == {}
+
+
+def test_sound_that_cannot_be_decoded_is_counted_for_each_output_that_codes_it_anew(
+    clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    whole = clips.made(
+        "vorbis.mkv", "-i", str(clips.with_sound()), "-c:v", "copy", "-c:a", "libvorbis"
+    )
+    damaged, report = tmp_path / "damaged.mkv", tmp_path / "report.json"
+    with av.open(str(whole)) as before, av.open(str(damaged), "w") as after:
+        streams = [after.add_stream_from_template(stream) for stream in before.streams]
+        sounds = 0
+        for packet in before.demux():
+            if packet.size:
+                sounds += packet.stream.type == "audio"
+                is_spoilt = packet.stream.type == "audio" and sounds in (5, 9, 20)
+                native = av.Packet(b"\xff\xff\xff") if is_spoilt else packet
+                native.pts, native.dts = packet.pts, packet.dts
+                native.time_base = packet.time_base
+                native.stream = streams[packet.stream_index]
+                after.mux(native)
+    both = ("--to", tmp_path / "out.ts", "--to", f"hls:{tmp_path / 'live'}")
+    done = streamer("run", damaged, *both, "--tier", "plain", "--scale", 1, "--report", report)
+    assert done.code == 0
+    assert json.loads(report.read_text())["frames"]["dropped"] == {"audio.refused": 2 * 3}

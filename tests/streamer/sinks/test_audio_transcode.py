@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
-from streamer.sinks.audio_transcode import AudioTranscoder, Target
+from streamer.metrics import Metrics
+from streamer.sinks.audio_transcode import AUDIO_REFUSED, AudioTranscoder, Target
 from tests.programs import needs
 from tests.streamer.sinks.test_audio_format import coded, opened
 
@@ -173,7 +175,8 @@ def test_sound_that_comes_twice_is_heard_once() -> None:
 def test_damaged_packets_are_counted_and_the_rest_is_heard() -> None:
     opus = AudioTranscoder(PCM, "opus")
     good = through(opus, packets_of(clicks(seconds=1)))
-    again = AudioTranscoder(opus.audio, "aac")
+    metrics = Metrics()
+    again = AudioTranscoder(opus.audio, "aac", refused=partial(metrics.count, AUDIO_REFUSED))
     broken = [
         packet
         if n % 10
@@ -188,7 +191,7 @@ def test_damaged_packets_are_counted_and_the_rest_is_heard() -> None:
         for n, packet in enumerate(good)
     ]
     packets = through(again, broken)
-    assert again.damaged == len(range(0, len(good), 10))
+    assert metrics.counted(AUDIO_REFUSED) == len(range(0, len(good), 10))
     assert packets[-1].time_s > 0.9
 
 
@@ -233,9 +236,10 @@ def test_a_codec_that_cannot_be_decoded_is_said() -> None:
 def test_what_a_file_holds_is_coded_anew_at_the_same_time(codec: str, tmp_path: Path) -> None:
     container, audio, packets = opened(coded(tmp_path, codec))
     with container:
-        transcoder = AudioTranscoder(audio, "aac")
-        out = through(transcoder, packets)
-    assert transcoder.damaged == 0
+        metrics = Metrics()
+        refused = partial(metrics.count, AUDIO_REFUSED)
+        out = through(AudioTranscoder(audio, "aac", refused=refused), packets)
+    assert metrics.counted(AUDIO_REFUSED) == 0
     begin_s = packets[0].time_s
     # The encoder's delay lies before; WMA's decoder gives nothing for its first packet.
     assert -0.05 < out[0].time_s - begin_s < (0.1 if codec == "wmav2" else 0.05)

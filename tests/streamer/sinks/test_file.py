@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -97,6 +100,38 @@ def test_what_was_written_a_second_ago_outlives_a_sudden_end(name: str, tmp_path
     asyncio.run(cut_off())
     assert len(times_of(tmp_path / f"cut-{name}")) >= 119
     assert len(times_of(tmp_path / name)) == 150
+
+
+@contextmanager
+def files_of_at_most(size_bytes: int) -> Iterator[None]:
+    """For all of this process; what is larger fails as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@needs("ffprobe")
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.ts"])
+def test_a_stream_that_is_opened_again_leaves_what_was_cut_short(name: str, tmp_path: Path) -> None:
+    path, packets = tmp_path / name, encoded(150)
+    size_bytes = sum(len(packet.payload) for packet in packets)
+    with files_of_at_most(size_bytes // 2):
+        for _ in range(2):
+            with pytest.raises(SinkError, match="could not be written further"):
+                asyncio.run(write(path, packets))
+    before = len(times_of(path))
+    assert before > 30
+    mine = path.with_stem("out-3")
+    mine.write_text("mine")
+    asyncio.run(write(path, packets))
+    found = {one.name: one for one in tmp_path.iterdir()}
+    assert found.keys() == {f"out{number}{path.suffix}" for number in ("", "-2", "-3", "-4")}
+    assert len(times_of(path)) == len(times_of(path.with_stem("out-2"))) == before
+    assert mine.read_text() == "mine"
+    assert len(times_of(path.with_stem("out-4"))) == 150
 
 
 def test_no_file_is_made_before_there_is_something_to_write(tmp_path: Path) -> None:

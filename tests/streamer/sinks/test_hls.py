@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import SinkError
-from streamer.sinks.hls import OURS, HlsSink
+from streamer.sinks.hls import HlsSink
+from streamer.sinks.muxer_hls import OURS
 from streamer.sinks.muxer_session import Patience
 from tests.measure import stream_of, times_of
 from tests.programs import needs
