@@ -6,7 +6,6 @@ import asyncio
 import errno
 import json
 import logging
-import os
 import sys
 from collections.abc import Coroutine
 from importlib import metadata
@@ -273,8 +272,6 @@ def main() -> None:
     # made frame took 31 to 42 ms, so it is 24.
     sys.setswitchinterval(0.0005)
     share_arenas()
-    # ONNX Runtime 1.31 gives this device a number and reports to its maker unless told not to.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     logging.basicConfig(level=logging.WARNING, format="streamer: %(message)s", stream=sys.stderr)
     # That a source is waited for, came or was lost is news for whoever watches the terminal.
     logging.getLogger("streamer.sources").setLevel(logging.INFO)

@@ -108,12 +108,24 @@ def test_several_outputs_of_every_kind_are_written_at_once(
     assert all((tmp_path / name).stat().st_size > 1000 for name in names)
 
 
-def test_a_library_that_reports_to_its_maker_is_kept_from_it(tmp_path: Path) -> None:
+OPENING = "from streamer.infer.backends import BACKENDS; BACKENDS['ort-cpu'].is_installed()"
+EXPORTING = "import export.cli, export.cost"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("-m", "streamer", "describe", "--backend", "ort-cpu"), ("-c", OPENING), ("-c", EXPORTING)],
+    ids=["program", "package", "export"],
+)
+def test_a_library_that_reports_to_its_maker_is_kept_from_it(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
     pytest.importorskip("onnxruntime")
+    without = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     subprocess.run(
-        [sys.executable, "-m", "streamer", "describe", "--backend", "ort-cpu"],
+        [sys.executable, *arguments],
         cwd=ROOT,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        env={**without, "XDG_CACHE_HOME": str(tmp_path)},
         stdout=subprocess.DEVNULL,
         check=True,
     )
