@@ -6,14 +6,14 @@ BIN := $(VENV)/bin
 ARGS ?=
 WHEELS ?= wheels
 
-# Sets of tests, three at once on two cores: those that stream mostly wait. Kernels are compiled once for a whole set; the first
-# set has what no other has, and takes longest.
+# Sets of tests, three at once on two cores: those that stream mostly wait. Kernels are compiled once for a whole set. They are
+# begun in this order, the longest first: one that is left alone at the end uses a single core.
 TESTS_export := tests/export
 TESTS_end-to-end := tests/end_to_end
 TESTS_kernels := tests/kernels tests/benchmarks tests/streamer/gpu
 TESTS_enhance := $(addprefix tests/streamer/,enhance infer ops)
 TESTS_streams := tests $(addprefix --ignore=,$(TESTS_export) $(TESTS_end-to-end) $(TESTS_kernels) $(TESTS_enhance))
-SETS := $(addprefix test-,streams export end-to-end kernels enhance)
+SETS := $(addprefix test-,kernels end-to-end streams export enhance)
 
 .PHONY: install demo test $(SETS) check bench latency quality train train-gpu models-page gpu-check gpu-wheels gpu-pack \
 	format clean

@@ -4,13 +4,25 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
+from benchmarks import gpu_check
 from tests.clips import Clips
 from tests.command import Done, RunHere, run_here
+from tests.device_tests import left_out
 from tests.kernels.host_build import HostKernels
 
 # A machine may stand still for seconds in the middle of any example.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuses a test that needs a device and that no check on a device would run."""
+    marked = [one.path for one in session.items if one.get_closest_marker(gpu_check.MARK)]
+    if found := left_out(marked):
+        raise pytest.UsageError(
+            f"{found[0]} has tests for a device, and benchmarks.gpu_check does not run it; "
+            f"write mark.{gpu_check.MARK} into the file itself, below tests/streamer"
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -98,7 +98,7 @@ def test_a_live_run_gives_rate_and_latency() -> None:
 
 def test_what_the_program_refuses_is_passed_on() -> None:
     with pytest.raises(ConfigError, match=r"ended with 2: streamer: .*'nothing'"):
-        gpu_check_streams.main(["file", "--backend", "nothing", "--duration", "1"])
+        gpu_check_streams.main(["live", "--backend", "nothing", "--duration", "1"])
 
 
 def test_without_a_backend_of_a_gpu_that_is_told_as_missing() -> None:

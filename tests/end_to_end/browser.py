@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+
+from tests.streamer.server.watcher import TEST_WITHIN_S
+
+Result = TypeVar("Result")
 
 REQUIRE = "STREAMER_REQUIRE_PROGRAMS"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -27,8 +32,9 @@ FLAGS = (
 PATIENCE_MS = 60_000
 """What playwright waits for anything; a slow machine takes long to start a browser."""
 
-SHOW_ADDRESSES = "--disable-features=WebRtcHideLocalIpsWithMdns"
-"""Without it Chromium hides its addresses behind multicast names, as it does for users."""
+SHOW_ADDRESSES = "--disable-features=WebRtcHideLocalIpsWithMdns,SpareRendererForSitePerProcess"
+"""Without the first Chromium hides its addresses behind multicast names, as it does for users; without
+the second it starts a process for a page that nobody opens, a third of what a page costs."""
 
 
 def needs_chromium() -> str:
@@ -46,26 +52,69 @@ def needs_chromium() -> str:
     pytest.skip(f"this test needs {wanted}")
 
 
-@asynccontextmanager
-async def chromium(*, hides_addresses: bool = False) -> AsyncIterator[Any]:
-    """A running browser."""
-    path = needs_chromium()
-    from playwright.async_api import async_playwright
+class Browsers:
+    """Chromium, started once for all tests, on the one loop that their scenarios run on; each page has
+    a fresh profile of it. Playwright and a browser take two seconds of a processor to start."""
 
-    flags = [*FLAGS] if hides_addresses else [*FLAGS, SHOW_ADDRESSES]
-    async with async_playwright() as playwright:
-        # Ours are all the flags that matter; playwright's own headless flag is for another shell.
-        browser = await playwright.chromium.launch(
-            executable_path=path,
-            args=flags,
-            ignore_default_args=["--headless"],
-            headless=True,
-            timeout=PATIENCE_MS,
-        )
+    def __init__(self) -> None:
+        self._path = needs_chromium()
+        self._runner = asyncio.Runner()
+        self._runner.run(self._start())
+        self._shared: Any = None
+
+    async def _start(self) -> None:
+        from playwright.async_api import async_playwright
+
+        self._playwright = await async_playwright().start()
+
+    def run(self, scenario: Coroutine[Any, Any, Result]) -> Result:
+        """Run a test's scenario, and not for ever; what it leaves running is cancelled."""
+        return self._runner.run(_bounded(scenario))
+
+    async def shared(self) -> Any:
+        """The browser of all tests, which shows its addresses; another one if it has crashed."""
+        if self._shared is None or not self._shared.is_connected():
+            self._shared = await self._launch(SHOW_ADDRESSES)
+        return self._shared
+
+    @asynccontextmanager
+    async def own(self, *flags: str) -> AsyncIterator[Any]:
+        """A browser for one test, with these flags besides."""
+        browser = await self._launch(*flags)
         try:
             yield browser
         finally:
             await browser.close()
+
+    async def _launch(self, *flags: str) -> Any:
+        # Ours are all the flags that matter; playwright's own headless flag is for another shell.
+        return await self._playwright.chromium.launch(
+            executable_path=self._path,
+            args=[*FLAGS, *flags],
+            ignore_default_args=["--headless"],
+            headless=True,
+            timeout=PATIENCE_MS,
+        )
+
+    def close(self) -> None:
+        self._runner.run(self._stop())
+        self._runner.close()
+
+    async def _stop(self) -> None:
+        if self._shared is not None:
+            await self._shared.close()
+        await self._playwright.stop()
+
+
+async def _bounded(scenario: Coroutine[Any, Any, Result]) -> Result:
+    others = asyncio.all_tasks()
+    try:
+        return await asyncio.wait_for(scenario, TEST_WITHIN_S)
+    finally:
+        left = asyncio.all_tasks() - others
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
 @asynccontextmanager

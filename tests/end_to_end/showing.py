@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from streamer.config import StreamSettings
-from tests.end_to_end.browser import chromium, opened
+from tests.end_to_end.browser import Browsers, opened
 from tests.streamer.server.many import Many, serving_many
 
 WIDE = {"width": 1280, "height": 800}
@@ -16,13 +16,16 @@ FRONT = "synthetic:320x180@10"
 
 @asynccontextmanager
 async def showing(
-    *streams: StreamSettings, address: str = "", token: str | None = None, **context: Any
+    browsers: Browsers,
+    *streams: StreamSettings,
+    address: str = "",
+    token: str | None = None,
+    **context: Any,
 ) -> AsyncIterator[tuple[Many, Any]]:
     """The server, and the page at an address of it; ``context`` is the browser's."""
     context.setdefault("viewport", WIDE)
     async with (
         serving_many(*streams, token=token) as many,
-        chromium() as browser,
-        opened(browser, f"{many.url}{address}", **context) as page,
+        opened(await browsers.shared(), f"{many.url}{address}", **context) as page,
     ):
         yield many, page

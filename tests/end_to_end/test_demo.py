@@ -18,7 +18,7 @@ import pytest
 
 from streamer.sources.counter import read
 from tests.command import started
-from tests.end_to_end.browser import chromium, needs_chromium, opened, page_value, wait_for_page
+from tests.end_to_end.browser import Browsers, opened, page_value, wait_for_page
 from tests.streamer.server.watcher import Watcher, run, until
 
 START_WITHIN_S = 60.0
@@ -80,14 +80,16 @@ def test_the_counter_of_the_synthetic_camera_is_read_back_from_the_enhanced_stre
     run(scenario())
 
 
-def test_the_page_shows_the_plain_and_the_enhanced_picture_of_the_same_moment() -> None:
-    needs_chromium()
+def test_the_page_shows_the_plain_and_the_enhanced_picture_of_the_same_moment(
+    browsers: Browsers,
+) -> None:
 
     async def scenario() -> None:
         async with (
             demo() as (_, address),
-            chromium() as browser,
-            opened(browser, address, viewport={"width": 1280, "height": 800}) as page,
+            opened(
+                await browsers.shared(), address, viewport={"width": 1280, "height": 800}
+            ) as page,
         ):
             await wait_for_page(page, "page.framesDrawn > 20", within_s=60)
             await page.locator("#picture").click()
@@ -101,7 +103,7 @@ def test_the_page_shows_the_plain_and_the_enhanced_picture_of_the_same_moment() 
             assert None not in sides
             assert page.complaints == []
 
-    run(scenario())
+    browsers.run(scenario())
 
 
 async def _reading_at(page: Any, divider: float) -> object:

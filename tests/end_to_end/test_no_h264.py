@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.end_to_end.browser import chromium, needs_chromium, opened, wait_for_page
+from tests.end_to_end.browser import Browsers, opened, wait_for_page
 from tests.streamer.server.many import serving_many, settings
-from tests.streamer.server.watcher import run
 
 FRONT = "synthetic:320x180@10"
 
@@ -23,16 +22,14 @@ WITHOUT_H264 = """() => {
 
 
 def test_a_browser_without_h264_is_told_what_to_turn_on_and_where_else_it_plays(
-    tmp_path: Path,
+    browsers: Browsers, tmp_path: Path
 ) -> None:
-    needs_chromium()
     front = settings("front", FRONT, "webrtc:", f"hls:{tmp_path / 'front'}")
 
     async def scenario() -> None:
         async with (
             serving_many(front, token=None) as many,
-            chromium() as browser,
-            opened(browser, f"{many.url}docs") as page,
+            opened(await browsers.shared(), f"{many.url}docs") as page,
         ):
             await page.add_init_script(f"({WITHOUT_H264})()")
             await page.goto(many.url)
@@ -43,4 +40,4 @@ def test_a_browser_without_h264_is_told_what_to_turn_on_and_where_else_it_plays(
             await page.get_by_text("No H.264", exact=True).wait_for()
             await wait_for_page(page, "page.framesDecoded === 0")
 
-    run(scenario())
+    browsers.run(scenario())

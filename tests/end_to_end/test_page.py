@@ -13,36 +13,34 @@ import pytest
 from streamer.server.app import build_app
 from streamer.server.run import Server
 from tests.end_to_end.browser import (
-    PATIENCE_MS,
-    chromium,
-    needs_chromium,
+    Browsers,
     opened,
     page_value,
     pixel_reader,
     wait_for_page,
 )
 from tests.streamer.server.moving_picture import CLOCK_SIZE, FPS, HEIGHT, WIDTH, LiveStream, running
-from tests.streamer.server.watcher import run, until
+from tests.streamer.server.watcher import until
 
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
 
-@pytest.fixture(autouse=True)
-def _browser() -> None:
-    needs_chromium()
-
-
 @asynccontextmanager
 async def showing(
-    *, hides_addresses: bool = False, viewport: dict[str, int] = WIDE, has_touch: bool = False
+    browsers: Browsers,
+    *,
+    browser: Any = None,
+    viewport: dict[str, int] = WIDE,
+    has_touch: bool = False,
 ) -> AsyncIterator[tuple[LiveStream, Any]]:
     """A running stream and a page that shows it, with some frames drawn."""
     async with (
         running(LiveStream("front-door")) as stream,
         Server(build_app({stream.name: stream}), port=0) as server,
-        chromium(hides_addresses=hides_addresses) as browser,
-        opened(browser, server.url, viewport=viewport, has_touch=has_touch) as page,
+        opened(
+            browser or await browsers.shared(), server.url, viewport=viewport, has_touch=has_touch
+        ) as page,
     ):
         await wait_for_page(page, "page.framesDrawn > 5")
         yield stream, page
@@ -104,9 +102,11 @@ async def drawn_afresh(page: Any) -> None:
     await wait_for_page(page, f"page.framesDrawn > {drawn}")
 
 
-def test_the_stream_plays_without_a_freeze_and_its_numbers_are_shown(tmp_path: Path) -> None:
+def test_the_stream_plays_without_a_freeze_and_its_numbers_are_shown(
+    browsers: Browsers, tmp_path: Path
+) -> None:
     async def scenario() -> None:
-        async with showing() as (stream, page):
+        async with showing(browsers) as (stream, page):
             assert await plays_without_a_freeze(page)
             assert await page_value(page, "framesDrawn") > FPS
             assert stream.renditions["compare"].sink.dropped == 0
@@ -127,12 +127,12 @@ def test_the_stream_plays_without_a_freeze_and_its_numbers_are_shown(tmp_path: P
             await page.screenshot(path=str(path))
             assert path.stat().st_size > 20_000
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_left_of_the_divider_is_plain_and_right_of_it_enhanced() -> None:
+def test_left_of_the_divider_is_plain_and_right_of_it_enhanced(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing() as (_, page):
+        async with showing(browsers) as (_, page):
             pixel = pixel_reader(page)
             await stop_sweeping_at(page, 0.5)
             await drawn_afresh(page)
@@ -145,12 +145,12 @@ def test_left_of_the_divider_is_plain_and_right_of_it_enhanced() -> None:
             )
             assert size == [WIDTH, HEIGHT]
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_both_sides_show_the_same_moment() -> None:
+def test_both_sides_show_the_same_moment(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing() as (_, page):
+        async with showing(browsers) as (_, page):
             await stop_sweeping_at(page, 0.5)
             y = CLOCK_SIZE / 2 / HEIGHT
             left = CLOCK_SIZE / 2 / WIDTH
@@ -168,12 +168,12 @@ def test_both_sides_show_the_same_moment() -> None:
                 moments.add(plain // 7)
             assert len(moments) > 5, "the clock of the picture moves"
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_the_keyboard_moves_the_divider_and_the_pixels_with_it() -> None:
+def test_the_keyboard_moves_the_divider_and_the_pixels_with_it(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing() as (_, page):
+        async with showing(browsers) as (_, page):
             pixel = pixel_reader(page)
             await stop_sweeping_at(page, 0.5)
             slider = page.get_by_role("slider")
@@ -193,12 +193,12 @@ def test_the_keyboard_moves_the_divider_and_the_pixels_with_it() -> None:
             assert is_plain(await pixel(0.45, 0.35))
             assert is_enhanced(await pixel(0.55, 0.35))
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_the_mouse_drags_the_divider_and_ends_its_own_movement() -> None:
+def test_the_mouse_drags_the_divider_and_ends_its_own_movement(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing() as (_, page):
+        async with showing(browsers) as (_, page):
             assert await page_value(page, "isSweeping")
             await stop_sweeping_at(page, 0.5)
             assert not await page_value(page, "isSweeping")
@@ -215,12 +215,12 @@ def test_the_mouse_drags_the_divider_and_ends_its_own_movement() -> None:
             assert is_plain(await pixel(0.7, 0.35))
             assert is_enhanced(await pixel(0.88, 0.35))
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_zooming_in_keeps_the_divider_on_the_stage() -> None:
+def test_zooming_in_keeps_the_divider_on_the_stage(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing() as (_, page):
+        async with showing(browsers) as (_, page):
             await stop_sweeping_at(page, 0.5)
             fit = await page.locator("#picture").bounding_box()
             await page.get_by_role("button", name="4×").click()
@@ -242,12 +242,12 @@ def test_zooming_in_keeps_the_divider_on_the_stage() -> None:
             again = await page.locator("#picture").bounding_box()
             assert again == pytest.approx(fit)
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_a_second_page_gets_its_own_keyframe() -> None:
+def test_a_second_page_gets_its_own_keyframe(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing() as (stream, page):
+        async with showing(browsers) as (stream, page):
             compare = stream.renditions["compare"]
             keyframes, requests = len(compare.keyframes), compare.keyframe_requests
             async with opened(page.context.browser, page.url, viewport=PHONE) as second:
@@ -257,20 +257,20 @@ def test_a_second_page_gets_its_own_keyframe() -> None:
                 assert compare.sink.viewers == 2
             await until(lambda: compare.sink.viewers == 1, "the second page is still counted")
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_a_browser_that_hides_its_addresses_is_answered_as_well() -> None:
+def test_a_browser_that_hides_its_addresses_is_answered_as_well(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(hides_addresses=True) as (stream, _):
+        async with browsers.own() as browser, showing(browsers, browser=browser) as (stream, _):
             assert stream.viewers == 1
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_the_page_comes_back_by_itself_when_its_session_is_ended() -> None:
+def test_the_page_comes_back_by_itself_when_its_session_is_ended(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing() as (stream, page):
+        async with showing(browsers) as (stream, page):
             sink = stream.renditions["compare"].sink
             assert await sink.hang_up(stream.sessions[-1].id)
             await until(lambda: sink.viewers == 1, "the page did not come back")
@@ -278,16 +278,14 @@ def test_the_page_comes_back_by_itself_when_its_session_is_ended() -> None:
             await wait_for_page(page, f"page.framesDrawn > {drawn} + 10")
             assert await page.locator("#message").is_hidden()
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_the_page_says_that_the_server_is_gone() -> None:
+def test_the_page_says_that_the_server_is_gone(browsers: Browsers) -> None:
     async def scenario() -> None:
         stream = LiveStream("front-door")
-        async with chromium() as browser:
+        async with opened(await browsers.shared(), "about:blank", viewport=WIDE) as page:
             async with running(stream), Server(build_app({stream.name: stream}), port=0) as server:
-                page = await (await browser.new_context(viewport=WIDE)).new_page()
-                page.set_default_timeout(PATIENCE_MS)
                 await page.goto(server.url)
                 await wait_for_page(page, "page.framesDrawn > 5")
             message = page.locator("#message")
@@ -295,18 +293,19 @@ def test_the_page_says_that_the_server_is_gone() -> None:
             await page.get_by_text("The server does not answer").wait_for()
             assert await page.locator("#status").get_attribute("data-state") != "live"
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_several_streams_can_be_chosen_from() -> None:
+def test_several_streams_can_be_chosen_from(browsers: Browsers) -> None:
     async def scenario() -> None:
         front, back = LiveStream("front-door"), LiveStream("back-door")
         async with (
             running(front),
             running(back),
             Server(build_app({one.name: one for one in (front, back)}), port=0) as server,
-            chromium() as browser,
-            opened(browser, f"{server.url}?stream=back-door", viewport=WIDE) as page,
+            opened(
+                await browsers.shared(), f"{server.url}?stream=back-door", viewport=WIDE
+            ) as page,
         ):
             await wait_for_page(page, "page.framesDrawn > 5")
             assert await page_value(page, "stream") == "back-door"
@@ -316,12 +315,12 @@ def test_several_streams_can_be_chosen_from() -> None:
             await wait_for_page(page, f"page.framesDrawn > {drawn} + 5")
             assert page.complaints == []
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_pixels_that_are_not_square_are_shown_in_their_shape() -> None:
+def test_pixels_that_are_not_square_are_shown_in_their_shape(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing() as (stream, page):
+        async with showing(browsers) as (stream, page):
             stream.sample_aspect = 4 / 3
             await page.wait_for_function(
                 f"""() => {{
@@ -330,23 +329,23 @@ def test_pixels_that_are_not_square_are_shown_in_their_shape() -> None:
                 }}"""
             )
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_a_finger_moves_the_divider_on_a_phone() -> None:
+def test_a_finger_moves_the_divider_on_a_phone(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(viewport=PHONE, has_touch=True) as (_, page):
+        async with showing(browsers, viewport=PHONE, has_touch=True) as (_, page):
             box = await page.locator("#picture").bounding_box()
             await page.touchscreen.tap(box["x"] + 0.25 * box["width"], box["y"] + 30)
             await wait_for_page(page, "Math.abs(page.dividerPosition - 0.25) < 0.02")
             assert not await page_value(page, "isSweeping")
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_the_page_fits_a_phone(tmp_path: Path) -> None:
+def test_the_page_fits_a_phone(browsers: Browsers, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with showing(viewport=PHONE) as (_, page):
+        async with showing(browsers, viewport=PHONE) as (_, page):
             picture = await page.locator("#picture").bounding_box()
             assert picture["width"] == pytest.approx(PHONE["width"], abs=1)
             assert picture["width"] / picture["height"] == pytest.approx(WIDTH / HEIGHT, rel=0.01)
@@ -356,4 +355,4 @@ def test_the_page_fits_a_phone(tmp_path: Path) -> None:
             assert overhang <= 0
             await page.screenshot(path=str(tmp_path / "phone.png"))
 
-    run(scenario())
+    browsers.run(scenario())

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.end_to_end.browser import chromium, needs_chromium, opened
+from tests.end_to_end.browser import Browsers, opened
 from tests.streamer.server.many import TOKEN, serving_many, settings
-from tests.streamer.server.watcher import run
 
 WIDE = {"width": 1280, "height": 900}
 
 
-@pytest.fixture(autouse=True)
-def _browser() -> None:
-    needs_chromium()
-
-
-def test_the_page_of_the_api_asks_for_the_token_and_lists_every_operation() -> None:
+def test_the_page_of_the_api_asks_for_the_token_and_lists_every_operation(
+    browsers: Browsers,
+) -> None:
     async def scenario() -> None:
         still = settings("still", "synthetic:160x120@5", "null:")
         async with (
             serving_many(still, token=TOKEN) as many,
-            chromium() as browser,
-            opened(browser, f"{many.url}docs", viewport=WIDE) as page,
+            opened(await browsers.shared(), f"{many.url}docs", viewport=WIDE) as page,
         ):
             await page.locator("#access-token").fill(TOKEN)
             await page.locator("#access button").click()
@@ -50,4 +43,4 @@ def test_the_page_of_the_api_asks_for_the_token_and_lists_every_operation() -> N
             assert "curl -X POST" in card
             assert TOKEN not in await page.content()
 
-    run(scenario())
+    browsers.run(scenario())

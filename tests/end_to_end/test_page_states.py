@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from streamer.config import StreamSettings
 from streamer.server.app import build_app
 from streamer.server.auth import GUESSES
 from streamer.server.hls import hls_routes
 from streamer.server.run import Server
 from tests.end_to_end.browser import (
-    PATIENCE_MS,
-    chromium,
-    needs_chromium,
+    Browsers,
     opened,
     page_value,
     wait_for_page,
@@ -24,7 +20,7 @@ from tests.end_to_end.browser import (
 from tests.end_to_end.showing import FRONT, WIDE, showing
 from tests.streamer.server.many import TOKEN, serving_many, settings
 from tests.streamer.server.moving_picture import LiveStream, running
-from tests.streamer.server.watcher import run, until
+from tests.streamer.server.watcher import until
 
 LARGE = """{
     source: {codec: "hevc", width: 1920, height: 1080, fps: 29.97},
@@ -39,78 +35,74 @@ LARGE = """{
 }"""
 
 
-@pytest.fixture(autouse=True)
-def _browser() -> None:
-    needs_chromium()
-
-
 def front() -> StreamSettings:
     return settings("front", FRONT, "webrtc:")
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (390, 844)])
-def test_no_number_is_cut_however_long_it_is(width: int, height: int) -> None:
+def test_no_number_is_cut_however_long_it_is(browsers: Browsers) -> None:
     async def scenario() -> None:
-        size = {"width": width, "height": height}
-        async with showing(front(), viewport=size) as (_, page):
+        async with showing(browsers, front()) as (_, page):
             await wait_for_page(page, "page.framesDrawn > 2")
-            # Read at once: the next answer of the server is a second away.
-            cut = await page.evaluate(
-                f"""async () => {{
-                    (await import("/static/numbers.js")).showStream({LARGE});
-                    const holds = (one) => one.scrollWidth <= one.clientWidth + 1;
-                    const isClipped = (one) => getComputedStyle(one).overflowX !== "visible";
-                    return [...document.querySelectorAll(".numbers *")]
-                        .filter((one) => one.offsetParent && isClipped(one) && !holds(one))
-                        .map((one) => one.innerText);
-                }}"""
-            )
-            assert cut == []
-            overhang = await page.evaluate(
-                "() => document.documentElement.scrollWidth - innerWidth"
-            )
-            assert overhang <= 0
+            for width, height in ((1440, 900), (1024, 768), (390, 844)):
+                await page.set_viewport_size({"width": width, "height": height})
+                # Read at once: the next answer of the server is a second away.
+                cut = await page.evaluate(
+                    f"""async () => {{
+                        (await import("/static/numbers.js")).showStream({LARGE});
+                        const holds = (one) => one.scrollWidth <= one.clientWidth + 1;
+                        const isClipped = (one) => getComputedStyle(one).overflowX !== "visible";
+                        return [...document.querySelectorAll(".numbers *")]
+                            .filter((one) => one.offsetParent && isClipped(one) && !holds(one))
+                            .map((one) => one.innerText);
+                    }}"""
+                )
+                assert cut == [], width
+                overhang = await page.evaluate(
+                    "() => document.documentElement.scrollWidth - innerWidth"
+                )
+                assert overhang <= 0, width
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_a_phone_on_its_side_shows_the_picture_first() -> None:
+def test_a_phone_on_its_side_shows_the_picture_first(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(front(), viewport={"width": 844, "height": 390}) as (_, page):
+        async with showing(browsers, front(), viewport={"width": 844, "height": 390}) as (_, page):
             await wait_for_page(page, "page.framesDrawn > 2")
             picture = await page.locator("#picture").bounding_box()
             assert picture["height"] > 0.75 * 390
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_the_right_side_says_when_it_is_not_enhanced() -> None:
+def test_the_right_side_says_when_it_is_not_enhanced(browsers: Browsers) -> None:
     async def scenario() -> None:
         # Without a network every frame is only scaled.
-        async with showing(front()) as (_, page):
+        async with showing(browsers, front()) as (_, page):
             await page.get_by_text("not enhanced now", exact=True).wait_for()
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_what_changes_every_second_is_not_read_out() -> None:
+def test_what_changes_every_second_is_not_read_out(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(front()) as (_, page):
+        async with showing(browsers, front()) as (_, page):
             await page.locator("#delay", has_text="ms").wait_for()
             assert await page.get_by_role("status").inner_text() == "Live"
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_a_stream_with_hls_alone_is_played_or_its_address_is_told(tmp_path: Path) -> None:
+def test_a_stream_with_hls_alone_is_played_or_its_address_is_told(
+    browsers: Browsers, tmp_path: Path
+) -> None:
     archive = settings("archive", FRONT, f"hls:{tmp_path}")
     routers = [hls_routes({"archive": tmp_path}.get)]
 
     async def scenario() -> None:
         async with (
             serving_many(archive, token=TOKEN, routers=routers) as many,
-            chromium() as browser,
-            opened(browser, many.url, viewport=WIDE) as page,
+            opened(await browsers.shared(), many.url, viewport=WIDE) as page,
         ):
             playlist = f"{many.url}hls/archive/index.m3u8"
             await page.locator("#access-token").fill(TOKEN)
@@ -134,28 +126,28 @@ def test_a_stream_with_hls_alone_is_played_or_its_address_is_told(tmp_path: Path
             await page.keyboard.press("Escape")
             await page.locator("#hls").wait_for(state="hidden")
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_a_browser_without_webrtc_is_told_so() -> None:
+def test_a_browser_without_webrtc_is_told_so(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(front(), address="docs") as (_, page):
+        async with showing(browsers, front(), address="docs") as (_, page):
             await page.add_init_script("delete window.RTCPeerConnection")
             await page.goto(page.url.removesuffix("docs"))
             await page.get_by_text("This browser has no WebRTC").wait_for()
             assert page.complaints == []
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_a_tab_that_nobody_sees_stops_watching_and_asking() -> None:
+def test_a_tab_that_nobody_sees_stops_watching_and_asking(browsers: Browsers) -> None:
     set_visibility = """(state) => {
         Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
         document.dispatchEvent(new Event("visibilitychange"));
     }"""
 
     async def scenario() -> None:
-        async with showing(front()) as (many, page):
+        async with showing(browsers, front()) as (many, page):
             await wait_for_page(page, "page.framesDrawn > 2")
             numbers = many.registry["front"].statistics
             await page.evaluate(set_visibility, "hidden")
@@ -170,12 +162,12 @@ def test_a_tab_that_nobody_sees_stops_watching_and_asking() -> None:
             await wait_for_page(page, f"page.framesDrawn > {drawn} + 2")
             await page.locator("#message").wait_for(state="hidden")
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_the_question_for_the_token_cannot_be_escaped() -> None:
+def test_the_question_for_the_token_cannot_be_escaped(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(front(), token=TOKEN) as (_, page):
+        async with showing(browsers, front(), token=TOKEN) as (_, page):
             field = page.get_by_role("textbox", name="Token")
             await field.wait_for()
             for _ in range(3):
@@ -184,12 +176,12 @@ def test_the_question_for_the_token_cannot_be_escaped() -> None:
             await page.keyboard.press("Enter")
             await wait_for_page(page, "page.framesDrawn > 2")
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_too_many_wrong_tokens_are_told_as_what_they_are() -> None:
+def test_too_many_wrong_tokens_are_told_as_what_they_are(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(front(), token=TOKEN) as (many, page):
+        async with showing(browsers, front(), token=TOKEN) as (many, page):
             field = page.get_by_role("textbox", name="Token")
             await field.wait_for()
             for _ in range(GUESSES):
@@ -199,26 +191,24 @@ def test_too_many_wrong_tokens_are_told_as_what_they_are() -> None:
             await page.get_by_text("Too many wrong tokens came from this address").wait_for()
             await wait_for_page(page, "page.framesDrawn > 2")
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_what_a_server_that_is_gone_said_last_is_dimmed() -> None:
+def test_what_a_server_that_is_gone_said_last_is_dimmed(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with chromium() as browser:
+        async with opened(await browsers.shared(), "about:blank", viewport=WIDE) as page:
             async with serving_many(token=None) as many:
-                page = await (await browser.new_context(viewport=WIDE)).new_page()
-                page.set_default_timeout(PATIENCE_MS)
                 await page.goto(many.url)
                 await page.get_by_text("No stream is running").wait_for()
             await page.locator("body.is-silent").wait_for()
             await page.get_by_text("Server gone").wait_for()
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_the_keyboard_moves_an_enlarged_picture() -> None:
+def test_the_keyboard_moves_an_enlarged_picture(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(front()) as (_, page):
+        async with showing(browsers, front()) as (_, page):
             await wait_for_page(page, "page.framesDrawn > 2")
             for key in ("s", "4"):
                 await page.keyboard.press(key)
@@ -233,7 +223,7 @@ def test_the_keyboard_moves_an_enlarged_picture() -> None:
             assert again["y"] > after["y"]
             assert await page_value(page, "dividerPosition") == divider
 
-    run(scenario())
+    browsers.run(scenario())
 
 
 class Lost(LiveStream):
@@ -243,25 +233,24 @@ class Lost(LiveStream):
         return {**super().statistics(), "state": "lost"}
 
 
-def test_a_lost_source_is_no_live_one() -> None:
+def test_a_lost_source_is_no_live_one(browsers: Browsers) -> None:
     async def scenario() -> None:
         async with (
             running(Lost("front")) as stream,
             Server(build_app({"front": stream}), port=0) as server,
-            chromium() as browser,
-            opened(browser, server.url, viewport=WIDE) as page,
+            opened(await browsers.shared(), server.url, viewport=WIDE) as page,
         ):
             await wait_for_page(page, "page.framesDrawn > 5")
             await page.get_by_text("Source lost").wait_for()
             assert await page.locator("#status").get_attribute("data-state") == "waiting"
             assert await page.locator("#delay").inner_text() == ""
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_dragging_the_divider_leaves_nothing_behind() -> None:
+def test_dragging_the_divider_leaves_nothing_behind(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(front()) as (_, page):
+        async with showing(browsers, front()) as (_, page):
             await wait_for_page(page, "page.framesDrawn > 2")
             box = await page.locator("#stage").bounding_box()
             tools = await page.context.new_cdp_session(page)
@@ -284,4 +273,4 @@ def test_dragging_the_divider_leaves_nothing_behind() -> None:
                 await drag()
             assert await listeners() < before + 20
 
-    run(scenario())
+    browsers.run(scenario())

@@ -5,26 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from streamer.config import StreamSettings
 from tests.clips import Clips, h264, moving
 from tests.end_to_end.browser import (
-    needs_chromium,
+    Browsers,
     page_value,
     wait_for_page,
 )
 from tests.end_to_end.showing import FRONT, showing
 from tests.programs import needs
 from tests.streamer.server.many import TOKEN, becomes, settings
-from tests.streamer.server.watcher import run, until
+from tests.streamer.server.watcher import until
 
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(autouse=True)
-def _browser() -> None:
-    needs_chromium()
 
 
 def three() -> tuple[StreamSettings, ...]:
@@ -39,9 +32,11 @@ async def tile_text(page: Any, name: str) -> str:
     return str(await page.locator(f'.tile[data-stream="{name}"]').inner_text())
 
 
-def test_all_streams_are_shown_with_their_state_picture_and_numbers(tmp_path: Path) -> None:
+def test_all_streams_are_shown_with_their_state_picture_and_numbers(
+    browsers: Browsers, tmp_path: Path
+) -> None:
     async def scenario() -> None:
-        async with showing(*three()) as (many, page):
+        async with showing(browsers, *three()) as (many, page):
             await becomes(many.registry, "gone", "failed")
             await page.locator('.tile[data-stream="front"].has-still').wait_for()
             await page.locator('.tile[data-stream="relay"].has-still').wait_for()
@@ -59,12 +54,12 @@ def test_all_streams_are_shown_with_their_state_picture_and_numbers(tmp_path: Pa
             await page.screenshot(path=str(tmp_path / "overview.png"))
             assert page.complaints == []
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_a_tile_opens_its_stream_and_the_way_back_closes_it() -> None:
+def test_a_tile_opens_its_stream_and_the_way_back_closes_it(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(*three()) as (many, page):
+        async with showing(browsers, *three()) as (many, page):
             front = many.registry["front"]
             await becomes(many.registry, "front", "live")
             await page.locator('.tile[data-stream="front"]').click()
@@ -81,12 +76,12 @@ def test_a_tile_opens_its_stream_and_the_way_back_closes_it() -> None:
             await wait_for_page(page, "page.isOverview")
             assert page.complaints == []
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_a_stream_that_is_added_or_removed_comes_and_goes_on_the_page() -> None:
+def test_a_stream_that_is_added_or_removed_comes_and_goes_on_the_page(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing() as (many, page):
+        async with showing(browsers) as (many, page):
             await page.get_by_text("No stream is running").wait_for()
             for name in ("a", "b"):
                 wanted = {"name": name, "source": "synthetic:160x96@5", "to": ["null:"]}
@@ -100,37 +95,40 @@ def test_a_stream_that_is_added_or_removed_comes_and_goes_on_the_page() -> None:
             await many.http.delete("/api/streams/a")
             await page.get_by_text("No stream is running").wait_for()
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("name", "title", "detail", "status"),
-    [
-        ("gone", "The stream failed", "clip.mp4 does not exist", "Failed"),
-        ("relay", "This stream is not sent to browsers", "it has no webrtc: output", "Live"),
-        ("nobody", "There is no stream nobody", "as soon as there is one", "Waiting"),
-    ],
-)
-def test_a_stream_without_a_picture_says_why(
-    name: str, title: str, detail: str, status: str
-) -> None:
+SAID = {
+    "gone": ("The stream failed", "clip.mp4 does not exist", "Failed"),
+    "relay": ("This stream is not sent to browsers", "it has no webrtc: output", "Live"),
+    "nobody": ("There is no stream nobody", "as soon as there is one", "Waiting"),
+}
+
+
+def test_a_stream_without_a_picture_says_why(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(*three(), address=f"?stream={name}") as (many, page):
+        async with showing(browsers, *three(), address="docs") as (many, page):
             await becomes(many.registry, "gone", "failed")
             await becomes(many.registry, "relay", "live")
-            await page.locator("#message-title", has_text=title).wait_for()
-            await page.locator("#status-text", has_text=status).wait_for()
-            said = await page.locator("#message-detail").inner_text()
-            assert detail.lower() in said.lower()
-            assert await page_value(page, "connectionState") == "closed", "nothing is asked for"
-            assert page.complaints == []
+            for name, (title, detail, status) in SAID.items():
+                await page.goto(f"{many.url}?stream={name}")
+                await page.locator("#message-title", has_text=title).wait_for()
+                await page.locator("#status-text", has_text=status).wait_for()
+                said = await page.locator("#message-detail").inner_text()
+                assert detail.lower() in said.lower()
+                state = await page_value(page, "connectionState")
+                assert state == "closed", "nothing is asked for"
+                assert page.complaints == []
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_the_token_is_asked_for_once_and_sent_with_everything() -> None:
+def test_the_token_is_asked_for_once_and_sent_with_everything(browsers: Browsers) -> None:
     async def scenario() -> None:
-        async with showing(settings("front", FRONT, "webrtc:"), token=TOKEN) as (many, page):
+        async with showing(browsers, settings("front", FRONT, "webrtc:"), token=TOKEN) as (
+            many,
+            page,
+        ):
             dialog = page.locator("#access")
             await dialog.wait_for(state="visible")
             await page.get_by_role("textbox", name="Token").fill("not-the-right-token-at-all")
@@ -150,11 +148,13 @@ def test_the_token_is_asked_for_once_and_sent_with_everything() -> None:
             numbers = many.registry["front"].statistics
             await until(lambda: numbers()["viewers"] == 0, "its good-bye was refused")
 
-    run(scenario())
+    browsers.run(scenario())
 
 
 @needs("ffmpeg")
-def test_sound_comes_with_the_picture_and_is_off_until_it_is_asked_for(clips: Clips) -> None:
+def test_sound_comes_with_the_picture_and_is_off_until_it_is_asked_for(
+    browsers: Browsers, clips: Clips
+) -> None:
     tone = ("-f", "lavfi", "-i", "sine=frequency=440:duration=60")
     clip = clips.made(
         "minute.mp4",
@@ -166,7 +166,7 @@ def test_sound_comes_with_the_picture_and_is_off_until_it_is_asked_for(clips: Cl
     loud = settings("loud", str(clip), "webrtc:")
 
     async def scenario() -> None:
-        async with showing(loud, settings("silent", FRONT, "webrtc:")) as (many, page):
+        async with showing(browsers, loud, settings("silent", FRONT, "webrtc:")) as (many, page):
             await becomes(many.registry, "loud", "live")
             await page.locator('.tile[data-stream="loud"]').get_by_title("with sound").wait_for()
             await page.locator('.tile[data-stream="loud"]').click()
@@ -187,12 +187,12 @@ def test_sound_comes_with_the_picture_and_is_off_until_it_is_asked_for(clips: Cl
             await button.wait_for(state="hidden")
             assert page.complaints == []
 
-    run(scenario())
+    browsers.run(scenario())
 
 
-def test_the_overview_fits_a_phone(tmp_path: Path) -> None:
+def test_the_overview_fits_a_phone(browsers: Browsers, tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with showing(*three(), viewport=PHONE) as (_, page):
+        async with showing(browsers, *three(), viewport=PHONE) as (_, page):
             await page.locator('.tile[data-stream="front"].has-still').wait_for()
             boxes = [await tile.bounding_box() for tile in await page.locator(".tile").all()]
             assert len({box["x"] for box in boxes}) == 1, "one below the other"
@@ -202,4 +202,4 @@ def test_the_overview_fits_a_phone(tmp_path: Path) -> None:
             assert overhang <= 0
             await page.screenshot(path=str(tmp_path / "phone.png"))
 
-    run(scenario())
+    browsers.run(scenario())

@@ -21,11 +21,11 @@ from streamer.server.signalling import created, read_offer
 from streamer.server.whip import whip_routes
 from streamer.sources import counter
 from streamer.sources.whip import WhipDoor
-from tests.end_to_end.browser import FLAGS, PATIENCE_MS, needs_chromium
+from tests.end_to_end.browser import PATIENCE_MS, Browsers
 from tests.streamer.server.moving_picture import LiveStream, Rendition, running
 from tests.streamer.sinks.sounds import OPUS
 from tests.streamer.sinks.test_webrtc_sound import sounding
-from tests.streamer.sources.publishing import WAIT_S, door, run
+from tests.streamer.sources.publishing import WAIT_S, door
 
 WIDTH, HEIGHT, FPS = 640, 360, 30
 CAMERA_FRAMES = 60
@@ -125,38 +125,29 @@ def write_camera(path: Path) -> None:
 
 
 @asynccontextmanager
-async def browsing(app: FastAPI, *flags: str) -> AsyncIterator[Any]:
+async def browsing(browsers: Browsers, app: FastAPI, *flags: str) -> AsyncIterator[Any]:
     """A page of ``app`` in a browser of its own."""
-    path = needs_chromium()
-    from playwright.async_api import async_playwright
 
     @app.get("/")
     async def page() -> HTMLResponse:
         return HTMLResponse("<!doctype html><title>test</title><video autoplay></video>")
 
-    async with Server(app, port=0) as server, async_playwright() as playwright:
-        # It keeps its addresses hidden behind multicast names, as it does for users.
-        browser = await playwright.chromium.launch(
-            executable_path=path,
-            args=[*FLAGS, *flags],
-            ignore_default_args=["--headless"],
-            headless=True,
-            timeout=PATIENCE_MS,
-        )
-        try:
-            tab = await browser.new_page()
-            tab.set_default_timeout(PATIENCE_MS)
-            await tab.goto(server.url)
-            yield tab
-        finally:
-            await browser.close()
+    # It keeps its addresses hidden behind multicast names, as it does for users.
+    async with Server(app, port=0) as server, browsers.own(*flags) as browser:
+        tab = await browser.new_page()
+        tab.set_default_timeout(PATIENCE_MS)
+        await tab.goto(server.url)
+        yield tab
 
 
 @asynccontextmanager
-async def publishing_browser(opened: WhipDoor, camera: Path) -> AsyncIterator[Any]:
+async def publishing_browser(
+    browsers: Browsers, opened: WhipDoor, camera: Path
+) -> AsyncIterator[Any]:
     app = FastAPI()
     app.include_router(whip_routes({"camera": opened}))
     async with browsing(
+        browsers,
         app,
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
@@ -206,12 +197,12 @@ def frame_number(frame: Any) -> int | None:
 
 @pytest.mark.parametrize("codec", ["VP8", "H264"])
 def test_chromium_publishes_its_camera_at_full_size_shrinks_it_and_leaves(
-    codec: str, tmp_path: Path
+    browsers: Browsers, codec: str, tmp_path: Path
 ) -> None:
     async def scenario() -> None:
         camera = tmp_path / "camera.y4m"
         write_camera(camera)
-        async with door() as opened, publishing_browser(opened, camera) as tab:
+        async with door() as opened, publishing_browser(browsers, opened, camera) as tab:
             session = await tab.evaluate(PUBLISH, ["/whip/camera", codec])
             source = await opened.source(timeout_s=WAIT_S)
             assert source.video.codec == codec.lower()
@@ -245,7 +236,7 @@ def test_chromium_publishes_its_camera_at_full_size_shrinks_it_and_leaves(
             with pytest.raises(SourceLost, match="ended its session"):
                 await drained(coming)
 
-    run(scenario())
+    browsers.run(scenario())
 
 
 def watching(rendition: Rendition) -> FastAPI:
@@ -266,13 +257,16 @@ async def listened(tab: Any) -> tuple[float, int]:
     return audio.get("jitterBufferTargetDelay", 0.0), audio.get("jitterBufferEmittedCount", 0)
 
 
-def test_chromium_hears_the_sound_and_shows_it_with_its_picture() -> None:
+def test_chromium_hears_the_sound_and_shows_it_with_its_picture(browsers: Browsers) -> None:
     """The sound leaves 300 ms before its picture: the browser must hold it back as long."""
 
     async def scenario() -> None:
         async with running(LiveStream(audio=OPUS)) as stream:
             rendition = stream.renditions["enhanced"]
-            async with sounding(rendition, ahead_s=0.3), browsing(watching(rendition)) as tab:
+            async with (
+                sounding(rendition, ahead_s=0.3),
+                browsing(browsers, watching(rendition)) as tab,
+            ):
                 await tab.evaluate(LISTEN, "/watch")
                 held_s = [0.0, 0.0, 0.0]
                 before = await listened(tab)
@@ -286,4 +280,4 @@ def test_chromium_hears_the_sound_and_shows_it_with_its_picture() -> None:
                 assert inbound["video"]["framesDecoded"] > FPS
                 assert inbound["audio"]["totalAudioEnergy"] > 0
 
-    run(scenario())
+    browsers.run(scenario())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kernels import reference
 from kernels.arguments import Precision
 from kernels.native import Native
-from kernels.native_build import LEVELS, library_path
+from kernels.native_build import LEVELS, is_current
 from kernels.native_warp import Floats, Maps, Plane, Trio, WarpCall, scratch_bytes
 from tests.kernels.guides import cells, wild_flow, wild_map
 from tests.kernels.pictures import Guarded, random_samples
@@ -28,8 +28,7 @@ NOTHING_COMPILED = "nothing is compiled for processors; run: python -m kernels.n
 
 def runnable() -> list[Native]:
     """Every level that was made of what is here now and that this processor runs."""
-    made = [Native(level) for level in LEVELS if library_path(level).exists()]
-    current = [each for each in made if each.is_current]
+    current = [Native(level) for level in LEVELS if is_current(level)]
     return [each for each in current if each.level <= current[0].level_of_processor()]
 
 

@@ -76,8 +76,11 @@ def test_sums_may_leave_32_bits_on_the_way(compiled: Native) -> None:
     np.testing.assert_array_equal(made(compiled, stack, packed), expected)
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_random_stacks_are_their_twins(compiled: Native, seed: int) -> None:
+@cache
+def random_twins(
+    seed: int,
+) -> tuple[ConvModel, list[tuple[NDArray[np.float32], NDArray[np.uint8]]]]:
+    """A stack, pictures, and what it makes of each; the same for all levels."""
     numbers = np.random.default_rng(seed)
     channels = list(map(int, numbers.integers(1, 49, numbers.integers(2, 9))))
     has_skip = len(channels) > 2 and seed % 2 == 0
@@ -85,8 +88,14 @@ def test_random_stacks_are_their_twins(compiled: Native, seed: int) -> None:
         channels[-2] = channels[0]
     stack = model(seed, channels, has_skip=has_skip, repeats_edge=bool(seed % 3))
     rows, columns = map(int, numbers.integers(1, 41, 2))
-    for packed in (codes(seed, rows, columns), hostile(seed, rows, columns)):
-        expected = reference.convolve(packed, stack)
+    pictures = codes(seed, rows, columns), hostile(seed, rows, columns)
+    return stack, [(packed, reference.convolve(packed, stack)) for packed in pictures]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_stacks_are_their_twins(compiled: Native, seed: int) -> None:
+    stack, pictures = random_twins(seed)
+    for packed, expected in pictures:
         np.testing.assert_array_equal(made(compiled, stack, packed), expected)
 
 

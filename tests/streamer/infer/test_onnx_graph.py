@@ -142,7 +142,7 @@ def damaged(blob: bytes, numbers: np.random.Generator) -> Iterator[bytes]:
     for end in range(0, len(blob), 100):
         yield blob[:end]
         yield onnx.ModelProto(ir_version=10).SerializeToString() + tagged(graph[:end])
-    for _ in range(200):
+    for _ in range(60):
         changed = np.frombuffer(blob, np.uint8).copy()
         places = numbers.integers(0, len(blob), numbers.integers(1, 17))
         changed[places] = numbers.integers(0, 256, len(places))
@@ -153,7 +153,7 @@ def damaged(blob: bytes, numbers: np.random.Generator) -> Iterator[bytes]:
     for initializer in model.graph.initializer:
         initializer.CopyFrom(helper.make_tensor(initializer.name, TensorProto.INT8, (2,), (1, 2)))
     short = model.SerializeToString()
-    for _ in range(1000):
+    for _ in range(600):
         changed = np.frombuffer(short, np.uint8).copy()
         changed[numbers.integers(0, len(short), 3)] = numbers.integers(0, 256, 3)
         yield changed.tobytes()
