@@ -65,6 +65,25 @@ def test_no_number_is_cut_however_long_it_is(browsers: Browsers) -> None:
     browsers.run(scenario())
 
 
+def test_the_engine_that_is_shown_is_that_of_the_tier(browsers: Browsers) -> None:
+    async def scenario() -> None:
+        async with showing(browsers, front()) as (_, page):
+            await wait_for_page(page, "page.framesDrawn > 2")
+            shown = await page.evaluate(
+                """async () => {
+                    const {showStream} = await import("/static/numbers.js");
+                    const engines = ["lite", "nano"].map((one) => ({model: `sr-${one}-x2-live-int8`}));
+                    return ["nano", "lite", "plain"].map((tier) => {
+                        showStream({tier, engines});
+                        return document.querySelector("[data-field=engine]").innerText;
+                    });
+                }"""
+            )
+            assert shown == [f"sr-{one}-x2-live-int8" for one in ("nano", "lite", "lite")]
+
+    browsers.run(scenario())
+
+
 def test_a_phone_on_its_side_shows_the_picture_first(browsers: Browsers) -> None:
     async def scenario() -> None:
         async with showing(browsers, front(), viewport={"width": 844, "height": 390}) as (_, page):

@@ -29,7 +29,7 @@ export function showStream(numbers) {
   put("tier", numbers.tier || "–");
   showTiers(numbers.tiers ?? {});
   showSteps(numbers.steps ?? []);
-  showEngines(numbers.engines ?? [], numbers.notice);
+  showEngines(numbers.engines ?? [], numbers.tier, numbers.notice);
   showMade(frames, numbers.prediction_gain_db);
   const shown = numbers.webrtc?.find((one) => one.name === "compare");
   put("bitrate", grouped(output.bitrate_kbps ?? shown?.bitrate_kbps));
@@ -111,8 +111,9 @@ function showMade(frames, gain) {
   fields.made.title = lines.join("\n");
 }
 
-function showEngines(engines, notice) {
-  const [engine] = engines;
+// The one that makes the picture now, all of them where the pointer rests.
+function showEngines(engines, tier, notice) {
+  const engine = engines.find((one) => one.model.includes(`-${tier}-`)) ?? engines[0];
   put("engine", engine?.model ?? "–");
   put("engine-detail", engine ? [engine.backend, engine.precision, engine.device].filter(Boolean).join(" · ") : "");
   put("notice", notice ?? "");
