@@ -61,4 +61,6 @@ def native() -> Native | None:
         )
         return None
     best = Native(1).level_of_processor()
-    return Native(max(level for level in LEVELS if level <= best and is_current(level)))
+    best_first = sorted((level for level in LEVELS if level <= best), reverse=True)
+    # Each that is looked at stays loaded.
+    return Native(next(filter(is_current, best_first)))
