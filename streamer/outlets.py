@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal
 
 from streamer.clock import Clock
-from streamer.config import SinkSpec, StreamSettings
+from streamer.config import LIVE_KINDS, SinkSpec, StreamSettings, source_kind
 from streamer.encode import Encoder, live_bitrate_bps
 from streamer.errors import SinkError
 from streamer.frame import Frame, Planes
@@ -180,7 +180,14 @@ class Outlets:
 
     def _sink(self, spec: SinkSpec, encoder: Encoder) -> Sink:
         if spec.kind == "file":
-            return FileSink(spec.target, audio=self._audio, fps=self.fps, refused=self._refused)
+            return FileSink(
+                spec.target,
+                audio=self._audio,
+                fps=self.fps,
+                # What a camera showed cannot be had again.
+                overwrites=source_kind(self._settings.source) not in LIVE_KINDS,
+                refused=self._refused,
+            )
         if spec.kind == "push":
             return NetworkSink(
                 spec.target,

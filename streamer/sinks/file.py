@@ -41,10 +41,6 @@ EARLY_PACKETS = 3000
 """One minute of audio in packets of 20 ms: what may come before the first picture."""
 
 
-_CUT_SHORT: set[Path] = set()
-"""Files that this process could not write further: a stream that is opened again leaves them as they are."""
-
-
 class FileSink:
     """Opens its file at the first keyframe, so that a failing input overwrites nothing."""
 
@@ -54,12 +50,15 @@ class FileSink:
         *,
         audio: AudioInfo | None,
         fps: Fraction | None = None,
+        overwrites: bool = True,
         refused: Refused = lambda: None,
     ) -> None:
         """``audio`` is what the input has beside the picture, ``fps`` the nominal rate of what is
-        written, where it is known; ``refused`` as in ``Muxer``. Raises ``SinkError``."""
+        written, where it is known; ``refused`` as in ``Muxer``. A sink that does not overwrite leaves
+        a file that holds something as it is and writes ``name-2.mkv``, ``name-3.mkv``, … beside it.
+        Raises ``SinkError``."""
         self._worker = Worker("mux")
-        self._writer = _Writer(Path(path), audio, fps, refused)
+        self._writer = _Writer(Path(path), audio, fps, refused, overwrites=overwrites)
 
     async def send(self, packet: Packet) -> None:
         """Write one packet. Raises ``SinkError`` when the disk or the container refuses it."""
@@ -77,9 +76,16 @@ class _Writer:
     """The libav side of a file; lives on the sink's worker."""
 
     def __init__(
-        self, path: Path, audio: AudioInfo | None, fps: Fraction | None, refused: Refused
+        self,
+        path: Path,
+        audio: AudioInfo | None,
+        fps: Fraction | None,
+        refused: Refused,
+        *,
+        overwrites: bool,
     ) -> None:
         self._path = path
+        self._overwrites = overwrites
         self._fps = fps
         self._early_audio: list[Packet] = []
         self._is_open = False
@@ -114,8 +120,6 @@ class _Writer:
             self._muxer.write(packet)
         except (av.error.FFmpegError, OSError) as error:
             self._has_failed = True
-            if _holds_something(self._path):
-                _CUT_SHORT.add(self._path.absolute())
             raise SinkError(
                 f"{self._path} could not be written further ({_reason(error)}); what is in it "
                 f"plays, {_way_out(error)} for the rest"
@@ -141,7 +145,9 @@ class _Writer:
         return packet.is_keyframe
 
     def _open(self, keyframe: Packet) -> None:
-        asked, self._path = self._path, _beside_what_was_cut_short(self._path)
+        asked = self._path
+        if not self._overwrites:
+            self._path = _free(asked)
         try:
             self._muxer.open(
                 bytes(keyframe.payload),
@@ -158,7 +164,7 @@ class _Writer:
             ) from error
         self._is_open = True
         if self._path != asked:
-            _log.warning("%s was cut short before; it goes on in %s", asked, self._path.name)
+            _log.warning("%s holds a recording already; this one is %s", asked, self._path.name)
         for early in self._early_audio:
             self._muxer.write(early)
         self._early_audio = []
@@ -169,17 +175,13 @@ def _url(path: Path) -> str:
     return f"file:{path}"
 
 
-def _beside_what_was_cut_short(path: Path) -> Path:
+def _free(path: Path) -> Path:
     """``path``, or the first of ``name-2.mkv``, ``name-3.mkv``, … that holds nothing."""
     free, number = path, 1
-    while free.absolute() in _CUT_SHORT or (number > 1 and _holds_something(free)):
+    while free.exists() and free.stat().st_size > 0:
         number += 1
         free = path.with_stem(f"{path.stem}-{number}")
     return free
-
-
-def _holds_something(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
 
 
 def _way_in(error: Exception) -> str:

@@ -50,10 +50,11 @@ def frames_of(recording: Path) -> list[tuple[float, int, int]]:
 
 def test_a_camera_that_comes_back_smaller_goes_on_in_the_same_output(tmp_path: Path) -> None:
     port = free_port()
-    recording = tmp_path / "kept.mkv"
+    earlier, recording = tmp_path / "kept.mkv", tmp_path / "kept-2.mkv"
+    earlier.write_text("what the camera showed yesterday")
     settings = StreamSettings(
         source=f"rtsp://127.0.0.1:{port}/live",
-        sinks=(parse_sink(str(recording)),),
+        sinks=(parse_sink(str(earlier)),),
         scale=1,
         backend="reference",
     )
@@ -87,6 +88,7 @@ def test_a_camera_that_comes_back_smaller_goes_on_in_the_same_output(tmp_path: P
                     stream.stop()
 
     asyncio.run(scenario())
+    assert earlier.read_text() == "what the camera showed yesterday"
     frames = frames_of(recording)
     assert {(width, height) for _, width, height in frames} == {(320, 240)}
     gaps = [later[0] - earlier[0] for earlier, later in pairwise(frames)]

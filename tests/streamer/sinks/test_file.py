@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -49,8 +50,9 @@ async def write(
     audio: AudioInfo | None = None,
     *,
     fps: Fraction | None = None,
+    overwrites: bool = True,
 ) -> None:
-    sink = FileSink(str(path), audio=audio, fps=fps)
+    sink = FileSink(str(path), audio=audio, fps=fps, overwrites=overwrites)
     try:
         for packet in packets:
             await sink.send(packet)
@@ -115,23 +117,30 @@ def files_of_at_most(size_bytes: int) -> Iterator[None]:
 
 @needs("ffprobe")
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.ts"])
-def test_a_stream_that_is_opened_again_leaves_what_was_cut_short(name: str, tmp_path: Path) -> None:
+def test_a_recording_is_never_written_over(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path, packets = tmp_path / name, encoded(150)
-    size_bytes = sum(len(packet.payload) for packet in packets)
-    with files_of_at_most(size_bytes // 2):
-        for _ in range(2):
-            with pytest.raises(SinkError, match="could not be written further"):
-                asyncio.run(write(path, packets))
-    before = len(times_of(path))
+    record = partial(write, path, packets, overwrites=False)
+    asyncio.run(record())
+    assert not caplog.text
+    with (
+        files_of_at_most(sum(len(packet.payload) for packet in packets) // 2),
+        pytest.raises(SinkError, match=r"out-2\.\w+ could not be written further"),
+    ):
+        asyncio.run(record())
+    before = len(times_of(path.with_stem("out-2")))
     assert before > 30
     mine = path.with_stem("out-3")
     mine.write_text("mine")
-    asyncio.run(write(path, packets))
-    found = {one.name: one for one in tmp_path.iterdir()}
-    assert found.keys() == {f"out{number}{path.suffix}" for number in ("", "-2", "-3", "-4")}
-    assert len(times_of(path)) == len(times_of(path.with_stem("out-2"))) == before
+    path.with_stem("out-4").touch()
+    asyncio.run(record())
+    found = {one.name for one in tmp_path.iterdir()}
+    assert found == {f"out{number}{path.suffix}" for number in ("", "-2", "-3", "-4")}
+    assert len(times_of(path)) == len(times_of(path.with_stem("out-4"))) == 150
+    assert len(times_of(path.with_stem("out-2"))) == before
     assert mine.read_text() == "mine"
-    assert len(times_of(path.with_stem("out-4"))) == 150
+    assert f"{path} holds a recording already; this one is out-4{path.suffix}" in caplog.text
 
 
 def test_no_file_is_made_before_there_is_something_to_write(tmp_path: Path) -> None:
