@@ -113,6 +113,7 @@ def _by_flow() -> dict[str, DisWarp | FrameMaker]:
         "DIS fast, half size": DisWarp("fast", part=2),
         "DIS medium, full size": DisWarp("medium", part=1),
         "without a network": FrameMaker(ReferenceMotionEngine()),
+        "without a network, as for files": FrameMaker(ReferenceMotionEngine(), in_full=True),
     }
 
 

@@ -229,7 +229,8 @@ def _making(
     time_base = video.time_base
     if rate is not None:
         time_base = output_time_base(time_base, rate)
-    maker = FrameMaker(engine, on_device=warper)
+    # A file has the time.
+    maker = FrameMaker(engine, in_full=settings.is_offline, on_device=warper)
     maker.warm_up(video.width & ~1, video.height & ~1, scale=stage.scale)
     return Making(
         MadeFrames(maker, SceneWatch(), stage.lend),

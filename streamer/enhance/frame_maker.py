@@ -11,8 +11,9 @@ from streamer.enhance.guiding import guiding_by
 from streamer.frame import Plane, Planes
 from streamer.gpu.made_frames import DeviceWarper
 from streamer.infer.engine import Engine
+from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.ops.both import both
-from streamer.ops.motion import FlowEstimator, Flows, Guide, foresee, half
+from streamer.ops.motion import Floats, FlowEstimator, Flows, Guide, foresee, half
 from streamer.ops.motion_ahead import damped
 from streamer.ops.motion_still import StillAreas
 from streamer.ops.motion_warp import Warper, in_turn
@@ -27,8 +28,8 @@ class _Pair:
 
     second: Plane
     """As it came."""
-    small: tuple[Plane, Plane]
-    """Both at half size."""
+    seen: tuple[Plane, Plane]
+    """Both at the size at which their motion is found."""
     flows: Flows
 
 
@@ -40,10 +41,20 @@ class FrameMaker:
     With a ``ReferenceMotionEngine`` it works without a network.
     """
 
-    def __init__(self, engine: Engine, *, on_device: DeviceWarper | None = None) -> None:
-        """``on_device`` makes of pictures that are on a device others there."""
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        in_full: bool = False,
+        on_device: DeviceWarper | None = None,
+    ) -> None:
+        """``in_full`` finds motion at the pictures' own size instead of half of it, in three times the
+        time. ``on_device`` makes of pictures that are on a device others there."""
         self._on_device = on_device
+        self._in_full = in_full
         self._guiding = guiding_by(engine)
+        self._guiding_small = guiding_by(ReferenceMotionEngine())
+        """Of lumas that are looked at in full, at half their size."""
         self._estimator = FlowEstimator()
         self._warpers: dict[tuple[int, int, bool, bool], Warper] = {}
         self._pair: _Pair | None = None
@@ -75,9 +86,9 @@ class FrameMaker:
         self.reset()
 
     @property
-    def small(self) -> Plane:
-        """The second luma of the pair at half its size, (H/2, W/2)."""
-        return self._looked().small[1]
+    def seen(self) -> Plane:
+        """The second luma of the pair at the size at which its motion was found."""
+        return self._looked().seen[1]
 
     def look(self, first: Plane, second: Plane) -> None:
         """Finds the flow between the luma of two frames that follow each other.
@@ -88,16 +99,16 @@ class FrameMaker:
         """
         last = self._pair
         if last is not None and first is last.second:
-            small = last.small[1]
+            before = last.seen[1]
         else:
-            small = half(first)
+            before = self._at_its_size(first)
             self._still.reset()
             self._still.see(first)
         self._still.see(second)
         self._is_weighed = False
         self._guided = None
-        smalls = small, half(second)
-        self._pair = _Pair(second, smalls, self._estimator.between(*smalls))
+        seen = before, self._at_its_size(second)
+        self._pair = _Pair(second, seen, self._estimator.between(*seen))
 
     def reset(self) -> None:
         """Forgets the pair and what stood still: after a cut, a gap or another size."""
@@ -118,11 +129,16 @@ class FrameMaker:
         if self._guided is not None and self._guided[0] == (time, is_plain):
             return self._guided[1]
         pair, way = self._looked(), self._guiding.plain if is_plain else self._guiding.guide
-        guide = way(pair.small, pair.flows, time, with_pictures=not self._is_weighed)
+        with_pictures = not (self._is_weighed or self._in_full)
+        guide = way(pair.seen, pair.flows, time, with_pictures=with_pictures)
         if not self._is_weighed:
-            self._still.weigh(self._guiding.pictures)
+            self._still.weigh(
+                self._small_pictures(pair, time) if self._in_full else self._guiding.pictures
+            )
             self._is_weighed = True
-        guide = replace(guide, filled=(pair.second.shape[0] / 4, pair.second.shape[1] / 4))
+        cell = 2 if self._in_full else 4
+        rows, columns = pair.second.shape
+        guide = replace(guide, filled=(rows / cell, columns / cell))
         self._guided = ((time, is_plain), guide)
         return guide
 
@@ -146,15 +162,15 @@ class FrameMaker:
         self._still.copy(second, out)
 
     def foreseen(self, step: float = 1.0) -> Plane:
-        """The luma ``step`` intervals after the pair at half its size, (H/2, W/2), without the network.
+        """The luma ``step`` intervals after the pair, as large as ``seen``, without the network.
 
         Cheap, to learn whether predictions beat repetition (``gain_db``). Valid until it is asked
         for again.
         """
         pair = self._looked()
-        if self._foreseen.shape != self.small.shape:
-            self._foreseen = np.empty_like(self.small)
-        foresee(self.small, pair.flows, damped(step), out=self._foreseen)
+        if self._foreseen.shape != self.seen.shape:
+            self._foreseen = np.empty(self.seen.shape, np.uint8)
+        foresee(self.seen, pair.flows, damped(step), out=self._foreseen)
         return self._foreseen
 
     def between(self, before: Planes, after: Planes, time: float) -> Planes:
@@ -170,6 +186,18 @@ class FrameMaker:
         self.look(first[0], second[0])
         self.make(first, second, self.guide(time), out)
         return out
+
+    def _small_pictures(self, pair: _Pair, time: float) -> Floats:
+        """What still areas are told by: in full, motion follows single strokes of letters and would
+        explain them away."""
+        first, second = pair.seen
+        small = half(first), half(second)
+        self._guiding_small.guide(small, self._estimator.between(*small), time, with_pictures=True)
+        return self._guiding_small.pictures
+
+    def _at_its_size(self, luma: Plane) -> Plane:
+        """As its motion is found."""
+        return luma if self._in_full else half(luma)
 
     def _looked(self) -> _Pair:
         assert self._pair is not None, "look at a pair first"

@@ -130,9 +130,9 @@ class MadeFrames:
         if not NEXT[0] <= step <= NEXT[1]:
             self._look(*pair)
             return None
-        foreseen, before = self.maker.foreseen(step), self.maker.small
+        foreseen, before = self.maker.foreseen(step), self.maker.seen
         self._look(*pair)
-        return gain_db(foreseen, last=before, actual=self.maker.small)
+        return gain_db(foreseen, last=before, actual=self.maker.seen)
 
     def _pair(self) -> tuple[Real, Real] | None:
         earlier, last = self._earlier, self._last
