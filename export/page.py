@@ -18,7 +18,7 @@ DECIBELS = "dB, luma PSNR"
 PURPOSES = {
     "nano": "the last network before the plain upscale, for slow or busy machines",
     "lite": "real time on two CPU cores at 640x360",
-    "medium": "between lite and full",
+    "medium": "machines with time for four times what `lite` takes, and files",
     "full": "for a GPU",
 }
 TRAININGS = {

@@ -17,9 +17,12 @@ MEAN_LIMIT = 16.0
 """Code values, either way. An upscale keeps the mean: over noise, checkerboards and stripes of
 full contrast, 5.1 is the most that a shipped network adds."""
 
-SIZE_LIMIT = 120.0
-"""Code values, root mean square. Networks for streams reach 74 on a checkerboard of single pixels,
-and a few on pictures; 127 is what random bits give."""
+SIZE_LIMIT = 250.0
+"""Code values, root mean square. Networks for streams reach 123 on stripes of single pixels, and a few
+on pictures."""
+
+BYTES_LIMIT = 120.0
+"""The same of whole codes as uint8, which end at 128: networks reach 35, 127 is what random bits give."""
 
 SHARE_LIMIT = 1.01
 """Of what a motion network says beside its flow: shares, and luma as code values / 255."""
@@ -85,15 +88,15 @@ def _residual_fault(name: str, residual: NDArray[Any]) -> str:
         # One pass over bytes gives both; over float32 it would take twice as long as two.
         level, deviation = cv2.meanStdDev(rows)
         mean = float(level[0, 0]) - RESIDUAL_ZERO
-        size = float(np.hypot(mean, deviation[0, 0]))
+        size, limit = float(np.hypot(mean, deviation[0, 0])), BYTES_LIMIT
     else:
         rows = rows.astype(np.float32, copy=False)
         mean = cv2.mean(rows)[0]
-        size = cv2.norm(rows, cv2.NORM_L2) / rows.size**0.5
+        size, limit = cv2.norm(rows, cv2.NORM_L2) / rows.size**0.5, SIZE_LIMIT
     # Written so that not a number is never within.
     if not abs(mean) <= MEAN_LIMIT:
         return f"{name} with a mean of {mean:.3g} code values"
-    return "" if size <= SIZE_LIMIT else f"{name} of {size:.3g} code values"
+    return "" if size <= limit else f"{name} of {size:.3g} code values"
 
 
 def _guide_fault(name: str, values: NDArray[Any]) -> str:

@@ -24,10 +24,13 @@ COSTS = {
     "sr_lite_x1_live": (49_734, 12_384),
     "sr_lite_x2_live_first": (45_688, 11_376),
     "sr_lite_x2_live": (45_688, 11_376),
+    "sr_lite_x3_live_first": (54_358, 13_536),
     "sr_lite_x3_live": (54_358, 13_536),
+    "sr_lite_x4_live_first": (66_496, 16_560),
     "sr_lite_x4_live": (66_496, 16_560),
     "sr_lite_x2_clean": (64_184, 15_984),
     "sr_medium_x2_clean": (179_304, 44_712),
+    "sr_medium_x2_live": (179_304, 44_712),
     "sr_full_x2_live": (386_648, 96_480),
     "sr_full_x2_clean": (386_648, 96_480),
     "interpolation_lite": (105_983, 842),
@@ -36,9 +39,11 @@ COSTS = {
 """Parameters, and multiply-accumulates per pixel of the input picture."""
 
 ALLOWED_MACS = {
+    "sr_lite_x4_live_first": 17_000,
     "sr_lite_x4_live": 17_000,
     "sr_lite_x2_clean": 16_000,
     "sr_medium_x2_clean": 45_000,
+    "sr_medium_x2_live": 45_000,
     "sr_full_x2_live": 108_000,
     "sr_full_x2_clean": 108_000,
     "interpolation_lite": 1_000,

@@ -150,7 +150,7 @@ def one_weight_of_the_third_layer(weights: dict[str, NDArray[Any]]) -> None:
 
 def one_weight_of_the_fifth_layer(weights: dict[str, NDArray[Any]]) -> None:
     fifth = list(weights)[4]
-    weights[fifth].flat[np.abs(weights[fifth]).argmax()] *= 0.5
+    weights[fifth].flat[np.abs(weights[fifth]).argmax()] *= -1
 
 
 def two_phases_of_luma(weights: dict[str, NDArray[Any]]) -> None:
