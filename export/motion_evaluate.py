@@ -24,7 +24,8 @@ METHOD = (
     "Mean over clips of the mean luma PSNR in dB, peak 255, a border of 8 pixels cut, of frames made by "
     "the streamer's own warps: 12 runs of three neighbouring frames spread over each clip, longest side "
     "640, area kernel; interpolated: the middle one, predicted: the last one. Coded ones: x264 veryfast "
-    "zerolatency. motion: the guide without a network, which the model changes."
+    "zerolatency. Motion is found as where the network is used: interpolated at the pictures' own size, as "
+    "for files, predicted at half of it. motion: the guide without a network, which the model changes."
 )
 
 Table = dict[str, dict[str, float]]

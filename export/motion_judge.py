@@ -37,6 +37,12 @@ class Made:
     wanted: Plane
     time: float
 
+    @property
+    def cell(self) -> int:
+        """Pixels of a guide's cell, as networks are used: between two frames only of files, where
+        motion is found in full."""
+        return 2 if self.time < 1 else 4
+
 
 def held_out_runs(clips: Sequence[Path], *, task: str, coding: Coding | None = None) -> list[Made]:
     """Runs of three neighbouring frames: the middle one is wanted, or the last one.
@@ -131,16 +137,18 @@ def judge(network: Network, runs: Sequence[Made]) -> str:
 
 def inputs_of(run: Made, estimator: FlowEstimator, packed: NetworkInputs) -> Mapping[str, Floats]:
     """What a network takes for a pair of pictures; valid until the next pair is packed."""
-    small = half(run.first), half(run.second)
-    packed.fill(small, estimator.between(*small), run.time)
+    seen = run.first, run.second
+    if run.cell == 4:
+        seen = half(run.first), half(run.second)
+    packed.fill(seen, estimator.between(*seen), run.time)
     return packed.arrays
 
 
 def picture(run: Made, guided: Guided) -> Plane:
     """The made luma."""
-    rows, columns = ((side // 2 + 1) // 2 for side in run.first.shape)
+    rows, columns = (-(-(2 * side // run.cell) // 2) for side in run.first.shape)
     flow, mask, softness = (np.ascontiguousarray(part[0, :, :rows, :columns]) for part in guided)
-    filled = run.first.shape[0] / 4, run.first.shape[1] / 4
+    filled = run.first.shape[0] / run.cell, run.first.shape[1] / run.cell
     out = np.empty_like(run.first)
     warper = Warper(*out.shape, is_enlarged=False, is_luma=True)
     guide = Guide(flow, mask[0], np.zeros_like(mask[0]), softness[0], filled)

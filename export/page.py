@@ -57,6 +57,8 @@ class Section:
     """Test set and condition of each row; empty takes all there are."""
     has_pictures: bool = False
     published: tuple[Published, ...] = ()
+    purpose: str = ""
+    """What its networks are for; empty says it of each variant."""
 
 
 SECTIONS = (
@@ -102,6 +104,7 @@ SECTIONS = (
         ),
         baselines=("repetition", "motion"),
         has_pictures=True,
+        purpose="files; between two frames of a live stream the next one would wait for it",
     ),
     Section(
         task="prediction",
@@ -112,6 +115,7 @@ SECTIONS = (
         ),
         baselines=("repetition", "motion"),
         has_pictures=True,
+        purpose="wherever it is done before the next frame of the stream comes",
     ),
 )
 
@@ -151,7 +155,7 @@ def _section(section: Section, manifests: Sequence[ModelManifest]) -> str:
 
 def _group(section: Section, group: Sequence[ModelManifest]) -> str:
     bases = sorted((m for m in group if m.origin is None), key=lambda m: m.macs_per_pixel)
-    parts = [_costs(bases), _files(bases, group), _quality(section, bases)]
+    parts = [_costs(section, bases), _files(bases, group), _quality(section, bases)]
     if section.published:
         parts.append(_beside_published(section.published, bases))
     if section.has_pictures:
@@ -160,11 +164,11 @@ def _group(section: Section, group: Sequence[ModelManifest]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _costs(bases: Sequence[ModelManifest]) -> str:
+def _costs(section: Section, bases: Sequence[ModelManifest]) -> str:
     rows = [
         (
             f"`{m.variant}`",
-            PURPOSES.get(m.variant, ""),
+            section.purpose or PURPOSES.get(m.variant, ""),
             f"{m.parameters:,}",
             f"{m.macs_per_pixel:,}",
         )

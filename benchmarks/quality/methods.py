@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol, TypeVar
 
 import cv2
@@ -38,7 +39,9 @@ class Predictor(Protocol):
 
 
 UPSCALERS: Mapping[str, Callable[[Engine], Upscaler]] = {"super_resolution": ShippedUpscaler}
-INTERPOLATORS: Mapping[str, Callable[[Engine], Interpolator]] = {"interpolation": FrameMaker}
+INTERPOLATORS: Mapping[str, Callable[[Engine], Interpolator]] = {
+    "interpolation": partial(FrameMaker, in_full=True)
+}
 PREDICTORS: Mapping[str, Callable[[Engine], Predictor]] = {"prediction": FrameMaker}
 """By ``task`` of the manifest, what opens a shipped model for this benchmark: one line each."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -48,18 +48,8 @@ def against_minterpolate(settings: Settings) -> Outcome:
     if reason := minterpolate.why_missing():
         raise ConfigError(f"{reason}; install ffmpeg, or leave this scenario out with --only")
     clock = MonotonicClock()
-    choice = choose_motion(task="interpolation", backend="auto", use=Use(clock=clock))
-    engine = choice.engines[0]
-    clips, of_files = (
-        [
-            compared(name, frames, maker, clock)
-            for name, frames in _clips(settings)
-            if change_of(frames) >= MOVING
-        ]
-        for maker in (FrameMaker(engine), FrameMaker(engine, in_full=True))
-    )
-    for one in choice.engines:
-        one.close()
+    live, of_files = (_as_shipped(settings, clock, is_live=is_live) for is_live in (True, False))
+    clips = live["clips"]
     if not clips:
         raise ConfigError("nothing moves in these clips; name a folder with others by --data")
     return Outcome(
@@ -83,20 +73,33 @@ def against_minterpolate(settings: Settings) -> Outcome:
             ),
         ),
         extra={
-            "model": engine.manifest.name,
-            "backend": engine.backend,
             "ffmpeg": minterpolate.version(),
             "rounds": ROUNDS,
-            "mean": _mean(clips),
-            "clips": clips,
-            "of_files": {"mean": _mean(of_files), "clips": of_files},
+            **live,
+            "of_files": of_files,
         },
     )
 
 
-def _mean(clips: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
+def _as_shipped(settings: Settings, clock: Clock, *, is_live: bool) -> dict[str, Any]:
+    """All clips, as the streamer makes frames between those of a live stream, or of a file."""
+    use = Use(clock=clock, is_live=is_live)
+    choice = choose_motion(task="interpolation", backend="auto", use=use)
+    engine = choice.engines[0]
+    maker = FrameMaker(engine, in_full=not is_live)
+    clips = [
+        compared(name, frames, maker, clock)
+        for name, frames in _clips(settings)
+        if change_of(frames) >= MOVING
+    ]
+    for one in choice.engines:
+        one.close()
+    means = ("faster", "cheaper", "gain_db") if clips else ()
     return {
-        key: rounded(fmean(one[key] for one in clips)) for key in ("faster", "cheaper", "gain_db")
+        "model": engine.manifest.name,
+        "backend": engine.backend,
+        "mean": {key: rounded(fmean(one[key] for one in clips)) for key in means},
+        "clips": clips,
     }
 
 

@@ -131,7 +131,7 @@ def _use(settings: StreamSettings, clock: Clock, deadline: Deadline | None) -> U
     # While a picture is enhanced, a core finds its motion: a network on all cores would wait for it
     # after each of its layers.
     threads = max(1, usable_cores() - 1) if settings.waits_for_next else None
-    return Use(clock=clock, deadline=deadline, threads=threads)
+    return Use(clock=clock, deadline=deadline, threads=threads, is_live=not settings.is_offline)
 
 
 def _choose_on_host(settings: StreamSettings, backend: str, use: Use) -> Choice:

@@ -116,6 +116,8 @@ class Use:
     other streams of this process."""
     threads: int | None = None
     """Of those that compute on cores; ``None`` is all that this process may use."""
+    is_live: bool = True
+    """Whether its frames have deadlines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +187,8 @@ def choose_motion(
     """The engines for made frames, best first; the last one is the reference, which needs none.
 
     Chosen as for super-resolution, but the reference stands in where no network is shipped,
-    whichever backend is named: it makes a frame of its own. Raises ``EngineError`` when a named
-    backend cannot run a network that is shipped.
+    whichever backend is named: it makes a frame of its own. So it does between two frames of a
+    live stream. Raises ``EngineError`` when a named backend cannot run a network that is shipped.
     """
     _check_name(backend)
     reference = ReferenceMotionEngine()
@@ -199,6 +201,12 @@ def choose_motion(
             f"no trained network for {task} is shipped yet, so frames {MADE[task]} are made from "
             "motion alone",
         )
+    if task == "interpolation" and use.is_live:
+        # The next real frame waits for them.
+        reason = (
+            f"live, frames {MADE[task]} are made from motion alone: a network takes 4 ms of each"
+        )
+        return Choice((reference,), reason)
     if backend != "auto" and task not in BACKENDS[backend].tasks:
         return Choice((reference,), f"{backend} runs no networks for {task}")
     chosen = _chosen(models, backend, use)

@@ -97,8 +97,9 @@ def test_a_model_is_measured_beside_frames_made_without_it(
     assert len(spoken) == 3
     row = quality["held_out_clips"]["clean"]
     assert set(row) == {"repetition", "motion", "model"}
-    # It was never trained.
-    assert row["model"] != row["motion"] > row["repetition"]
+    assert row["motion"] > row["repetition"]
+    # It was never trained; found in full, this motion leaves it nothing to say.
+    assert (row["model"] != row["motion"]) == (shipped.task == "prediction")
     gain = quality["held_out_clips_gain_db"]["beta_1"]["clean"]
     assert gain == pytest.approx(row["model"] - row["motion"], abs=2e-3)
     assert quality["training"] == {}

@@ -33,9 +33,9 @@ from tests.packages import needs_package
 from tests.streamer.models import write_model
 
 SCALES = (1, 2, 3, 4)
+USE = Use(clock=MonotonicClock())
 
-
-choose = partial(choose_super_resolution, use=Use(clock=MonotonicClock()))
+choose = partial(choose_super_resolution, use=USE)
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_a_trial_that_the_user_has_made_is_not_made_again() -> None:
 def test_without_a_network_frames_are_made_from_motion_alone(
     task: Literal["interpolation", "prediction"], backend: str
 ) -> None:
-    choice = choose_motion(task=task, backend=backend, use=Use(clock=MonotonicClock()))
+    choice = choose_motion(task=task, backend=backend, use=USE)
     assert [engine.backend for engine in choice.engines] == ["reference"]
     if backend == "reference":
         assert choice.reason == "asked for with --backend reference"
@@ -214,22 +214,24 @@ def write_motion(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("one_model")
-def test_a_network_for_made_frames_comes_before_the_reference(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["auto", "ort-cpu"])
+def test_a_network_for_made_frames_comes_first_but_between_two_of_a_live_stream(
+    backend: str, tmp_path: Path
+) -> None:
     write_motion(tmp_path)
-    for backend in ("auto", "ort-cpu"):
-        choice = choose_motion(
-            task="interpolation", backend=backend, use=Use(clock=MonotonicClock())
-        )
-        assert choice.engines[0].manifest.name == "vfi-tiny"
-        assert choice.engines[-1].backend == "reference"
-        choice.engines[0].close()
-    choice = choose_motion(task="prediction", backend="auto", use=Use(clock=MonotonicClock()))
-    assert [engine.backend for engine in choice.engines] == ["reference"]
+    of_file, live = (
+        choose_motion(task="interpolation", backend=backend, use=replace(USE, is_live=is_live))
+        for is_live in (False, True)
+    )
+    assert of_file.engines[0].manifest.name == "vfi-tiny"
+    assert [engine.backend for engine in (*of_file.engines[1:], *live.engines)] == ["reference"] * 2
+    assert live.reason.startswith("live, frames between two are made from motion alone")
+    of_file.engines[0].close()
 
 
 def test_an_unknown_backend_is_refused_for_made_frames_too() -> None:
     with pytest.raises(EngineError, match="there is no backend 'magic'; use one of: auto, "):
-        choose_motion(task="prediction", backend="magic", use=Use(clock=MonotonicClock()))
+        choose_motion(task="prediction", backend="magic", use=USE)
 
 
 @pytest.mark.usefixtures("one_model")
@@ -307,7 +309,7 @@ def test_streams_share_an_engine_that_runs_several_pictures_at_once(
 ) -> None:
     opened = several_at_once(monkeypatch)
     choices = [
-        choose(scale=2, backend=name, use=Use(clock=MonotonicClock(), deadline=Deadline()))
+        choose(scale=2, backend=name, use=replace(USE, deadline=Deadline()))
         for name in ("auto", "several")
     ]
     assert len(opened) == 1
@@ -321,9 +323,7 @@ def test_streams_share_an_engine_that_runs_several_pictures_at_once(
     assert len(ENGINES) == 1
     second.close()
     assert len(ENGINES) == 0
-    choose(scale=2, backend="auto", use=Use(clock=MonotonicClock(), deadline=Deadline())).engines[
-        0
-    ].close()
+    choose(scale=2, backend="auto", use=replace(USE, deadline=Deadline())).engines[0].close()
     assert len(opened) == 2
 
 
@@ -342,7 +342,7 @@ def test_a_shared_engine_that_fails_its_self_test_is_given_back(
 ) -> None:
     spoil(tmp_path)
     several_at_once(monkeypatch)
-    choice = choose(scale=2, backend="auto", use=Use(clock=MonotonicClock(), deadline=Deadline()))
+    choice = choose(scale=2, backend="auto", use=replace(USE, deadline=Deadline()))
     assert [engine.backend for engine in choice.engines] == ["reference"]
     assert len(ENGINES) == 0
 
@@ -375,9 +375,7 @@ def test_what_takes_long_to_build_is_built_once_for_all_streams(
     monkeypatch.setattr(backends, "BACKENDS", {**backends.BACKENDS, "slow": slow})
     picture = {"packed": np.ones((1, 6, 6, 8), np.float32)}
     engines = [
-        choose(
-            scale=2, backend="auto", use=Use(clock=MonotonicClock(), deadline=Deadline())
-        ).engines[0]
+        choose(scale=2, backend="auto", use=replace(USE, deadline=Deadline())).engines[0]
         for _ in range(2)
     ]
     for engine in engines:
