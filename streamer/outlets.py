@@ -59,7 +59,13 @@ class Outlets:
         self._mounts = mounts if mounts is not None else {}
         watched = any(spec.kind == "webrtc" for spec in settings.sinks)
         coded = [spec for spec in settings.sinks if spec.kind not in ("webrtc", "y4m")]
-        raw = [Y4mSink(spec.target, fps=self.fps) for spec in settings.sinks if spec.kind == "y4m"]
+        # What a camera showed cannot be had again.
+        self._overwrites = source_kind(settings.source) not in LIVE_KINDS
+        raw = [
+            Y4mSink(spec.target, fps=self.fps, overwrites=self._overwrites)
+            for spec in settings.sinks
+            if spec.kind == "y4m"
+        ]
         self.raw = RawOutputs(raw, are_alone=not (coded or watched))
         """Take pictures instead of packets."""
         self.enhanced = (
@@ -184,8 +190,7 @@ class Outlets:
                 spec.target,
                 audio=self._audio,
                 fps=self.fps,
-                # What a camera showed cannot be had again.
-                overwrites=source_kind(self._settings.source) not in LIVE_KINDS,
+                overwrites=self._overwrites,
                 refused=self._refused,
             )
         if spec.kind == "push":

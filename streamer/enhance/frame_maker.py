@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from kernels.native_motion import LONGEST_SIDE
 from streamer.enhance.guiding import guiding_by
 from streamer.frame import Plane, Planes
 from streamer.gpu.made_frames import DeviceWarper
@@ -32,6 +33,10 @@ class _Pair:
     """Both at the size at which their motion is found."""
     flows: Flows
 
+    @property
+    def is_in_full(self) -> bool:
+        return self.seen[1] is self.second
+
 
 class FrameMaker:
     """Makes frames between two or after them; belongs to one thread.
@@ -48,8 +53,8 @@ class FrameMaker:
         in_full: bool = False,
         on_device: DeviceWarper | None = None,
     ) -> None:
-        """``in_full`` finds motion at the pictures' own size instead of half of it, in three times the
-        time. ``on_device`` makes of pictures that are on a device others there."""
+        """``in_full`` finds motion at the pictures' own size instead of half of it, in three to four
+        times the time. ``on_device`` makes of pictures that are on a device others there."""
         self._on_device = on_device
         self._in_full = in_full
         self._guiding = guiding_by(engine)
@@ -129,14 +134,14 @@ class FrameMaker:
         if self._guided is not None and self._guided[0] == (time, is_plain):
             return self._guided[1]
         pair, way = self._looked(), self._guiding.plain if is_plain else self._guiding.guide
-        with_pictures = not (self._is_weighed or self._in_full)
+        with_pictures = not (self._is_weighed or pair.is_in_full)
         guide = way(pair.seen, pair.flows, time, with_pictures=with_pictures)
         if not self._is_weighed:
             self._still.weigh(
-                self._small_pictures(pair, time) if self._in_full else self._guiding.pictures
+                self._small_pictures(pair, time) if pair.is_in_full else self._guiding.pictures
             )
             self._is_weighed = True
-        cell = 2 if self._in_full else 4
+        cell = 2 if pair.is_in_full else 4
         rows, columns = pair.second.shape
         guide = replace(guide, filled=(rows / cell, columns / cell))
         self._guided = ((time, is_plain), guide)
@@ -197,7 +202,7 @@ class FrameMaker:
 
     def _at_its_size(self, luma: Plane) -> Plane:
         """As its motion is found."""
-        return luma if self._in_full else half(luma)
+        return luma if self._in_full and max(luma.shape) <= LONGEST_SIDE else half(luma)
 
     def _looked(self) -> _Pair:
         assert self._pair is not None, "look at a pair first"

@@ -14,6 +14,7 @@ from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.sinks.audio_transcode import Refused
+from streamer.sinks.beside import free_path
 from streamer.sinks.muxer import Muxer
 from streamer.sinks.muxer_protocol import Output
 from streamer.sinks.muxer_target import TS_SOUND
@@ -147,7 +148,7 @@ class _Writer:
     def _open(self, keyframe: Packet) -> None:
         asked = self._path
         if not self._overwrites:
-            self._path = _free(asked)
+            self._path = free_path(asked)
         try:
             self._muxer.open(
                 bytes(keyframe.payload),
@@ -173,15 +174,6 @@ class _Writer:
 def _url(path: Path) -> str:
     """As a path: libav would take 12:30.mp4 for an address."""
     return f"file:{path}"
-
-
-def _free(path: Path) -> Path:
-    """``path``, or the first of ``name-2.mkv``, ``name-3.mkv``, … that holds nothing."""
-    free, number = path, 1
-    while free.exists() and free.stat().st_size > 0:
-        number += 1
-        free = path.with_stem(f"{path.stem}-{number}")
-    return free
 
 
 def _way_in(error: Exception) -> str:

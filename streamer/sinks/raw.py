@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from streamer.errors import SinkError
 from streamer.frame import Frame
+from streamer.sinks.beside import free_path
 
 _log = logging.getLogger(__name__)
 
@@ -22,9 +23,11 @@ class Y4mSink:
     Y4M has one rate and no time stamps: a stream whose intervals vary loses them here.
     """
 
-    def __init__(self, target: str, *, fps: Fraction | None) -> None:
-        """``target`` is a path, or ``-`` for standard output; nothing is opened yet."""
+    def __init__(self, target: str, *, fps: Fraction | None, overwrites: bool = True) -> None:
+        """``target`` is a path, or ``-`` for standard output; nothing is opened yet. ``overwrites`` as
+        in ``FileSink``."""
         self._target = target
+        self._overwrites = overwrites
         self._fps = fps or Fraction(30)
         self._file: BinaryIO | None = None
         self._size = (0, 0)
@@ -72,7 +75,7 @@ class Y4mSink:
                 "y4m:- has nowhere to go, standard output is closed; use a pipe or a file"
             )
         # Stays open from frame to frame; close() ends it.
-        self._file = sys.stdout.buffer if is_piped else Path(self._target).open("wb")  # noqa: SIM115
+        self._file = sys.stdout.buffer if is_piped else self._path().open("wb")
         self._size = (frame.width, frame.height)
         aspect = frame.sample_aspect
         header = (
@@ -82,6 +85,13 @@ class Y4mSink:
             f"XCOLORRANGE={frame.color.range.upper()}\n"
         )
         self._file.write(header.encode())
+
+    def _path(self) -> Path:
+        asked = Path(self._target)
+        path = asked if self._overwrites else free_path(asked)
+        if path != asked:
+            _log.warning("%s holds a recording already; this one is %s", asked, path.name)
+        return path
 
 
 class RawOutputs:

@@ -161,6 +161,14 @@ def street(time: float, *, width: int, height: int, offset: int) -> Plane:
     return mixed
 
 
+def test_a_picture_too_long_for_the_search_is_looked_at_on_half() -> None:
+    parts = made_by(in_full=True)
+    first, second = (at(time, width=8256, height=48)[0] for time in (0, 1))
+    parts.look(first, second)
+    assert parts.seen.shape == (24, 4128)
+    assert parts.guide(0.5).extent == (12, 2064)
+
+
 def discs(time: float) -> Plane:
     """Eighteen pixels wide, 1.5 to 4.5 pixels an interval to the right of what lies behind."""
     height, width = 256, 384

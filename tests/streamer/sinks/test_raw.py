@@ -64,6 +64,15 @@ def test_a_target_that_takes_no_more_is_said_and_closed() -> None:
     assert set(os.listdir("/proc/self/fd")) == before
 
 
+def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
+    for _ in range(2):
+        sink = Y4mSink(str(tmp_path / "out.y4m"), fps=None, overwrites=False)
+        sink.write(frame_of(noise(width=32, height=18)))
+        sink.close()
+    first, second = (tmp_path / name for name in ("out.y4m", "out-2.y4m"))
+    assert first.read_bytes() == second.read_bytes()
+
+
 def test_nothing_is_opened_before_the_first_frame(tmp_path: Path) -> None:
     path = tmp_path / "out.y4m"
     Y4mSink(str(path), fps=None).close()
