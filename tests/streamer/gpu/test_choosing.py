@@ -65,9 +65,9 @@ def test_networks_for_streams_are_opened_on_the_device(emulated: Emulated, backe
         engine=queued,
     )
     assert chosen.stage is not None
-    assert chosen.stage.tiers == ("lite", "nano", PLAIN)
+    assert chosen.stage.tiers == ("medium", "lite", "nano", PLAIN)
     assert {e.manifest.precision for e in chosen.stage.engines.values()} == {"fp16"}
-    assert "sr-lite-x2-live-fp16, sr-nano-x2-live-fp16 on " in chosen.reason
+    assert "sr-medium-x2-live-fp16, sr-lite-x2-live-fp16, sr-nano-x2-live-fp16 on " in chosen.reason
     assert "pictures stay on the device (Device of a test, " in chosen.reason
     assert "MiB free)" in chosen.reason
     chosen.stage.close()
