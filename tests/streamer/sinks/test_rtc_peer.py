@@ -14,7 +14,7 @@ from streamer.frame import RTP_TIME_BASE, Packet
 from streamer.rtc.session import OfferInvalid, OfferUnsupported
 from streamer.sinks import rtc_peer
 from tests.streamer.server.moving_picture import WIDTH, LiveStream, Rendition, running
-from tests.streamer.server.watcher import Watcher, run, until, watching
+from tests.streamer.server.watcher import Watcher, run, until
 
 
 async def answer(rendition: Rendition, offer_sdp: str) -> str:
@@ -27,33 +27,6 @@ def test_a_packet_in_another_time_base_is_rescaled_once() -> None:
     )
     out = rtc_peer.ready(packet)
     assert out.pts == 3003
-
-
-def test_a_large_keyframe_arrives_whole_at_the_first_attempt() -> None:
-    """In one burst it would be more than the receiving socket holds; see ``Outlet.room``."""
-    payload = b"\0\0\0\1\x65" + bytes(range(1, 256)) * 1_500  # about 300 RTP packets
-
-    async def scenario() -> None:
-        rendition = Rendition("enhanced")
-        async with watching(lambda offer: answer(rendition, offer)) as watcher:
-            await until(lambda: rendition.keyframe_requests, "no keyframe was asked for")
-            await rendition.sink.send(
-                Packet(
-                    payload=payload,
-                    pts=0,
-                    dts=0,
-                    time_base=RTP_TIME_BASE,
-                    arrived_ns=0,
-                    is_keyframe=True,
-                )
-            )
-            wanted = -(-len(payload) // 1_300)
-            await until(
-                lambda: sum(watcher.rtp_packets.values()) >= wanted, "RTP packets were lost"
-            )
-        await rendition.sink.close()
-
-    run(scenario())
 
 
 def test_an_offer_with_sound_before_the_picture_is_answered() -> None:
