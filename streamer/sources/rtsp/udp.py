@@ -36,6 +36,7 @@ class UdpPair:
         self._sockets = _bind_pair(local_host)
         self._buffer = memoryview(bytearray(_MAX_DATAGRAM))
         self._allowed: frozenset[str] = frozenset()
+        self._announced: list[int | None] = [None, None]
         self._server: list[tuple[str, int] | None] = [None, None]
         self._latched = [False, False]
 
@@ -53,6 +54,7 @@ class UdpPair:
         )
         for index, port in enumerate(server_ports or ()):
             if port:
+                self._announced[index] = port
                 self._server[index] = (server_host, port)
         loop = asyncio.get_running_loop()
         for index, bound in enumerate(self._sockets):
@@ -101,10 +103,12 @@ class UdpPair:
         """Whether a datagram is the server's; the first port it uses is the one it keeps.
 
         Behind a NAT that may be another one than the Transport header said; reports go there too.
+        But what comes from the port of the header is always its own: the first may have been for
+        whoever had our port before.
         """
         if _plain(host) not in self._allowed:
             return False
-        if not self._latched[index]:
+        if not self._latched[index] or port == self._announced[index]:
             self._latched[index] = True
             self._server[index] = (host, port)
         known = self._server[index]
