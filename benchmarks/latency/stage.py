@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,8 @@ INSTALL = (
 STARTS_WITHIN_S = 60.0
 FINISHES_WITHIN_S = 60.0
 JOIN_TRIES = 3
+MUTE_NS = 2_000_000_000
+"""Without a picture that left the camera, which reports them twice a second."""
 FLUSH_S = 1.2
 """Readers report twice a second."""
 
@@ -191,17 +194,20 @@ def start_camera(
 
 def joined(crew: Crew, camera: Camera, start: Callable[[], Started]) -> Started:
     """What ``start`` gives, whose programs open the camera's stream; tried again where the camera
-    sent nothing.
+    has sent nothing, or nothing any more.
 
     One time in about a hundred, GStreamer's server (1.22) answers PLAY to the first client of a
-    stream and keeps the pipeline blocked. That is no matter of the one who reads.
+    stream and keeps the pipeline blocked, at times behind its first picture. That is no matter of
+    the one who reads.
     """
     for turn in range(JOIN_TRIES):
-        before, sent = crew.programs, len(camera.server.sightings)
+        before, began_ns = crew.programs, time.monotonic_ns()
         try:
             return start()
         except ProgramFailed:
-            if len(camera.server.sightings) > sent or turn == JOIN_TRIES - 1:
+            last_ns = max((one.at_ns for one in camera.server.sightings), default=0)
+            is_mute = last_ns < began_ns or time.monotonic_ns() - last_ns > MUTE_NS
+            if not is_mute or turn == JOIN_TRIES - 1:
                 raise
             crew.stop(*(program for program in crew.programs if program not in before))
     raise AssertionError("the last try returns or raises")

@@ -138,14 +138,21 @@ def test_the_mute_peer_accepts_and_never_answers() -> None:
             caller.recv(1)
 
 
-@pytest.mark.parametrize(("sent", "tries"), [(0, JOIN_TRIES), (1, 1)])
-def test_a_reader_is_tried_again_only_where_the_camera_itself_sent_nothing(
-    sent: int, tries: int
+@pytest.mark.parametrize(
+    ("sent", "tries"),
+    [
+        ("[]", JOIN_TRIES),
+        ("[[0, 1, time.monotonic_ns() - 60 * 10**9]]", JOIN_TRIES),
+        ("[[0, 1, time.monotonic_ns()]]", 1),
+    ],
+    ids=["nothing", "nothing any more", "pictures"],
+)
+def test_a_reader_is_tried_again_only_where_the_camera_itself_sends_nothing(
+    sent: str, tries: int
 ) -> None:
-    sends = f"[[n, 1, 1] for n in range({sent})]"
     serves = (
         'import json, sys, time; print(\'{"event": "up"}\', flush=True); sys.stdin.readline();'
-        f"print(json.dumps({{'event': 'sent', 'seen': {sends}}}), flush=True); time.sleep(600)"
+        f"print(json.dumps({{'event': 'sent', 'seen': {sent}}}), flush=True); time.sleep(600)"
     )
     started: list[Program] = []
     with Crew() as crew:
