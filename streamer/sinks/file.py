@@ -146,9 +146,8 @@ class _Writer:
         return packet.is_keyframe
 
     def _open(self, keyframe: Packet) -> None:
-        asked = self._path
         if not self._overwrites:
-            self._path = free_path(asked)
+            self._path = free_path(self._path)
         try:
             self._muxer.open(
                 bytes(keyframe.payload),
@@ -164,8 +163,6 @@ class _Writer:
                 f"{self._path} could not be written ({_reason(error)}); {_way_in(error)}"
             ) from error
         self._is_open = True
-        if self._path != asked:
-            _log.warning("%s holds a recording already; this one is %s", asked, self._path.name)
         for early in self._early_audio:
             self._muxer.write(early)
         self._early_audio = []

@@ -88,10 +88,7 @@ class Y4mSink:
 
     def _path(self) -> Path:
         asked = Path(self._target)
-        path = asked if self._overwrites else free_path(asked)
-        if path != asked:
-            _log.warning("%s holds a recording already; this one is %s", asked, path.name)
-        return path
+        return asked if self._overwrites else free_path(asked)
 
 
 class RawOutputs:
