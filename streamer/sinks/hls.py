@@ -127,6 +127,9 @@ class HlsSink:
                 "hls_list_size": str(self._window),
                 "hls_delete_threshold": str(KEPT),
                 "hls_segment_type": "fmp4",
+                # Each fragment says its own time: the header's edit list is written before sound that
+                # comes late is known of, and browsers pass over its gaps.
+                "hls_segment_options": "movflags=+frag_discont",
                 "hls_fmp4_init_filename": f"init-{run}.mp4",
                 "hls_segment_filename": f"seg-{run}-%d.m4s",
                 "start_number": str(number),

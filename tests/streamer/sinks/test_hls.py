@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamer.errors import SinkError
+from streamer.media import AudioInfo
 from streamer.sinks.hls import HlsSink
 from streamer.sinks.muxer_hls import OURS
 from streamer.sinks.muxer_session import Patience
@@ -20,10 +21,17 @@ from tests.streamer.sinks.network_peers import DEADLINE_S, G711, Camera
 pytestmark = needs("ffmpeg", "ffprobe")
 
 
-def writing(camera: Camera, folder: Path, *, segment_s: float = 0.5, window: int = 6) -> HlsSink:
+def writing(
+    camera: Camera,
+    folder: Path,
+    *,
+    audio: AudioInfo | None = G711,
+    segment_s: float = 0.5,
+    window: int = 6,
+) -> HlsSink:
     return HlsSink(
         str(folder),
-        audio=G711,
+        audio=audio,
         clock=camera.clock,
         metrics=camera.metrics,
         request_keyframe=camera.request_keyframe,
@@ -66,6 +74,41 @@ def test_a_folder_is_made_and_filled_with_what_plays(tmp_path: Path) -> None:
     assert playlist.count("#EXT-X-PROGRAM-DATE-TIME:") == len(segments(folder))
     assert "#EXT-X-INDEPENDENT-SEGMENTS" in playlist
     assert playlist.endswith("#EXT-X-ENDLIST\n")
+
+
+@pytest.mark.parametrize("late_s", [0.3, 2.0])
+def test_sound_that_begins_after_the_picture_stays_at_its_time(
+    late_s: float, tmp_path: Path
+) -> None:
+    """Within the first segment, and long after the header was written."""
+
+    async def scenario() -> None:
+        camera = Camera(with_sound=True)
+        sink = writing(camera, tmp_path, window=12)
+        while camera.sent < 120:
+            for packet in camera.next_packets():
+                if packet.stream == "video" or packet.time_s >= late_s:
+                    await sink.send(packet)
+            await asyncio.sleep(0.01)
+        await sink.close()
+
+    asyncio.run(scenario())
+    pictures, sound = (times_of(tmp_path / "index.m3u8", kind) for kind in "va")
+    assert len(pictures) == 120
+    # An AAC encoder's delay of 21 ms lies before.
+    assert abs(float(sound[0] - pictures[0]) - late_s) < 0.08
+    # Browsers go by the fragments' own times, and pass over what the header's edit list adds to them.
+    starts = fragment_starts(b"".join((tmp_path / one).read_bytes() for one in segments(tmp_path)))
+    assert abs(starts[2] / 48_000 - float(sound[0])) < 0.03
+
+
+def fragment_starts(fragments: bytes) -> dict[int, int]:
+    """By track, where the first fragment of fragmented MP4 begins, in ticks of the track."""
+    starts: dict[int, int] = {}
+    for head in re.finditer(rb"tfhd.{4}(.{4}).*?tfdt(.).{3}(.{8})", fragments, re.DOTALL):
+        track, version, time = (int.from_bytes(part, "big") for part in head.groups())
+        starts.setdefault(track, time if version else time >> 32)
+    return starts
 
 
 def test_each_segment_begins_with_a_keyframe_that_was_asked_for(tmp_path: Path) -> None:
