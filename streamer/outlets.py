@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from fractions import Fraction
 from functools import partial
 from typing import Literal
@@ -24,6 +24,7 @@ from streamer.sinks.base import Sink
 from streamer.sinks.fanout import FanOut
 from streamer.sinks.file import FileSink
 from streamer.sinks.hls import HlsSink
+from streamer.sinks.late_sound import LateSound
 from streamer.sinks.network import NetworkSink
 from streamer.sinks.null import NullSink
 from streamer.sinks.raw import RawOutputs, Y4mSink
@@ -59,10 +60,10 @@ class Outlets:
         self._mounts = mounts if mounts is not None else {}
         watched = any(spec.kind == "webrtc" for spec in settings.sinks)
         coded = [spec for spec in settings.sinks if spec.kind not in ("webrtc", "y4m")]
-        # What a camera showed cannot be had again.
-        self._overwrites = source_kind(settings.source) not in LIVE_KINDS
+        self._is_live = source_kind(settings.source) in LIVE_KINDS
         raw = [
-            Y4mSink(spec.target, fps=self.fps, overwrites=self._overwrites)
+            # What a camera showed cannot be had again.
+            Y4mSink(spec.target, fps=self.fps, is_live=self._is_live)
             for spec in settings.sinks
             if spec.kind == "y4m"
         ]
@@ -155,8 +156,7 @@ class Outlets:
         """The sink that viewers join, and what packets for it go through."""
         video, scale = self._video, self._settings.scale
         height = video.height * scale * (1 if name == "enhanced" else 2)
-        as_is = self._audio is not None and codec_of(self._audio) == "opus"
-        audio, transcoder = self._sound("webrtc", "opus", as_is=as_is)
+        audio, transcoder = self._sound("webrtc", "opus", as_is=("opus",))
         webrtc = WebRtcSink(
             name,
             request_keyframe=encoder.request_keyframe,
@@ -172,10 +172,17 @@ class Outlets:
         return webrtc, RecodedSink(webrtc, transcoder, is_wanted=lambda: webrtc.viewers > 0)
 
     def _sound(
-        self, label: str, target: Target, *, as_is: bool
+        self, label: str, target: Target, *, as_is: Collection[str]
     ) -> tuple[AudioInfo | None, AudioTranscoder | None]:
-        """The sound as a sink gets it, and what makes it so; no sound where nothing can."""
-        if self._audio is None or as_is:
+        """The sound as a sink on RTP gets it, and what makes it so; no sound where nothing can.
+
+        Codecs named in ``as_is`` stay what they are, but for Opus of more channels than RFC 7587 has
+        a place for: its packets are several in one, noise to who expects one.
+        """
+        if self._audio is None:
+            return None, None
+        codec = codec_of(self._audio)
+        if codec in as_is and (codec != "opus" or self._audio.channels <= 2):
             return self._audio, None
         try:
             transcoder = AudioTranscoder(self._audio, target, refused=self._refused)
@@ -185,39 +192,36 @@ class Outlets:
         return transcoder.audio, transcoder
 
     def _sink(self, spec: SinkSpec, encoder: Encoder) -> Sink:
+        if spec.kind == "rtsp":
+            return self._mount(encoder)
+        if spec.kind == "null":
+            return NullSink()
+        make = partial(self._container, spec, encoder)
+        if self._audio is None or not self._is_live:
+            return make(self._audio)
+        return LateSound(spec.label, make, self._audio, request_keyframe=encoder.request_keyframe)
+
+    def _container(self, spec: SinkSpec, encoder: Encoder, audio: AudioInfo | None) -> Sink:
         if spec.kind == "file":
             return FileSink(
                 spec.target,
-                audio=self._audio,
+                audio=audio,
                 fps=self.fps,
-                overwrites=self._overwrites,
+                is_live=self._is_live,
                 refused=self._refused,
             )
-        if spec.kind == "push":
-            return NetworkSink(
-                spec.target,
-                audio=self._audio,
-                clock=self._clock,
-                metrics=self._metrics,
-                request_keyframe=encoder.request_keyframe,
-                label=spec.label,
-            )
-        if spec.kind == "hls":
-            return HlsSink(
-                spec.target,
-                audio=self._audio,
-                clock=self._clock,
-                metrics=self._metrics,
-                request_keyframe=encoder.request_keyframe,
-                label=spec.label,
-            )
-        if spec.kind == "rtsp":
-            return self._mount(encoder)
-        return NullSink()
+        network = HlsSink if spec.kind == "hls" else NetworkSink
+        return network(
+            spec.target,
+            audio=audio,
+            clock=self._clock,
+            metrics=self._metrics,
+            request_keyframe=encoder.request_keyframe,
+            label=spec.label,
+        )
 
     def _mount(self, encoder: Encoder) -> Sink:
-        as_is = self._audio is not None and codec_of(self._audio) in SERVED_AUDIO
-        audio, transcoder = self._sound("rtsp:", "aac", as_is=as_is)
+        audio, transcoder = self._sound("rtsp:", "aac", as_is=SERVED_AUDIO)
         mount = RtspMount(
             self._settings.name,
             audio=audio,

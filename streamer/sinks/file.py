@@ -38,8 +38,12 @@ MP4_OPTIONS = AT_ONCE | {
 
 OPTIONS = {"mp4": MP4_OPTIONS, "matroska": MKV_OPTIONS, "mpegts": AT_ONCE | TS_SOUND}
 
+# Else the picture on the disk lags ten seconds behind a microphone that falls silent.
+LIVE_OPTIONS = {"max_interleave_delta": "250000"}
+
 EARLY_PACKETS = 3000
-"""One minute of audio in packets of 20 ms: what may come before the first picture."""
+"""One minute of live audio in packets of 20 ms: what may come before the first picture. A file whose
+pictures are seconds apart has more, and is read only as far as its pictures are coded."""
 
 
 class FileSink:
@@ -51,15 +55,17 @@ class FileSink:
         *,
         audio: AudioInfo | None,
         fps: Fraction | None = None,
-        overwrites: bool = True,
+        is_live: bool = False,
         refused: Refused = lambda: None,
     ) -> None:
         """``audio`` is what the input has beside the picture, ``fps`` the nominal rate of what is
-        written, where it is known; ``refused`` as in ``Muxer``. A sink that does not overwrite leaves
-        a file that holds something as it is and writes ``name-2.mkv``, ``name-3.mkv``, … beside it.
-        Raises ``SinkError``."""
+        written, where it is known; ``refused`` as in ``Muxer``.
+
+        What is live cannot be had again: a file that holds something is left as it is and
+        ``name-2.mkv``, ``name-3.mkv``, … is written beside it. Raises ``SinkError``.
+        """
         self._worker = Worker("mux")
-        self._writer = _Writer(Path(path), audio, fps, refused, overwrites=overwrites)
+        self._writer = _Writer(Path(path), audio, fps, refused, is_live=is_live)
 
     async def send(self, packet: Packet) -> None:
         """Write one packet. Raises ``SinkError`` when the disk or the container refuses it."""
@@ -83,17 +89,20 @@ class _Writer:
         fps: Fraction | None,
         refused: Refused,
         *,
-        overwrites: bool,
+        is_live: bool,
     ) -> None:
         self._path = path
-        self._overwrites = overwrites
+        self._is_live = is_live
         self._fps = fps
         self._early_audio: list[Packet] = []
         self._is_open = False
         self._has_failed = False
         format = FILE_SUFFIXES[path.suffix.lower()]
         output = Output(
-            url=_url(path), format=format, options=OPTIONS[format], describes_once=False
+            url=_url(path),
+            format=format,
+            options=OPTIONS[format] | (LIVE_OPTIONS if is_live else {}),
+            describes_once=False,
         )
         try:
             self._muxer = Muxer(output, audio, refused=refused)
@@ -139,14 +148,14 @@ class _Writer:
     def _may_begin_at(self, packet: Packet) -> bool:
         """Whether it is a keyframe; audio before the first one is kept."""
         if packet.stream == "audio":
-            if len(self._early_audio) == EARLY_PACKETS:
+            if self._is_live and len(self._early_audio) == EARLY_PACKETS:
                 del self._early_audio[0]
             self._early_audio.append(packet)
             return False
         return packet.is_keyframe
 
     def _open(self, keyframe: Packet) -> None:
-        if not self._overwrites:
+        if self._is_live:
             self._path = free_path(self._path)
         try:
             self._muxer.open(

@@ -23,11 +23,11 @@ class Y4mSink:
     Y4M has one rate and no time stamps: a stream whose intervals vary loses them here.
     """
 
-    def __init__(self, target: str, *, fps: Fraction | None, overwrites: bool = True) -> None:
-        """``target`` is a path, or ``-`` for standard output; nothing is opened yet. ``overwrites`` as
+    def __init__(self, target: str, *, fps: Fraction | None, is_live: bool = False) -> None:
+        """``target`` is a path, or ``-`` for standard output; nothing is opened yet. ``is_live`` as
         in ``FileSink``."""
         self._target = target
-        self._overwrites = overwrites
+        self._is_live = is_live
         self._fps = fps or Fraction(30)
         self._file: BinaryIO | None = None
         self._size = (0, 0)
@@ -88,7 +88,7 @@ class Y4mSink:
 
     def _path(self) -> Path:
         asked = Path(self._target)
-        return asked if self._overwrites else free_path(asked)
+        return free_path(asked) if self._is_live else asked
 
 
 class RawOutputs:

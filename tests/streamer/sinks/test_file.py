@@ -21,7 +21,7 @@ from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.metrics import Metrics
 from streamer.sinks.audio_transcode import AudioTranscoder
-from streamer.sinks.file import FileSink
+from streamer.sinks.file import EARLY_PACKETS, FileSink
 from tests.measure import stream_of, times_of
 from tests.programs import needs
 from tests.streamer.pictures import frame_of, noise
@@ -50,9 +50,9 @@ async def write(
     audio: AudioInfo | None = None,
     *,
     fps: Fraction | None = None,
-    overwrites: bool = True,
+    is_live: bool = False,
 ) -> None:
-    sink = FileSink(str(path), audio=audio, fps=fps, overwrites=overwrites)
+    sink = FileSink(str(path), audio=audio, fps=fps, is_live=is_live)
     try:
         for packet in packets:
             await sink.send(packet)
@@ -121,7 +121,7 @@ def test_a_recording_is_never_written_over(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path, packets = tmp_path / name, encoded(150)
-    record = partial(write, path, packets, overwrites=False)
+    record = partial(write, path, packets, is_live=True)
     asyncio.run(record())
     assert not caplog.text
     with (
@@ -188,6 +188,19 @@ def test_sound_before_the_first_picture_is_kept_for_it(tmp_path: Path) -> None:
     assert len(times(tmp_path / "out.ts")) == 6
     with av.open(str(tmp_path / "out.ts")) as container:
         assert sum(packet.size > 0 for packet in container.demux(audio=0)) >= 9
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_file_keeps_all_sound_before_its_first_picture(tmp_path: Path, *, is_live: bool) -> None:
+    """Pictures may be minutes apart there; in front of a camera that shows nothing it has an end."""
+    count = EARLY_PACKETS + 500
+    packets = [*(sound(number) for number in range(count)), *encoded(1)]
+    asyncio.run(write(tmp_path / "out.mkv", packets, G711, is_live=is_live))
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        times = [p.pts for p in container.demux(audio=0) if p.size]
+    kept_s = EARLY_PACKETS * 0.02 if is_live else count * 0.02
+    # AAC of 1024 samples at 48 kHz.
+    assert abs(len(times) * 1024 / 48_000 - kept_s) < 0.1
 
 
 def test_sound_of_an_unknown_codec_is_refused_at_once(tmp_path: Path) -> None:

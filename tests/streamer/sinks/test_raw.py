@@ -66,7 +66,7 @@ def test_a_target_that_takes_no_more_is_said_and_closed() -> None:
 
 def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
     for _ in range(2):
-        sink = Y4mSink(str(tmp_path / "out.y4m"), fps=None, overwrites=False)
+        sink = Y4mSink(str(tmp_path / "out.y4m"), fps=None, is_live=True)
         sink.write(frame_of(noise(width=32, height=18)))
         sink.close()
     first, second = (tmp_path / name for name in ("out.y4m", "out-2.y4m"))
