@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 from streamer.frame import Packet
 from streamer.sinks.audio_transcode import AudioTranscoder
 from streamer.sinks.base import Sink
 from streamer.worker import Worker
+
+DELAY_S = Fraction(1, 10)
+"""Coded sound may begin so much before the first packet that it is made of: an encoder's delay."""
 
 
 class RecodedSink:
@@ -21,6 +25,8 @@ class RecodedSink:
         self._is_wanted = is_wanted
         self._transcoder = transcoder
         self._worker = Worker("audio")
+        self._from_s: Fraction | None = None
+        """Where what is wanted begins; ``None`` while nothing is."""
 
     async def send(self, packet: Packet) -> None:
         """As the sink behind it; one packet of sound may become none or several."""
@@ -28,9 +34,14 @@ class RecodedSink:
             await self._sink.send(packet)
             return
         if not self._is_wanted():
+            self._from_s = None
             return
+        if self._from_s is None:
+            self._from_s = packet.time_s - DELAY_S
         for coded in await self._worker.call(self._transcoder.transcode, packet):
-            await self._sink.send(coded)
+            # The encoder still holds the end of what was wanted last, perhaps hours ago.
+            if coded.time_s >= self._from_s:
+                await self._sink.send(coded)
 
     async def close(self) -> None:
         await self._worker.close()
