@@ -66,12 +66,17 @@ class DeviceSource:
         return None
 
     async def packets(self) -> AsyncIterator[Packet]:
-        """Packets as they arrive; raises ``SourceLost`` when the device goes away."""
+        """Packets as they arrive, the first at zero; raises ``SourceLost`` when the device goes away.
+
+        A driver counts from the machine's start, and a recording would begin days late.
+        """
+        zero: int | None = None
         while not self._closed:
             packet = await self._worker.call(self._demuxer.next_packet)
             if packet is None:
                 raise SourceLost(f"{self._demuxer.name} stopped; check its cable")
-            yield packet
+            zero = packet.pts if zero is None else zero
+            yield replace(packet, pts=packet.pts - zero, dts=packet.dts - zero)
 
     async def request_keyframe(self) -> None:
         """Capture devices give whole pictures, or cannot be asked."""

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from streamer.clock import ManualClock
 from streamer.errors import ConfigError, SourceError
+from streamer.sources.demux import Demuxer
 from streamer.sources.device import DeviceSource, parse
+from streamer.worker import Worker
+from tests.clips import ffmpeg
+from tests.programs import needs
 
 
 @pytest.mark.parametrize(
@@ -50,3 +56,24 @@ def test_a_device_that_does_not_open_is_said(path: str, said: str) -> None:
             await DeviceSource.open(f"device:{path}", clock=ManualClock())
 
     asyncio.run(scenario())
+
+
+@needs("ffmpeg")
+def test_times_count_from_the_first_picture_not_from_the_machines_start(tmp_path: Path) -> None:
+    """Video4Linux stamps pictures with the kernel's clock; here it has run for five days."""
+    clip = tmp_path / "camera.mkv"
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=30", "-t", "0.2", "-c:v", "mjpeg"),
+        *("-output_ts_offset", "432000", str(clip)),
+    )
+
+    async def scenario() -> list[Fraction]:
+        demuxer = Demuxer(str(clip), name="camera", clock=ManualClock(), format=None, options={})
+        source = DeviceSource(demuxer, Worker("read"))
+        packets = source.packets()
+        times = [(await anext(packets)).time_s for _ in range(5)]
+        await source.close()
+        return times
+
+    times = asyncio.run(scenario())
+    assert all(abs(time - Fraction(n, 30)) <= Fraction(1, 1000) for n, time in enumerate(times))
