@@ -139,9 +139,10 @@ def _run_wave(
 
 def _ended(child: subprocess.Popen[bytes], until_ns: int, clock: Clock) -> int:
     """The exit code of a child, which is killed where it overstays."""
-    left_s = max(0.0, (until_ns - clock.now_ns()) / 1e9)
+    # Counted from the common end: children are waited for one after the other.
+    left_s = max(0.0, (until_ns - clock.now_ns()) / 1e9 + GRACE_S)
     try:
-        return child.wait(left_s + GRACE_S)
+        return child.wait(left_s)
     except subprocess.TimeoutExpired:
         child.kill()
         return child.wait()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from export.data.clips import Split, read_clip
 from export.data.growing import GrowingArray
+from export.data.made_once import made_once
 from export.data.motion import open_scenes
 from export.data.motion_camera import Camera
 from export.data.motion_clips import draw_reception, receive, without_repeats
@@ -198,10 +198,11 @@ def open_triples(
     }
     text = json.dumps(contents, sort_keys=True)
     home = folder / f"triples-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if not (home / "contents.json").is_file():
-        _build(split, recipe, task=task, home=home, report=report)
-        (home / "contents.json").write_text(text, encoding="utf-8")
-    return TripleCache(home)
+
+    def build(partial: Path) -> None:
+        _build(split, recipe, task=task, home=partial, report=report)
+
+    return TripleCache(made_once(home, text, build, report=report))
 
 
 def _build(
@@ -212,8 +213,6 @@ def _build(
     home: Path,
     report: Callable[[str], None],
 ) -> None:
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
     cv2.setNumThreads(1)
     with Writer(home, recipe.patch) as writer:
         for path in split.training:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from export.data.clips import Split, read_clip, read_image
 from export.data.degrade import damage, draw_treatment
+from export.data.made_once import made_once
 from export.data.planes import Planes, crop
 from export.recipe import DataRecipe
 from streamer.errors import ConfigError
@@ -72,17 +72,16 @@ def open_cache(
     }
     text = json.dumps(contents, sort_keys=True)
     home = folder / f"patches-x{scale}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if not (home / "contents.json").is_file():
-        _build(split, recipe, scale=scale, home=home, report=report)
-        (home / "contents.json").write_text(text, encoding="utf-8")
-    return PatchCache(home)
+
+    def build(partial: Path) -> None:
+        _build(split, recipe, scale=scale, home=partial, report=report)
+
+    return PatchCache(made_once(home, text, build, report=report))
 
 
 def _build(
     split: Split, recipe: DataRecipe, *, scale: int, home: Path, report: Callable[[str], None]
 ) -> None:
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
     cv2.setNumThreads(1)
     raw = [home / f"{name}.raw" for name in NAMES]
     count = 0

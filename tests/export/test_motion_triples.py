@@ -17,7 +17,7 @@ from export.data.motion_triples import TRIPLES, Patch, TripleCache, Triples, ope
 from export.motion_inputs import network_inputs
 from streamer.errors import ConfigError
 from streamer.ops.motion import FlowEstimator, half
-from tests.export.tiny import moving_texture, write_clips
+from tests.export.tiny import moving_texture, opened_at_once, write_clips
 
 Bytes = NDArray[np.uint8]
 
@@ -161,6 +161,19 @@ def test_an_interrupted_cache_is_made_again(clips: Path, tmp_path: Path) -> None
     (cache.folder / "contents.json").unlink()
     (cache.folder / "luma.npy").write_bytes(b"half")
     assert len(open_small(tmp_path, clips)) == len(cache)
+
+
+def test_two_trainings_that_begin_at_once_share_one_cache(clips: Path, tmp_path: Path) -> None:
+    split = find_data(clips, validation=SMALL.validation)
+    caches, first, second = opened_at_once(
+        lambda report: open_triples(
+            split, SMALL, task="interpolation", folder=tmp_path, report=report
+        )
+    )
+    assert len(first) == len(split.training)
+    assert second == [f"waits for {caches[0].folder.name}, which another run makes"]
+    one, other = (cache.sample(np.random.default_rng(0), 8, 48).luma for cache in caches)
+    assert np.array_equal(one, other)
 
 
 def test_a_corrupt_clip_is_named(clips: Path, tmp_path: Path) -> None:

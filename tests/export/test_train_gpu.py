@@ -8,14 +8,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any
 
 import pytest
 from safetensors import safe_open
 
 from export.checkpoint import read_checkpoint
-from export.gpu_run import BACK_BYTES
+from export.gpu_run import BACK_BYTES, GRACE_S
+from export.gpu_run import _ended as ended
 from export.train_gpu import main
+from streamer.clock import ManualClock
 from tests.export.tiny import tiny_recipe
 
 LIVE = tiny_recipe()
@@ -118,6 +121,15 @@ def test_the_next_call_continues_and_its_results_come_back(
         for name, value in state["average"].items():
             assert (weights.get_tensor(name) == value).all()
     assert all(path.stat().st_size <= BACK_BYTES for path in (there / "second").iterdir())
+
+
+def test_all_that_overstay_are_given_the_same_time_and_no_more() -> None:
+    clock = ManualClock()
+    until_ns = clock.now_ns()
+    clock.advance_ms(GRACE_S * 1000)
+    # Each would end well before a time of grace of its own is over.
+    children = [subprocess.Popen(["sleep", str(GRACE_S * 2 / 3)]) for _ in range(2)]
+    assert [ended(child, until_ns, clock) for child in children] == [-SIGKILL, -SIGKILL]
 
 
 @pytest.mark.parametrize(

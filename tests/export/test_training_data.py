@@ -19,7 +19,7 @@ from export.recipe import PairRecipe
 from export.tasks.super_resolution import prepare
 from export.validation import psnr_y
 from streamer.errors import ConfigError
-from tests.export.tiny import moving_picture
+from tests.export.tiny import moving_picture, opened_at_once
 
 
 def test_planes_survive_the_way_through_i420() -> None:
@@ -157,6 +157,19 @@ def test_a_cache_is_made_once_and_gives_matching_pairs(
     assert large_uv.shape == (8, 2, 24, 24)
     means = large_y.reshape(8, 24, 2, 24, 2).mean(axis=(2, 4))
     assert np.abs(means - small_y).mean() < 12
+
+
+def test_two_trainings_that_begin_at_once_share_one_cache(
+    data_folder: Path, tmp_path: Path, recipe: PairRecipe
+) -> None:
+    split = find_data(data_folder, validation=recipe.data.validation)
+    caches, first, second = opened_at_once(
+        lambda report: open_cache(split, recipe.data, scale=2, folder=tmp_path, report=report)
+    )
+    assert len(first) == len(split.training)
+    assert second == [f"waits for {caches[0].folder.name}, which another run makes"]
+    one, other = (cache.sample(np.random.default_rng(0), 8) for cache in caches)
+    assert all(np.array_equal(*parts) for parts in zip(one, other, strict=True))
 
 
 def test_the_training_base_is_the_hosts_bicubic(noise: NDArray[np.uint8]) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
+from typing import TypeVar
 
 import av
 import cv2
@@ -14,6 +17,8 @@ from av.video.frame import VideoFrame
 from export.data.planes import Planes, to_i420
 from export.recipe import MotionRecipe, PairRecipe, recipe_from
 from tests.streamer.pictures import texture
+
+PATIENCE_S = 60
 
 
 def moving_picture(index: int, *, width: int, height: int, seed: int) -> Planes:
@@ -26,6 +31,41 @@ def moving_picture(index: int, *, width: int, height: int, seed: int) -> Planes:
     u = (100 + 20 * blocks[::2, ::2]).astype(np.uint8)
     v = (150 - 20 * blocks[::2, ::2]).astype(np.uint8)
     return Planes(y, u, v)
+
+
+Opened = TypeVar("Opened")
+
+
+def opened_at_once(
+    open_one: Callable[[Callable[[str], None]], Opened],
+) -> tuple[list[Opened], list[str], list[str]]:
+    """What two runs get that begin with a cache at the same time, and what each of them reports.
+
+    The first goes on once the second has said something, or is over.
+    """
+    has_begun, goes_on = Event(), Event()
+    first: list[str] = []
+    second: list[str] = []
+
+    def report(line: str) -> None:
+        first.append(line)
+        has_begun.set()
+        goes_on.wait(PATIENCE_S)
+
+    def report_second(line: str) -> None:
+        second.append(line)
+        goes_on.set()
+
+    def open_second() -> Opened:
+        has_begun.wait(PATIENCE_S)
+        try:
+            return open_one(report_second)
+        finally:
+            goes_on.set()
+
+    with ThreadPoolExecutor(2) as both:
+        opened = [both.submit(open_one, report), both.submit(open_second)]
+        return [one.result(PATIENCE_S) for one in opened], first, second
 
 
 STEP = (2.5, -1.5)
