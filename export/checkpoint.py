@@ -66,8 +66,23 @@ def read_start(path: Path, recipe: Recipe) -> State:
 
 
 def check_start(path: Path, state: State, recipe: Recipe) -> None:
-    """Raises ``ConfigError`` naming ``path`` where a state of it is no start for the recipe."""
+    """Raises ``ConfigError`` naming ``path`` where a state of it is no start for the recipe.
+
+    That is of another network, or from runs that may have learnt from what the recipe holds out.
+    """
     _compare(path, state, recipe, sections=("task", "network"), ignored=(*FREE, "scale"))
+    for run in (state["recipe"], *state.get("earlier", [])):
+        held_out = run.get("data", {}).get("validation")
+        if held_out is None:
+            # Runs noted before that was told.
+            continue
+        learnt = [name for name in recipe.data.validation if not name.startswith(tuple(held_out))]
+        if learnt:
+            raise ConfigError(
+                f"{path.name} comes from a run that may have learnt from {', '.join(learnt)}, by which "
+                f"{recipe.name} is judged; that run held out {', '.join(held_out) or 'nothing'}: hold "
+                "out no more than that in data.validation, or start from other weights"
+            )
 
 
 def _read(path: Path) -> State:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.checkpoint import checkpoint_path, read_start
+from export.checkpoint import check_start, checkpoint_path, read_start
 from export.networks.super_resolution import SuperResolution
-from export.recipe import Recipe, recipe_from
+from export.recipe import FOLDER, Recipe, read_recipe, recipe_from
 from export.reopen import read_weights
 from export.to_onnx import load_averaged
 from export.train import Learner, Place, learning_rate, train
@@ -133,6 +133,55 @@ def test_a_new_run_can_start_from_shipped_weights(
             clock=ManualClock(),
             report=spoken.append,
         )
+
+
+def holding_out(*names: str) -> Recipe:
+    raw = tiny_recipe().as_dict()
+    raw["data"]["validation"] = names
+    return recipe_from(raw)
+
+
+def test_weights_that_learnt_from_what_is_held_out_now_are_no_start(
+    make_place: MakePlace, exported: Path
+) -> None:
+    train(tiny_recipe(), make_place("first", 1), clock=ManualClock(), report=lambda _: None)
+    start = checkpoint_path(make_place("first").work, tiny_recipe())
+    shipped = exported / f"{tiny_recipe().name}.safetensors"
+    for read, path in ((read_start, start), (read_weights, shipped)):
+        # What begins so was held out there as well.
+        read(path, holding_out("beta_1"))
+        read(path, holding_out())
+        with pytest.raises(
+            ConfigError,
+            match=rf"{path.name} comes from a run that may have learnt from alpha_1, by which "
+            "sr-tiny-x2-test is judged; that run held out beta: hold out no more than that",
+        ):
+            read(path, holding_out("beta", "alpha_1"))
+
+
+def test_what_the_runs_before_a_start_learnt_from_counts_as_well() -> None:
+    recipe = tiny_recipe()
+    state = {"recipe": recipe.as_dict(), "iteration": 5}
+    place = Path("start.ckpt")
+    check_start(
+        place, {**state, "earlier": [{"iterations": 3, "data": recipe.as_dict()["data"]}]}, recipe
+    )
+    # Nobody knows any more.
+    check_start(place, {**state, "earlier": [{"iterations": 3}]}, recipe)
+    earlier = [{"iterations": 3, "data": {"validation": []}}]
+    with pytest.raises(ConfigError, match=r"learnt from beta, by .* held out nothing: hold out no"):
+        check_start(place, {**state, "earlier": earlier}, recipe)
+
+
+def test_each_shipped_recipe_takes_the_start_that_it_names() -> None:
+    for first in sorted(FOLDER.glob("*_first.toml")):
+        recipe = read_recipe(first.with_stem(first.stem.removesuffix("_first")))
+        check_start(first, {"recipe": read_recipe(first).as_dict()}, recipe)
+    weights = Path(__file__).parents[2] / "export" / "weights"
+    for path in sorted(weights.glob("sr-*.safetensors")):
+        read_weights(path, read_recipe(FOLDER / f"{path.stem.replace('-', '_')}.toml"))
+    live = read_recipe(FOLDER / "sr_medium_x2_live.toml")
+    read_weights(weights / "sr-medium-x2-clean.safetensors", live)
 
 
 def test_weights_of_a_motion_network_are_no_start() -> None:
