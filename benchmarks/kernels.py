@@ -201,8 +201,6 @@ class Bench:
         with _Sets(self.device, sizes, number=self._number(sum(sizes))) as sets:
             for array, address in zip(case.memory, sets.at(0), strict=True):
                 self.device.upload(address, array.ctypes.data, array.nbytes)
-            # An upload may return before its last bytes are there, and this stream waits for none.
-            self.device.wait()
             sets.repeat(self._stream)
             calls = [case.call(sets.at(turn)) for turn in range(sets.number)]
 

@@ -125,6 +125,9 @@ class Device:
         """Copies host memory to device memory, and waits."""
         size = ctypes.c_size_t(size_bytes)
         self.call("cuMemcpyHtoD_v2", ctypes.c_uint64(address), ctypes.c_void_p(host), size)
+        # From memory that is not page-locked it returns once the bytes are staged; they go on by the
+        # null stream, for which other streams do not wait.
+        self.call("cuStreamSynchronize", ctypes.c_void_p(0))
 
     def download(self, host: int, address: int, size_bytes: int) -> None:
         """Copies device memory to host memory, after all that was launched on the null stream."""

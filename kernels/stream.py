@@ -17,6 +17,10 @@ _NON_BLOCKING = 1
 _DISABLE_TIMING = 2
 """CU_EVENT_DISABLE_TIMING: an event that only orders costs less."""
 
+_BLOCKING_SYNC = 1
+"""CU_EVENT_BLOCKING_SYNC: a thread that waits for the event sleeps. It would keep a core busy otherwise,
+as it does when it waits for a stream, and the host has much else to do per frame."""
+
 _THREAD_LOCAL = 1
 """CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads allocate does not spoil the capture."""
 
@@ -25,10 +29,10 @@ class Event:
     """A place in a stream's work; recorded again, it stands for the new place."""
 
     def __init__(self, device: Device, *, has_timing: bool = False) -> None:
-        """``has_timing`` lets it take part in ``elapsed_ms``."""
+        """``has_timing`` lets it take part in ``elapsed_ms``; who waits for it keeps a core busy."""
         self._device = device
         self.handle = ctypes.c_void_p()
-        flags = ctypes.c_uint(0 if has_timing else _DISABLE_TIMING)
+        flags = ctypes.c_uint(0 if has_timing else _DISABLE_TIMING | _BLOCKING_SYNC)
         device.call("cuEventCreate", ctypes.byref(self.handle), flags)
 
     @property
@@ -66,6 +70,8 @@ class Stream:
     def __init__(self, device: Device) -> None:
         self.device = device
         self._stream = ctypes.c_void_p()
+        self._end: Event | None = None
+        """What ``wait`` waits for, once somebody has."""
         device.call("cuStreamCreate", ctypes.byref(self._stream), ctypes.c_uint(_NON_BLOCKING))
 
     @property
@@ -106,8 +112,11 @@ class Stream:
         self.device.call("cuStreamWaitEvent", self._stream, event.handle, ctypes.c_uint(0))
 
     def wait(self) -> None:
-        """Until all that was queued is done."""
-        self.device.call("cuStreamSynchronize", self._stream)
+        """Until all that was queued is done; the thread sleeps meanwhile."""
+        if self._end is None:
+            self._end = Event(self.device)
+        self.record(self._end)
+        self._end.wait()
 
     def capture(self, queue: Callable[[], None]) -> int:
         """A graph of what ``queue`` puts on the stream, which is not done now."""
@@ -135,4 +144,6 @@ class Stream:
         self.device.call("cuGraphExecDestroy", ctypes.c_void_p(graph))
 
     def close(self) -> None:
+        if self._end is not None:
+            self._end.close()
         self.device.call("cuStreamDestroy_v2", self._stream)

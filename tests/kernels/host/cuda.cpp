@@ -4,174 +4,7 @@
 // Told on standard error: what was called wrongly, and at the end what was not given back.
 #include <dlfcn.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <deque>
-#include <functional>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <set>
-#include <string>
-#include <vector>
-
-#ifndef CUDA_VERSION
-// As in cuda.h, which need not be there; where it is, -include cuda.h compares each declaration.
-typedef int CUresult, CUdevice, CUdevice_attribute, CUstreamCaptureMode;
-typedef unsigned long long CUdeviceptr, cuuint64_t;
-typedef struct CUctx_st *CUcontext;
-typedef struct CUstream_st *CUstream;
-typedef struct CUevent_st *CUevent;
-typedef struct CUgraph_st *CUgraph;
-typedef struct CUgraphExec_st *CUgraphExec;
-typedef struct CUmod_st *CUmodule;
-typedef struct CUfunc_st *CUfunction;
-typedef void (*CUhostFn)(void *);
-#endif
-
-namespace {
-
-struct Launch { unsigned blocks_x, blocks_y, threads_x, threads_y, waits; };
-
-using Work = std::function<void()>;
-
-struct Stream {
-    std::deque<Work> queue;
-    size_t done = 0;
-    bool captures = false;
-    std::vector<Work> captured;
-    size_t queued() const { return done + queue.size(); }
-};
-
-struct Event {
-    Stream *stream = nullptr;
-    size_t place = 0;
-};
-
-struct Module { void *library; };
-
-struct Function {
-    void (*run)(const void *, const Launch *);
-    size_t size;
-    unsigned waits;
-};
-
-struct Fault { int status; long after; };
-
-std::recursive_mutex door;
-std::map<char *, size_t> live;
-std::map<char *, size_t> locked;
-std::set<Stream *> streams;
-std::set<Event *> events;
-std::set<std::vector<Work> *> graphs;
-std::set<Module *> modules;
-std::map<std::string, Fault> faults;
-int lost = 0;  // what every call says from now on
-size_t capacity = size_t(1) << 30;
-size_t allocations = 0, launches = 0, complaints = 0;
-thread_local CUcontext current = nullptr;
-CUcontext const primary = reinterpret_cast<CUcontext>(0x1234);
-
-constexpr int INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_IMAGE = 200, INVALID_CONTEXT = 201,
-              INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719;
-
-CUresult said(int status) { return static_cast<CUresult>(status); }
-
-CUresult wrong(const char *what, int status = INVALID_VALUE) {
-    std::fprintf(stderr, "%s\n", what);
-    ++complaints;
-    return said(status);
-}
-
-// What a call says before it does anything: that the device is lost, what a test asked for, or 0.
-int trouble(const char *function, bool needs_context = true) {
-    if (lost) return lost;
-    if (needs_context && !current) {
-        wrong("no context is current in this thread");
-        return INVALID_CONTEXT;
-    }
-    auto found = faults.find(function);
-    if (found == faults.end() || found->second.after-- > 0) return 0;
-    const int status = found->second.status;
-    faults.erase(found);
-    // After these a context is of no more use.
-    if (status >= 700) lost = status;
-    return status;
-}
-
-#define BEGIN(function)                             \
-    std::lock_guard<std::recursive_mutex> in(door); \
-    if (int status = trouble(#function)) return said(status)
-
-void run_until(Stream *stream, size_t place) {
-    while (stream->done < place && !stream->queue.empty()) {
-        Work work = stream->queue.front();
-        work();
-        stream->queue.pop_front();
-        ++stream->done;
-    }
-}
-
-void run_all() {
-    for (Stream *stream : streams) run_until(stream, stream->queued());
-}
-
-CUresult queue(CUstream handle, Work work) {
-    auto *stream = reinterpret_cast<Stream *>(handle);
-    if (!streams.count(stream)) return wrong("a stream is used that is not there", INVALID_HANDLE);
-    if (stream->captures)
-        stream->captured.push_back(std::move(work));
-    else
-        stream->queue.push_back(std::move(work));
-    return said(0);
-}
-
-bool covers(const std::map<char *, size_t> &memory, const void *address, size_t size) {
-    auto *place = static_cast<const char *>(address);
-    auto after = memory.upper_bound(const_cast<char *>(place));
-    if (after == memory.begin()) return false;
-    auto found = std::prev(after);
-    return place + size <= found->first + found->second;
-}
-
-CUresult take(std::map<char *, size_t> &memory, void **out, size_t size) {
-    size_t used = 0;
-    for (auto &each : live) used += each.second;
-    if (size > capacity || (&memory == &live && used + size > capacity)) return said(OUT_OF_MEMORY);
-    ++allocations;
-    // As a device gives it, what was there before is still there: nobody may count on zeros.
-    void *made = std::aligned_alloc(512, (size + 511) / 512 * 512);
-    std::memset(made, 0xA5, size);
-    memory[static_cast<char *>(*out = made)] = size;
-    return said(0);
-}
-
-CUresult give(std::map<char *, size_t> &memory, void *address) {
-    auto found = memory.find(static_cast<char *>(address));
-    if (found == memory.end()) return wrong("memory is freed that is not there");
-    // Whatever is still queued may use it.
-    run_all();
-    std::memset(found->first, 0xDD, found->second);
-    memory.erase(found);
-    std::free(address);
-    return said(0);
-}
-
-CUresult copy(void *to, const void *from, size_t size, CUstream stream) {
-    return queue(stream, [=] { std::memmove(to, from, size); });
-}
-
-void *pointer(CUdeviceptr address) { return reinterpret_cast<void *>(address); }
-
-struct AtTheEnd {
-    ~AtTheEnd() {
-        if (!live.empty() || !locked.empty() || !graphs.empty() || !streams.empty())
-            std::fprintf(stderr, "something was not given back\n");
-    }
-} at_the_end;
-
-}  // namespace
+#include "device.h"
 
 extern "C" {
 // What no driver has: for tests.
@@ -189,6 +22,8 @@ void emulated_reset() {
         streams.clear();
         graphs.clear();
         modules.clear();
+        null_stream.done = null_stream.queued();
+        null_stream.queue.clear();
     }
     lost = 0;
     capacity = size_t(1) << 30;
@@ -205,12 +40,13 @@ size_t emulated_count(const char *what) {
     if (name == "allocations") return allocations;
     if (name == "launches") return launches;
     if (name == "complaints") return complaints;
+    if (name == "busy waits") return busy_waits;
     if (name == "streams") return streams.size();
     if (name == "events") return events.size();
     if (name == "modules") return modules.size();
     if (name == "graphs") return graphs.size();
     if (name == "memory") return live.size() + locked.size();
-    size_t waiting = 0;
+    size_t waiting = null_stream.queue.size();
     for (Stream *stream : streams) waiting += stream->queue.size();
     return waiting;
 }
@@ -229,6 +65,7 @@ CUresult cuCtxSetCurrent(CUcontext context) { current = context; return said(los
 CUresult cuCtxGetCurrent(CUcontext *context) { *context = current; return said(0); }
 CUresult cuCtxSynchronize() {
     BEGIN(cuCtxSynchronize);
+    ++busy_waits;
     run_all();
     return said(lost);
 }
@@ -284,18 +121,22 @@ CUresult cuMemFreeHost(void *memory) {
 CUresult cuMemsetD8_v2(CUdeviceptr address, unsigned char value, size_t size) {
     BEGIN(cuMemsetD8_v2);
     if (!covers(live, pointer(address), size)) return wrong("bytes are set beyond their memory");
-    std::memset(pointer(address), value, size);
-    return said(0);
+    return queue(nullptr, [=] { std::memset(pointer(address), value, size); });
 }
 CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void *from, size_t size) {
     BEGIN(cuMemcpyHtoD_v2);
     if (!covers(live, pointer(to), size)) return wrong("a copy goes beyond its memory");
-    std::memcpy(pointer(to), from, size);
-    return said(0);
+    // Memory that is not page-locked is only staged when this returns, "the DMA to final destination
+    // may not have completed"; what is on the null stream comes first.
+    run_all(&null_stream);
+    auto *bytes = static_cast<const char *>(from);
+    const std::vector<char> staged(bytes, bytes + size);
+    return queue(nullptr, [=] { std::memcpy(pointer(to), staged.data(), size); });
 }
 CUresult cuMemcpyDtoH_v2(void *to, CUdeviceptr from, size_t size) {
     BEGIN(cuMemcpyDtoH_v2);
     if (!covers(live, pointer(from), size)) return wrong("a copy goes beyond its memory");
+    run_all(&null_stream);
     std::memcpy(to, pointer(from), size);
     return said(0);
 }
@@ -333,17 +174,16 @@ CUresult cuStreamCreate(CUstream *stream, unsigned flags) {
 CUresult cuStreamDestroy_v2(CUstream handle) {
     BEGIN(cuStreamDestroy_v2);
     auto *stream = reinterpret_cast<Stream *>(handle);
-    run_until(stream, stream->queued());
+    run_all(stream);
     // It is not deleted: events remember it, as they do with a driver.
     return streams.erase(stream) ? said(0) : wrong("a stream is not there", INVALID_HANDLE);
 }
 CUresult cuStreamSynchronize(CUstream handle) {
     BEGIN(cuStreamSynchronize);
-    auto *stream = reinterpret_cast<Stream *>(handle);
-    // What is on the null stream is done at once here.
-    if (!stream) return said(0);
+    Stream *const stream = stream_of(handle);
     if (stream->captures) return wrong("a stream is waited for while it is captured");
-    run_until(stream, stream->queued());
+    ++busy_waits;
+    run_all(stream);
     return said(lost);
 }
 CUresult cuStreamWaitEvent(CUstream handle, CUevent waited, unsigned) {
@@ -358,9 +198,9 @@ CUresult cuLaunchHostFunc(CUstream stream, CUhostFn function, void *data) {
     BEGIN(cuLaunchHostFunc);
     return queue(stream, [=] { function(data); });
 }
-CUresult cuEventCreate(CUevent *event, unsigned) {
+CUresult cuEventCreate(CUevent *event, unsigned flags) {
     BEGIN(cuEventCreate);
-    auto *made = new Event;
+    auto *made = new Event{flags};
     events.insert(made);
     *event = reinterpret_cast<CUevent>(made);
     return said(0);
@@ -375,13 +215,8 @@ CUresult cuEventDestroy_v2(CUevent handle) {
 CUresult cuEventRecord(CUevent handle, CUstream on) {
     BEGIN(cuEventRecord);
     auto *event = reinterpret_cast<Event *>(handle);
-    auto *stream = reinterpret_cast<Stream *>(on);
-    if (!stream) {
-        // What is on the null stream is done at once here.
-        event->stream = nullptr;
-        return said(0);
-    }
-    if (!streams.count(stream) || stream->captures) return wrong("nothing is recorded there");
+    Stream *const stream = stream_of(on);
+    if (!is_there(stream) || stream->captures) return wrong("nothing is recorded there");
     event->stream = stream;
     event->place = stream->queued();
     return said(0);
@@ -394,6 +229,8 @@ CUresult cuEventQuery(CUevent handle) {
 CUresult cuEventSynchronize(CUevent handle) {
     BEGIN(cuEventSynchronize);
     auto *event = reinterpret_cast<Event *>(handle);
+    // "If the CU_EVENT_BLOCKING_SYNC flag has not been set, then the CPU thread will busy-wait".
+    if (!(event->flags & BLOCKING_SYNC)) ++busy_waits;
     if (event->stream) run_until(event->stream, event->place);
     return said(lost);
 }
@@ -445,15 +282,10 @@ CUresult cuLaunchKernel(CUfunction handle, unsigned blocks_x, unsigned blocks_y,
     // The driver takes the arguments at once: the caller's may be gone when the work is done.
     const std::vector<char> fields(bytes, bytes + function->size);
     const Launch launch = {blocks_x, blocks_y, threads_x, threads_y, function->waits};
-    auto work = [=] {
+    return queue(stream, [=] {
         ++launches;
         function->run(fields.data(), &launch);
-    };
-    if (!stream) {
-        work();
-        return said(0);
-    }
-    return queue(stream, work);
+    });
 }
 CUresult cuStreamBeginCapture_v2(CUstream handle, CUstreamCaptureMode mode) {
     BEGIN(cuStreamBeginCapture_v2);
