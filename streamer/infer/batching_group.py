@@ -19,6 +19,11 @@ from streamer.infer.sizes import Sizes
 BATCHES = (1, 2, 4, 8)
 """Sizes that are run; what lies in between is run as the next larger one, its last places idle."""
 
+KEPT_SIZES = 8 * len(BATCHES)
+"""What engines keep open at once, each with device memory: eight sizes of picture in each batch size.
+Four cameras of their own sizes need up to half of that all the time, and the other half goes to what
+they change to and come back from: opening one again stops all of them."""
+
 
 def batch_sizes(*, streams: int, most: int) -> tuple[int, ...]:
     """Those that are run for so many streams; ``most`` is the largest there may be, of ``BATCHES``."""

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.errors import EngineError
+from streamer.infer.batching_group import KEPT_SIZES
 from streamer.infer.copying import copy
 from streamer.infer.device import DeviceTensor, has_device
 from streamer.infer.engine import Tensors
 from streamer.infer.sizes import Sizes, in_order, on_host, sizes_of
 from streamer.model import ModelManifest, TensorSpec
-
-KEPT_SIZES = 12
-"""Bindings that stay open at once, each with device memory: three pictures in four batch sizes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,16 +139,15 @@ class OrtCudaEngine:
         ``EngineError``.
         """
         wanted = in_order(sizes)
-        made = self._residents.get(wanted)
-        if made is None:
-            try:
-                bound = self._bound_for(sizes)
+        try:
+            bound = self._bound_for(sizes)
+            if wanted not in self._residents:
                 # Memory is planned and algorithms are tried in the first run.
                 self._session.run_with_iobinding(bound.binding)
-            except Exception as error:  # ONNX Runtime's own exceptions share no base class
-                raise self._failed(error) from error
-            made = self._residents[wanted] = _Resident(self, bound)
-        return made
+                self._residents[wanted] = _Resident(self, bound)
+        except Exception as error:  # ONNX Runtime's own exceptions share no base class
+            raise self._failed(error) from error
+        return self._residents[wanted]
 
     def queue(self, bound: _Bound) -> None:
         """What ``resident`` gave does this."""
@@ -173,13 +170,16 @@ class OrtCudaEngine:
 
     def _bound_for(self, sizes: Mapping[str, int]) -> _Bound:
         wanted = in_order(sizes)
-        if wanted not in self._bound:
+        bound = self._bound.pop(wanted, None)
+        if bound is None:
             while len(self._bound) >= KEPT_SIZES:
                 oldest = next(iter(self._bound))
                 self._bound.pop(oldest)
                 self._residents.pop(oldest, None)
-            self._bound[wanted] = self._bind(sizes)
-        return self._bound[wanted]
+            bound = self._bind(sizes)
+        # Put behind all others: the first one is the one that was not used for longest.
+        self._bound[wanted] = bound
+        return bound
 
     def _bind(self, sizes: Mapping[str, int]) -> _Bound:
         inputs, outputs = (

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from streamer.errors import EngineError
 from streamer.infer import tensorrt_api
+from streamer.infer.batching_group import KEPT_SIZES
 from streamer.infer.building import Building
 from streamer.infer.device import DriverStream, Stream, has_device
 from streamer.infer.engine import Tensors
@@ -21,10 +22,6 @@ from streamer.infer.tensorrt_run import Plan
 from streamer.model import ModelManifest
 
 _log = logging.getLogger(__name__)
-
-KEPT_PLANS = 12
-"""Sizes that stay open at once, four batch sizes for each of a picture; a camera that changes its own
-goes back and forth between few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,15 +125,18 @@ class TensorRtEngine:
 
     def _plan(self, sizes: Mapping[str, int]) -> Plan:
         wanted = in_order(sizes)
-        if wanted not in self._plans:
-            while len(self._plans) >= KEPT_PLANS:
+        plan = self._plans.pop(wanted, None)
+        if plan is None:
+            while len(self._plans) >= KEPT_SIZES:
                 self._plans.pop(next(iter(self._plans))).close()
             fresh = self._fresh.pop(wanted, None)
             if fresh is not None:
-                self._plans[wanted] = self._opened(fresh, sizes)
+                plan = self._opened(fresh, sizes)
             else:
-                self._plans[wanted] = self._kept(sizes) or self._built(sizes)
-        return self._plans[wanted]
+                plan = self._kept(sizes) or self._built(sizes)
+        # Put behind all others: the first one is the one that was not used for longest.
+        self._plans[wanted] = plan
+        return plan
 
     def _kept(self, sizes: Mapping[str, int]) -> Plan | None:
         """The plan out of the cache, if it can be used."""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pytest
 
 from streamer.clock import MonotonicClock
+from streamer.infer import self_test
 from streamer.infer.batching import BatchingEngine
 from streamer.infer.batching_graph import batched
-from streamer.infer.engine import Deadline
+from streamer.infer.engine import Deadline, Tensors
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.tensorrt import TensorRtEngine
 from streamer.model import MODELS, ModelManifest, read_manifest
 from tests.streamer.infer.batch_streams import FOR_EVER_NS, LATE_NS, at_once
 from tests.streamer.infer.host_stream import HostStream
+from tests.streamer.infer.tensorrt_double import World
+from tests.streamer.infer.test_batching_on_a_device import SIZES, STREAMS, play_eight_streams
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -55,6 +59,30 @@ def test_two_streams_are_one_run_of_a_plan_for_two() -> None:
         exact.run({"packed": picture.astype(np.float16)}, {"residual": expected})
         assert np.array_equal(residual, expected.astype(np.float32))
     door.close()
+
+
+def test_streams_that_play_while_larger_batches_are_built_come_into_one_run(
+    device: World,
+) -> None:
+    seen: set[bytes] = set()
+
+    class Busy(TensorRtEngine):
+        """Its larger batches are built once each stream has had a picture."""
+
+        def run(self, inputs: Tensors, outputs: Tensors) -> None:
+            super().run(inputs, outputs)
+            if inputs["packed"].shape == (1, 6, SIZES["h"], SIZES["w"]):
+                seen.add(inputs["packed"].tobytes())
+            if len(seen) == STREAMS and device.waits_for_the_end is not None:
+                device.waits_for_the_end.set()
+
+    # What single pictures need is there.
+    ahead = TensorRtEngine(read_manifest(MODELS / "sr-nano-x2-live-fp16.json"))
+    for sizes in (self_test.SIZES, SIZES):
+        ahead.prepare(sizes)
+    ahead.close()
+    device.waits_for_the_end = Event()
+    play_eight_streams(Busy)
 
 
 def test_every_batch_size_is_a_plan_of_its_own_and_the_plan_for_one_is_the_usual_one() -> None:

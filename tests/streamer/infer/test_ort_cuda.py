@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from streamer.errors import EngineError
 from streamer.infer import ort_cuda
+from streamer.infer.batching_graph import BATCH, batched
+from streamer.infer.batching_group import BATCHES, KEPT_SIZES
 from streamer.infer.device import has_device
 from streamer.infer.ort import OrtCpuEngine
-from streamer.infer.ort_cuda import CUDA, KEPT_SIZES, OrtCudaEngine, Provider, is_installed
+from streamer.infer.ort_cuda import CUDA, OrtCudaEngine, Provider, is_installed
 from streamer.infer.self_test import check, drawn_inputs, storage
 from streamer.model import ModelManifest, find_models
 from tests.streamer.models import tiny
@@ -66,6 +68,23 @@ def test_storage_for_one_size_is_made_once(tmp_path: Path) -> None:
     for width in range(20, 20 + KEPT_SIZES):
         run(engine, width=width)
     assert len(engine._bound) == KEPT_SIZES
+    engine.close()
+
+
+def test_what_is_in_use_stays_bound_while_other_sizes_come_and_go(tmp_path: Path) -> None:
+    engine = OrtCudaEngine(tiny(tmp_path), provider=CPU)
+    resident = engine.resident({"h": 8, "w": 8})
+    for number in range(KEPT_SIZES + 3):
+        run(engine, width=10 + number)
+        assert engine.resident({"h": 8, "w": 8}) is resident
+    engine.close()
+
+
+def test_four_sizes_of_picture_stay_bound_in_all_batch_sizes() -> None:
+    engine = OrtCudaEngine(batched(half()), provider=CPU)
+    used = [{BATCH: number, "h": 8, "w": 8 + n} for n in range(4) for number in BATCHES]
+    residents = [engine.resident(sizes) for sizes in used]
+    assert [engine.resident(sizes) for sizes in used] == residents
     engine.close()
 
 

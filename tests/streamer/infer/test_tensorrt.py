@@ -15,12 +15,14 @@ from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
 from streamer.infer import tensorrt
 from streamer.infer.backends import Use, choose_super_resolution
+from streamer.infer.batching_graph import BATCH, batched
+from streamer.infer.batching_group import BATCHES, KEPT_SIZES
 from streamer.infer.engine import code_values
 from streamer.infer.engine_cache import EngineCache, user_engines
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.self_test import check, drawn_inputs, storage
 from streamer.infer.swapping import Swapping
-from streamer.infer.tensorrt import KEPT_PLANS, TensorRtEngine
+from streamer.infer.tensorrt import TensorRtEngine
 from streamer.infer.tensorrt_build import BuildSettings
 from streamer.model import ModelManifest, find_models
 from tests.streamer.infer.host_stream import FACTS, HostStream
@@ -176,10 +178,29 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
 def test_sizes_long_gone_give_their_memory_back(stream: HostStream) -> None:
     engine = TensorRtEngine(half(), stream=stream)
     taken = []
-    for number in range(KEPT_PLANS + 3):
+    for number in range(KEPT_SIZES + 3):
         run(engine, {"h": 8, "w": 8 + number})
         taken.append(len(stream.live))
-    assert max(taken) == taken[-1] == 4 * KEPT_PLANS
+    assert max(taken) == taken[-1] == 4 * KEPT_SIZES
+    engine.close()
+
+
+@pytest.mark.usefixtures("world")
+def test_what_is_in_use_stays_open_while_other_sizes_come_and_go(stream: HostStream) -> None:
+    engine = TensorRtEngine(half(), stream=stream)
+    plan = engine.resident(SIZES)
+    for number in range(KEPT_SIZES + 3):
+        engine.resident({"h": 8, "w": 8 + number})
+        assert engine.resident(SIZES) is plan
+    engine.close()
+
+
+@pytest.mark.usefixtures("world")
+def test_four_sizes_of_picture_stay_open_in_all_batch_sizes(stream: HostStream) -> None:
+    engine = TensorRtEngine(batched(half()), stream=stream)
+    used = [{BATCH: number, "h": 8, "w": 8 + n} for n in range(4) for number in BATCHES]
+    plans = [engine.resident(sizes) for sizes in used]
+    assert [engine.resident(sizes) for sizes in used] == plans
     engine.close()
 
 
