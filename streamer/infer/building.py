@@ -8,6 +8,7 @@ from threading import Event, Lock, Thread
 from typing import Generic, Protocol, TypeVar
 
 from streamer.errors import EngineError
+from streamer.infer.batching_group import KEPT_SIZES
 from streamer.infer.sizes import Sizes
 from streamer.model import ModelManifest
 
@@ -15,9 +16,6 @@ _log = logging.getLogger(__name__)
 
 ABANDON_S = 5.0
 """How long ``close`` waits for a build to notice; builders ask after every step they make."""
-
-KEPT = 4
-"""Built engines, one for each size; a camera that changes its own goes back and forth between few."""
 
 Made = TypeVar("Made")
 
@@ -173,8 +171,18 @@ class GivingWay(Generic[One, Made]):
             engine.close()
         self._built.clear()
 
+    def _built_for(self, sizes: Sizes) -> One | None:
+        """What was built for a size, which is asked for where nothing is."""
+        engine = self._built.pop(sizes, None)
+        if engine is None:
+            self._building.ask(sizes)
+        else:
+            # Behind all others: the first one is the one that was not used for longest.
+            self._built[sizes] = engine
+        return engine
+
     def _take(self, sizes: Sizes, engine: One) -> None:
-        while len(self._built) >= KEPT:
+        while len(self._built) >= KEPT_SIZES:
             self._built.pop(next(iter(self._built))).close()
         self._built[sizes] = engine
         _log.info("%s now runs on %s", engine.manifest.name, engine.backend)

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from streamer.errors import EngineError
 from streamer.infer.agreement import disagreement
-from streamer.infer.building import KEPT, GivingWay
+from streamer.infer.building import GivingWay
 from streamer.infer.copying import copy
 from streamer.infer.engine import Engine, Tensors
 from streamer.infer.self_test import check, drawn_inputs, storage
 from streamer.infer.sizes import Sizes, in_order, sizes_of
 from streamer.model import RESIDUAL_ZERO
+
+SPARE = 16
+"""Arrays of other types than the caller's that are kept, for all sizes together."""
 
 Build = Callable[[Mapping[str, int], Event], Engine]
 """An engine that is ready for these sizes of the free dimensions, or ``EngineError``. The event is
@@ -57,9 +60,8 @@ class Swapping(GivingWay[Engine, _Trial]):
         trial = self._building.taken()
         if trial is not None:
             self._settle(*trial)
-        if sizes not in self._built:
-            self._building.ask(sizes)
-        if sizes in self._built and self._is_run(sizes, inputs, outputs):
+        built = self._built_for(sizes)
+        if built is not None and self._is_run(built, sizes, inputs, outputs):
             return
         self._engine = self._serving
         self._run(self._serving, inputs, outputs)
@@ -88,11 +90,11 @@ class Swapping(GivingWay[Engine, _Trial]):
             return
         self._take(sizes, trial.engine)
 
-    def _is_run(self, sizes: Sizes, inputs: Tensors, outputs: Tensors) -> bool:
+    def _is_run(self, built: Engine, sizes: Sizes, inputs: Tensors, outputs: Tensors) -> bool:
         """Whether the built engine filled the outputs; one that fails is not asked again."""
-        self._engine = self._built[sizes]
+        self._engine = built
         try:
-            self._run(self._engine, inputs, outputs)
+            self._run(built, inputs, outputs)
         except EngineError as error:
             self._give_up(sizes, str(error))
             return False
@@ -122,7 +124,7 @@ class Swapping(GivingWay[Engine, _Trial]):
             return array
         key = (label, dtype, array.shape)
         if key not in self._spare:
-            if len(self._spare) >= 4 * KEPT:
+            if len(self._spare) >= SPARE:
                 self._spare.clear()
             self._spare[key] = np.empty(array.shape, dtype)
         return self._spare[key]

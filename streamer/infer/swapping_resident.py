@@ -33,9 +33,7 @@ class ResidentSwapping(GivingWay[ResidentEngine, ResidentEngine]):
         ready = self._building.taken()
         if ready is not None:
             self._take(*ready)
-        if self._sizes not in self._built:
-            self._building.ask(self._sizes)
-        self._engine = self._built.get(self._sizes, self._serving)
+        self._engine = self._built_for(self._sizes) or self._serving
         return self._engine.resident(sizes)
 
     def retreat(self, why: str) -> bool:

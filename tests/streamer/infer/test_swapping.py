@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from streamer.errors import EngineError
 from streamer.infer import building
-from streamer.infer.building import KEPT
+from streamer.infer.batching_group import KEPT_SIZES
 from streamer.infer.engine import Engine, code_values
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.swapping import Swapping, convert
@@ -233,15 +233,16 @@ def test_every_size_has_an_engine_of_its_own_and_the_first_bridges_the_change(
     assert all(other.is_closed for other in others)
 
 
-def test_engines_of_sizes_long_gone_are_closed(tmp_path: Path) -> None:
+def test_the_engine_that_was_not_used_for_longest_is_closed(tmp_path: Path) -> None:
     manifest = tiny(tmp_path)
-    others = [Opened(manifest) for _ in range(KEPT + 1)]
+    others = [Opened(manifest) for _ in range(KEPT_SIZES + 1)]
     engine, _ = swapping(Opened(manifest), *others)
-    for number in range(KEPT + 1):
+    for number in range(KEPT_SIZES + 1):
         for _ in range(2):
             run(engine, picture=packed(8, 8 + number))
             engine.wait()
-    assert [other.is_closed for other in others] == [True] + KEPT * [False]
+        run(engine, picture=packed(8, 8))
+    assert [other.is_closed for other in others] == [False, True] + (KEPT_SIZES - 1) * [False]
     engine.close()
 
 
