@@ -46,7 +46,7 @@ class Decoder:
         metrics: Metrics,
         gpu: Gpu | None = None,
     ) -> None:
-        """With ``low_delay`` no frame waits for a later packet; only for input without B-frames.
+        """With ``low_delay`` a frame waits for later packets only where the stream may reorder.
 
         Pictures stay on the device of ``gpu``, where that decodes them.
         """

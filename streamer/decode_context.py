@@ -15,8 +15,8 @@ MAX_PIXELS = 8192 * 4608
 
 
 def open_on_host(video: VideoInfo, *, low_delay: bool) -> Any:
-    """A ``CodecContext``; with ``low_delay`` no frame waits for a later packet. Who lets go of it empties
-    it first: Note [Freeing a decoder] in ``decode.py``."""
+    """A ``CodecContext``; with ``low_delay`` a frame waits for later packets only where the stream may
+    reorder. Who lets go of it empties it first: Note [Freeing a decoder] in ``decode.py``."""
     if video.codec_parameters is not None:
         context = video.codec_parameters.codec_context
     else:
@@ -49,7 +49,9 @@ def _configured(context: Any, video: VideoInfo, *, low_delay: bool) -> Any:
     # Frame threads hold back as many frames as there are threads; slice threads none.
     context.thread_type = "SLICE" if low_delay else "AUTO"
     context.copy_opaque = True
-    if low_delay:
+    if low_delay and not video.codec.startswith("mpeg"):
+        # To MPEG-1, 2 and 4 the flag is a promise that there are no B-frames: pictures would leave in
+        # coding order. Without it MPEG-1, and MPEG-2 that does not say low_delay, hold one back.
         context.flags |= av.codec.context.Flags.low_delay
     if low_delay and tells_motion(video):
         # libav makes up what is missing of a picture only without slice threads, which are worth

@@ -99,6 +99,22 @@ def test_with_low_delay_each_packet_gives_its_frame_at_once(clips: Clips) -> Non
     demuxer.close()
 
 
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video", "mpeg4", "libx264"])
+def test_live_pictures_with_b_frames_come_out_in_order(codec: str, clips: Clips) -> None:
+    coded = ("-c:v", codec, "-pix_fmt", "yuv420p", "-b:v", "4M", "-bf", "2", "-g", "12")
+    clip = clips.made(f"live_{codec}.ts", *moving(), *coded)
+    demuxer = opened(clip)
+    decoder = decoder_of(demuxer, low_delay=True)
+    frames = []
+    while (packet := demuxer.next_packet()) is not None:
+        frames += decoder.decode(packet)
+    frames += decoder.flush()
+    demuxer.close()
+    assert [frame.time_s for frame in frames] == times_of(clip)
+    for frame, picture in zip(frames, pictures_of(clip), strict=True):
+        assert psnr(frame.planes, picture) > 50
+
+
 def test_a_frame_knows_when_its_own_packet_arrived(clips: Clips) -> None:
     demuxer = opened(clips.plain())
     decoder = decoder_of(demuxer)
