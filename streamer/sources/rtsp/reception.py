@@ -22,10 +22,13 @@ LONGEST_REORDER_NS = 50_000_000
 """The same on a line that has brought a packet later than that."""
 
 _RATE_SAMPLES = 16
-"""Picture times that are kept to measure the frame rate."""
+"""Picture times that are kept to measure the frame rate, and to tell B-frames from a clock set back."""
 
 _LONGEST_REORDER = 90_000
 """One second; a time that goes back further is a clock that began anew."""
+_MOST_REORDERED = 8
+"""A picture that lies before more of those that came is of a clock that began anew, too. H.264 and H.265
+allow 16; x264 has 2, and five levels of B-frames, 32 pictures from one P-frame to the next, have 5."""
 _DTS_ROOM = 16
 """Ticks, one for each picture between two that are not moved."""
 
@@ -182,11 +185,17 @@ class Reception:
     def _decode_time(self, pts: int) -> int:
         """A decode time, which RTP does not carry: it always grows, and once the first B-frame has
         shown how far pictures are moved, no picture is due before it."""
-        if self._latest_pts is None or self._latest_pts - pts > _LONGEST_REORDER:
+        if self._latest_pts is None or self._began_anew(pts, self._latest_pts):
             self._latest_pts, self._last_dts, self._moved_by = pts, pts, 0
+            self.picture_pts = [pts]
             return pts
         self._latest_pts = max(self._latest_pts, pts)
         if pts < self._latest_pts:
             self._moved_by = max(self._moved_by, self._latest_pts - pts + _DTS_ROOM)
         self._last_dts = max(self._latest_pts - self._moved_by, self._last_dts + 1)
         return self._last_dts
+
+    def _began_anew(self, pts: int, latest_pts: int) -> bool:
+        """Whether the sender's clock was set back, as far as ``Timeline`` lets it."""
+        passed_by = sum(other > pts for other in self.picture_pts)
+        return latest_pts - pts > _LONGEST_REORDER or passed_by > _MOST_REORDERED
