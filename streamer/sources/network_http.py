@@ -8,11 +8,13 @@ from __future__ import annotations
 import base64
 import http.client
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from urllib.parse import SplitResult, unquote, urljoin
+from contextlib import closing, suppress
+from io import BytesIO
+from urllib.parse import SplitResult, quote, unquote, urljoin
 
 from streamer.addresses import split
 from streamer.errors import ConfigError, SourceError
@@ -20,6 +22,9 @@ from streamer.errors import ConfigError, SourceError
 _MAX_REDIRECTS = 5
 _PASSED_ON = (301, 302, 303, 307, 308)
 _PLAYLIST_BYTES = 1 << 22
+_URI = re.compile(r'(?<=\bURI=")[^"]*')
+_UNQUOTED = re.compile(r" |[^\x00-\x7f]+")
+_CHUNK_BYTES = 1 << 16
 _AGENT = "streamer"
 
 
@@ -37,26 +42,36 @@ class HttpFiles:
         self._timeout_s = timeout_s
         self._trust = ssl.create_default_context()
 
-    def open(self, url: str, flags: int, options: Mapping[str, str]) -> HttpFile:
-        """``url`` for reading. Raises ``SourceError``, to be said after the source's name."""
+    def open(self, url: str, flags: int, options: Mapping[str, str]) -> HttpFile | BytesIO:
+        """``url`` for reading, of it the bytes from ``offset`` to before ``end_offset``, where libav names
+        these. Raises ``SourceError``, to be said after the source's name."""
         if url.startswith("crypto"):
             raise SourceError("sends encrypted HLS; use a playlist without EXT-X-KEY")
-        return HttpFile(self, url)
+        begin, end = int(options.get("offset", 0)), int(options.get("end_offset", 0))
+        file = HttpFile(self, url, begin=begin, end=end or None)
+        if not file.is_moved_playlist:
+            return file
+        with closing(file):
+            return BytesIO(_rebased(file.read_playlist(), file.url))
 
-    def get(self, url: str, *, begin: int) -> tuple[http.client.HTTPResponse, str]:
-        """The answer from byte ``begin`` on, and the address it came from in the end."""
+    def get(
+        self, url: str, *, begin: int, end: int | None = None
+    ) -> tuple[http.client.HTTPResponse, str]:
+        """The answer from byte ``begin`` to before ``end``, and the address it came from in the end."""
         for _ in range(_MAX_REDIRECTS + 1):
-            response = self._ask(url, begin=begin)
+            response = self._ask(url, begin=begin, end=end)
             if response.status not in _PASSED_ON:
                 return response, url
-            place = response.getheader("Location", "")
+            # The standard library reads headers as Latin-1, whatever they are.
+            place = response.getheader("Location", "").encode("latin-1").decode(errors="replace")
             response.close()
-            url = urljoin(url, place)
+            url = _joined(url, place)
         raise SourceError(f"was redirected more than {_MAX_REDIRECTS} times; use the last address")
 
-    def _ask(self, url: str, *, begin: int) -> http.client.HTTPResponse:
+    def _ask(self, url: str, *, begin: int, end: int | None) -> http.client.HTTPResponse:
         try:
-            parts = split(url)
+            # Playlists name segments as their files are called.
+            parts = split(_UNQUOTED.sub(lambda found: quote(found[0]), url))
         except ConfigError as error:
             raise SourceError(f"leads to an address that is not followed: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -64,8 +79,8 @@ class HttpFiles:
                 f"leads to {parts.scheme or 'no'}://, which is not followed; use http or https"
             )
         headers = {"User-Agent": _AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
-        if begin:
-            headers["Range"] = f"bytes={begin}-"
+        if begin or end is not None:
+            headers["Range"] = f"bytes={begin}-{'' if end is None else end - 1}"
         if self._login and (parts.scheme, parts.hostname, parts.port) == self._home:
             headers["Authorization"] = self._login
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -109,14 +124,21 @@ class HttpFiles:
 class HttpFile:
     """What libav reads: sequential, or by ``seek`` where the server knows ranges."""
 
-    def __init__(self, files: HttpFiles, url: str) -> None:
+    def __init__(
+        self, files: HttpFiles, url: str, *, begin: int = 0, end: int | None = None
+    ) -> None:
+        """The bytes from ``begin`` to before ``end``; such a part is only read through."""
         self._files = files
-        self._response, self._url = files.get(url, begin=0)
+        self._response, self.url = files.get(url, begin=begin, end=end)
         length = self._response.getheader("Content-Length", "")
         self._length = int(length) if length.isdigit() else None
-        self._takes_ranges = self._response.getheader("Accept-Ranges", "") == "bytes"
-        self._at = 0
+        is_part = begin > 0 or end is not None
+        takes_ranges = self._response.getheader("Accept-Ranges", "") == "bytes"
+        self._takes_ranges = takes_ranges and not is_part
+        self._at = begin
         self._is_playlist = url.partition("?")[0].endswith((".m3u8", ".m3u"))
+        self.is_moved_playlist = self._is_playlist and self.url != url
+        """libav looks for what it names beside the first address, and has to be told."""
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes, as soon as there are any; empty at the end."""
@@ -128,6 +150,10 @@ class HttpFile:
             raise SourceError(_said(error)) from None
         self._at += len(data)
         return data
+
+    def read_playlist(self) -> bytes:
+        """All of it. Raises ``SourceError`` beyond 4 MiB."""
+        return b"".join(iter(lambda: self.read(_CHUNK_BYTES), b""))
 
     def seekable(self) -> bool:
         return self._takes_ranges and self._length is not None
@@ -143,7 +169,7 @@ class HttpFile:
         if at != self._at:
             self._response.close()
             if at < self._length:
-                self._response, self._url = self._files.get(self._url, begin=at)
+                self._response, self.url = self._files.get(self.url, begin=at)
             self._at = at
         return at
 
@@ -152,10 +178,32 @@ class HttpFile:
 
 
 _ADVICE = {
+    # Where a part was asked for.
+    200: "use a server that knows ranges of bytes",
     401: "add user:password@ before the host, or check them",
     403: "check the address and its token",
     404: "check the path",
 }
+
+
+def _rebased(playlist: bytes, url: str) -> bytes:
+    """``playlist``, the places it names made whole as seen from ``url``."""
+    lines = playlist.decode(errors="surrogateescape").split("\n")
+    whole = (
+        _URI.sub(lambda found: _joined(url, found[0]), line)
+        if line.startswith("#") or not line.strip()
+        else _joined(url, line.rstrip())
+        for line in lines
+    )
+    return "\n".join(whole).encode(errors="surrogateescape")
+
+
+def _joined(base: str, place: str) -> str:
+    try:
+        return urljoin(base, place)
+    except ValueError:
+        # Malformed: said, or passed over, where it is opened.
+        return place
 
 
 def _login(parts: SplitResult) -> str:

@@ -71,15 +71,19 @@ class Pieces:
         self._zero: int | None = None
         self._last_dts = 0
         self._is_damaged = False
-        self._sound_stream = next(iter(container.streams.audio), None)
-        self.sound, self._strips_adts = _sound(self._sound_stream)
-        if self.sound is None:
-            self._sound_stream = None
+        # The picture's own: a transport stream holds several programmes, a playlist several qualities.
+        sound = container.streams.best("audio", related=self._film)
+        self.sound, self._strips_adts = _sound(sound)
+        self._taken = [self._film] if self.sound is None else [self._film, sound]
+        taken = {one.index for one in self._taken}
+        for other in container.streams:
+            if other.index not in taken:
+                # Or libav would download every quality all the time.
+                other.discard = av.stream.Discard.all
 
     def __iter__(self) -> Iterator[Piece]:
         """Raises what libav raises."""
-        streams = [one for one in (self._film, self._sound_stream) if one is not None]
-        for packet in self._container.demux(streams):
+        for packet in self._container.demux(self._taken):
             arrived_ns = self._clock.now_ns()
             if not 0 < packet.size <= MAX_PACKET_BYTES:
                 self._is_damaged |= packet.size > 0

@@ -83,19 +83,22 @@ class _Files(SimpleHTTPRequestHandler):
                 self.end_headers()
                 return
         path = Path(self.translate_path(self.path))
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if not path.is_file():
             self.send_error(404)
             return
         data = path.read_bytes()
         begin = int(wanted[1]) if wanted else 0
+        end = int(wanted[2]) + 1 if wanted and wanted[2] else len(data)
+        part = data[begin:end]
         self.send_response(206 if wanted else 200)
         self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(data) - begin))
+        self.send_header("Content-Length", str(len(part)))
         if wanted:
-            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+            last = begin + len(part) - 1
+            self.send_header("Content-Range", f"bytes {begin}-{last}/{len(data)}")
         self.end_headers()
-        self.wfile.write(data[begin:])
+        self.wfile.write(part)
 
     def log_message(self, *_: Any) -> None: ...
 

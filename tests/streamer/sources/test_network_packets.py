@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.clock import MonotonicClock
+from streamer.sources.network_address import parse
+from streamer.sources.network_http import HttpFiles
 from streamer.sources.network_packets import (
     Piece,
     Pieces,
@@ -14,8 +16,9 @@ from streamer.sources.network_packets import (
     audio_specific_config,
     without_adts,
 )
-from tests.clips import Clips, ffmpeg
+from tests.clips import Clips, ffmpeg, h264, moving
 from tests.programs import needs
+from tests.streamer.sources.peers import serving
 
 CLOCK = MonotonicClock()
 
@@ -48,6 +51,51 @@ def test_every_container_gives_the_same_annex_b_and_bare_aac(clips: Clips, suffi
 
 def starts(data: bytes) -> list[int]:
     return [at for at in range(len(data) - 3) if data[at : at + 3] == b"\0\0\1"]
+
+
+@needs("ffmpeg")
+def test_of_several_programmes_the_sound_of_the_picture_is_taken(clips: Clips) -> None:
+    programmes = [("160x90", 32_000), ("320x180", 48_000)]
+    inputs = [
+        argument
+        for size, rate in programmes
+        for argument in (
+            *moving(size=size)[:4],
+            *("-f", "lavfi", "-i", f"sine=duration=1:sample_rate={rate}"),
+        )
+    ]
+    apart = ("-program", "title=small:st=0:st=1", "-program", "title=large:st=2:st=3")
+    maps = [argument for index in range(4) for argument in ("-map", str(index))]
+    coded = ("-t", "1", *h264(), "-c:a", "aac")
+    opened, got = pieces(clips.made("programmes.ts", *inputs, *maps, *apart, *coded))
+    assert got[0].video is not None
+    assert got[0].video.width == 320
+    assert opened.sound is not None
+    assert opened.sound.rate_hz == 48_000
+    # 1024 samples each.
+    assert sum(not piece.is_video for piece in got) == pytest.approx(48_000 / 1024, abs=3)
+
+
+@needs("ffmpeg")
+def test_qualities_that_are_not_shown_are_not_downloaded(tmp_path: Path) -> None:
+    everything = "#EXTM3U\n"
+    for name, size in (("low", "160x90"), ("high", "320x180")):
+        (tmp_path / name).mkdir()
+        hls = ("-f", "hls", "-hls_time", "0.5", "-hls_playlist_type", "vod")
+        coded = (*moving(size=size, frames=120), *h264(), *hls)
+        ffmpeg(*coded, str(tmp_path / name / "live.m3u8"))
+        everything += f"#EXT-X-STREAM-INF:BANDWIDTH=100000,RESOLUTION={size}\n{name}/live.m3u8\n"
+    (tmp_path / "all.m3u8").write_text(everything)
+    with serving(tmp_path) as server:
+        url = f"{server.url}/all.m3u8"
+        files = HttpFiles(url, may_connect=None, timeout_s=60)
+        with av.open(url, io_open=files.open, options=dict(parse(url).options)) as container:
+            assert len(list(Pieces(container, clock=CLOCK))) == 120
+    asked = {path for path, _ in server.asked}
+    assert {f"/high/live{number}.ts" for number in range(8)} < asked
+    # What is in them has to be seen once.
+    assert "/low/live0.ts" in asked
+    assert not {f"/low/live{number}.ts" for number in range(2, 8)} & asked
 
 
 class _Film:
