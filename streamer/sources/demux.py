@@ -73,7 +73,7 @@ class Demuxer:
 
     def _demux(self) -> Iterator[Packet]:
         video = _films(self._container)[0]
-        streams = [video, *self._container.streams.audio[:1]]
+        streams = [video, *_sounds(self._container)[:1]]
         unheard: list[Packet] = []
         for native in self._natives(streams):
             is_video = native.stream_index == video.index
@@ -175,7 +175,7 @@ def _video_info(container: Any, name: str) -> VideoInfo:
         color=color,
         sample_aspect=Fraction(stream.sample_aspect_ratio or 1) or Fraction(1),
         pix_fmt=codec.pix_fmt,
-        frames=stream.frames or 0,
+        frames=_announced(container, stream),
         duration_s=container.duration / 1_000_000 if container.duration else None,
         notes=(
             *picture_notes(
@@ -191,17 +191,31 @@ def _video_info(container: Any, name: str) -> VideoInfo:
     )
 
 
+def _announced(container: Any, film: Any) -> int:
+    """How many pictures there are to be; 0 where the container does not say."""
+    # AVI counts the times without a picture too. ``riff.missing_bytes`` tells whether it is whole.
+    if not film.frames or container.format.name == "avi":
+        return 0
+    # MP4 counts all samples, libav's index only those that the edit list shows.
+    return len(film.index_entries) or int(film.frames)
+
+
 def _left_out(container: Any, *, film: Any) -> tuple[str, ...]:
     """What else it holds, for the notes; a cover and data of no kind are not missed."""
-    taken = {film.index, *(stream.index for stream in container.streams.audio[:1])}
-    others = [
-        one for one in (*_films(container), *container.streams.audio) if one.index not in taken
-    ]
+    sounds, notes = _sounds(container), []
+    taken = {film.index, *(stream.index for stream in sounds[:1])}
+    others = [one for one in (*_films(container), *sounds) if one.index not in taken]
     others += container.streams.subtitles
-    if not others:
-        return ()
-    kinds = ", ".join(one.type for one in others)
-    return (f"its first picture and its first sound are taken, not the other tracks ({kinds})",)
+    if others:
+        kinds = ", ".join(one.type for one in others)
+        notes.append(
+            f"its first picture and its first sound are taken, not the other tracks ({kinds})"
+        )
+    if len(sounds) < len(container.streams.audio):
+        notes.append(
+            "sound is announced whose rate and channels cannot be found at the beginning; it is left out"
+        )
+    return tuple(notes)
 
 
 def _films(container: Any) -> list[Any]:
@@ -210,13 +224,21 @@ def _films(container: Any) -> list[Any]:
     return [stream for stream in container.streams.video if not stream.disposition & cover]
 
 
+def _sounds(container: Any) -> list[Any]:
+    """Its audio streams; one without data, or that begins after what libav looked through, is none: not
+    even its rate is known."""
+    return [
+        stream
+        for stream in container.streams.audio
+        if (codec := stream.codec_context) is not None and codec.sample_rate and codec.channels
+    ]
+
+
 def _audio_info(container: Any) -> AudioInfo | None:
-    if not container.streams.audio:
+    stream = next(iter(_sounds(container)), None)
+    if stream is None:
         return None
-    stream = container.streams.audio[0]
     codec = stream.codec_context
-    if codec is None:
-        return None
     return AudioInfo(
         codec=codec.name,
         rate_hz=codec.sample_rate,

@@ -12,8 +12,8 @@ from streamer.clock import Clock
 from streamer.errors import SourceLost
 from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
+from streamer.sources import matroska, riff
 from streamer.sources.demux import Demuxer, file_url
-from streamer.sources.matroska import missing_bytes
 from streamer.sources.pipe import Pipe, opened_pipe
 from streamer.sources.sequence import first_gap, numbers_of
 from streamer.worker import Worker
@@ -131,7 +131,8 @@ class FileSource:
                 f"{self._demuxer.name} ends early: {missing} of its {self.video.frames} frames "
                 "are not in the file; the output has the others, copy the file again for the rest"
             )
-        short_bytes = missing_bytes(Path(self._demuxer.name))
+        path = Path(self._demuxer.name)
+        short_bytes = matroska.missing_bytes(path) or riff.missing_bytes(path)
         if short_bytes:
             raise SourceLost(
                 f"{self._demuxer.name} ends early: {short_bytes} bytes of what it announces are not in "

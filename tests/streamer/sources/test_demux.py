@@ -49,6 +49,46 @@ def test_tracks_that_are_left_out_are_noted(clips: Clips, tmp_path: Path) -> Non
     assert not any("tracks" in note for note in notes(clips.with_sound(".mkv")))
 
 
+def test_sound_that_is_only_announced_is_left_out_and_noted(clips: Clips) -> None:
+    tone = ("-f", "lavfi", "-i", "sine=duration=2")
+    nothing = ("-af", "atrim=end=0", "-c:a", "aac")
+    without = clips.made("announced.ts", *moving()[:4], *tone, *nothing, "-t", "0.2", *h264())
+    demuxer = opened(without)
+    packets = list(iter(demuxer.next_packet, None))
+    demuxer.close()
+    assert demuxer.audio is None
+    assert [packet.stream for packet in packets] == ["video"] * 6
+    assert demuxer.video.notes[-1] == (
+        "sound is announced whose rate and channels cannot be found at the beginning; it is left out"
+    )
+
+
+def test_sound_that_begins_after_what_libav_looks_through_is_left_out(clips: Clips) -> None:
+    picture = ("-f", "lavfi", "-i", "testsrc2=size=64x64:rate=5:duration=12")
+    late = ("-itsoffset", "10", "-f", "lavfi", "-i", "sine=duration=2")
+    demuxer = opened(clips.made("late.ts", *picture, *late, *h264(), "-c:a", "aac"))
+    kinds = {packet.stream for packet in iter(demuxer.next_packet, None)}
+    demuxer.close()
+    assert (demuxer.audio, kinds) == (None, {"video"})
+
+
+def test_the_first_sound_that_is_there_is_taken(clips: Clips) -> None:
+    tone = ("-f", "lavfi", "-i", "sine=duration=1:sample_rate=32000")
+    demuxer = opened(
+        clips.made(
+            "second.ts",
+            *(*moving()[:4], *tone, "-map", "0", "-map", "1", "-map", "1"),
+            *("-filter:a:0", "atrim=end=0", *h264(), "-c:a", "aac", "-t", "0.2"),
+        )
+    )
+    kinds = {packet.stream for packet in iter(demuxer.next_packet, None)}
+    demuxer.close()
+    assert demuxer.audio is not None
+    assert (demuxer.audio.rate_hz, demuxer.audio.channels) == (32_000, 1)
+    assert kinds == {"video", "audio"}
+    assert not any("first sound" in note for note in demuxer.video.notes)
+
+
 def test_what_is_known_before_the_first_frame(clips: Clips) -> None:
     film = clips.made("film.mkv", *moving(rate="24000/1001", frames=24), *h264())
     demuxer = opened(film)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -103,6 +104,50 @@ def test_a_file_cut_short_gives_what_it_has_and_then_says_so(clips: Clips, tmp_p
             await read()
         await source.close()
         assert 8 <= len(got) < 30
+
+    asyncio.run(scenario())
+
+
+def trimmed(path: Path) -> bytes:
+    """``path`` shown from 0.5 s for 0.3 s, as phones trim: all samples stay, the edit list says which."""
+    data = bytearray(path.read_bytes())
+    movie_hz = struct.unpack_from(">I", data, data.index(b"mvhd") + 16)[0]
+    media_hz = struct.unpack_from(">I", data, data.index(b"mdhd") + 16)[0]
+    at = data.index(b"elst") + 12
+    begin = struct.unpack_from(">i", data, at + 4)[0]
+    struct.pack_into(">Ii", data, at, movie_hz * 3 // 10, begin + media_hz // 2)
+    return bytes(data)
+
+
+def test_a_trimmed_file_is_whole_and_one_that_is_cut_too_is_not(
+    clips: Clips, tmp_path: Path
+) -> None:
+    film = clips.made("fast.mp4", *moving(), *h264(), "-movflags", "+faststart")
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    whole.write_bytes(trimmed(film))
+    cut.write_bytes(whole.read_bytes()[: film.stat().st_size * 8 // 10])
+
+    async def scenario() -> None:
+        assert 9 <= len(await packets_of(await opened(whole))) < 30
+        with pytest.raises(SourceLost, match=r"cut\.mp4 ends early: \d+ of its 1\d frames"):
+            await packets_of(await opened(cut))
+
+    asyncio.run(scenario())
+
+
+def test_pictures_that_an_avi_leaves_out_are_not_missing_and_what_was_cut_off_is(
+    clips: Clips, tmp_path: Path
+) -> None:
+    some = ("-vf", "select='not(between(mod(n,7),2,4))'", "-fps_mode", "vfr", "-c:v", "mpeg4")
+    whole, cut = clips.made("variable.avi", *moving(frames=16), *some), tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[:-5000])
+
+    async def scenario() -> None:
+        assert len(await packets_of(await opened(whole))) == 16
+        with pytest.raises(
+            SourceLost, match=r"cut\.avi ends early: 5000 bytes of what it announces"
+        ):
+            await packets_of(await opened(cut))
 
     asyncio.run(scenario())
 
