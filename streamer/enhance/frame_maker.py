@@ -95,25 +95,31 @@ class FrameMaker:
         """The second luma of the pair at the size at which its motion was found."""
         return self._looked().seen[1]
 
-    def look(self, first: Plane, second: Plane) -> None:
+    def look(self, first: Plane, second: Plane, *, goes_on: bool = False) -> None:
         """Finds the flow between the luma of two frames that follow each other.
 
         (H, W) uint8 both, at least ``SHORTEST_SIDE`` on either side. If the first is the last
-        call's second, the very same array, what is known of it stays; otherwise what stood still
-        is forgotten. The second is kept until the next call.
+        call's second, the very same array, what is known of it stays. If it ``goes_on``, as a
+        duplicate of that one, at least what stood still is not forgotten. The second is kept until
+        the next call.
         """
         last = self._pair
         if last is not None and first is last.second:
             before = last.seen[1]
         else:
-            before = self._at_its_size(first)
-            self._still.reset()
-            self._still.see(first)
+            before = self.at_its_size(first)
+            if last is None or not goes_on:
+                self._still.reset()
+                self._still.see(first)
         self._still.see(second)
         self._is_weighed = False
         self._guided = None
-        seen = before, self._at_its_size(second)
+        seen = before, self.at_its_size(second)
         self._pair = _Pair(second, seen, self._estimator.between(*seen))
+
+    def at_its_size(self, luma: Plane) -> Plane:
+        """As its motion is found."""
+        return luma if self._in_full and max(luma.shape) <= LONGEST_SIDE else half(luma)
 
     def reset(self) -> None:
         """Forgets the pair and what stood still: after a cut, a gap or another size."""
@@ -199,10 +205,6 @@ class FrameMaker:
         small = half(first), half(second)
         self._guiding_small.guide(small, self._estimator.between(*small), time, with_pictures=True)
         return self._guiding_small.pictures
-
-    def _at_its_size(self, luma: Plane) -> Plane:
-        """As its motion is found."""
-        return luma if self._in_full and max(luma.shape) <= LONGEST_SIDE else half(luma)
 
     def _looked(self) -> _Pair:
         assert self._pair is not None, "look at a pair first"

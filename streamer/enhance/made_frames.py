@@ -16,6 +16,10 @@ from streamer.ops.motion_ahead import damped, gain_db
 NEXT = 0.75, 1.25
 """Intervals after the last frame: what comes there can be compared with what was to be expected."""
 
+WORST_DB = -6.0
+"""What a duplicate says of prediction at most: repeating is all but without error there, and one of
+them must not switch off for long what is right between all others."""
+
 Canvas = Callable[..., tuple[Planes, Planes | None]]
 
 
@@ -50,6 +54,8 @@ class MadeFrames:
         self._earlier: Real | None = None
         self._last: Real | None = None
         self._looked: tuple[Real, Real] | None = None
+        self._goes_on: Frame | None = None
+        """The latest frame that shows what the maker looked at last: that one, or a duplicate."""
         self._seen: _Seen | None = None
 
     @property
@@ -66,7 +72,7 @@ class MadeFrames:
             change = self._watch.see(decoded.planes[0])
         looks = change is Change.MOVED and last is not None and _follows(last, decoded)
         if share is not None and last is not None and looks:
-            self.maker.look(last.planes[0], decoded.planes[0])
+            self._find(last, decoded)
             self.maker.guide(share)
         self._seen = _Seen(decoded, change, share is not None and looks)
 
@@ -78,8 +84,12 @@ class MadeFrames:
         seen, self._seen = self._seen, None
         self.change = seen.change
         self._earlier, self._last = self._last, Real(decoded, enhanced)
-        if seen.is_looked_at and self._earlier is not None:
-            self._looked = (self._earlier, self._last)
+        earlier = self._earlier
+        if seen.is_looked_at and earlier is not None:
+            self._looked = (earlier, self._last)
+        if seen.change is Change.STILL and earlier is not None and earlier.decoded is self._goes_on:
+            # Else letters would be new with each movement of what comes with every picture twice.
+            self._goes_on = decoded
         return self.change
 
     def between(self, time_s: Fraction, share: float, *, pts: int) -> Frame:
@@ -122,17 +132,36 @@ class MadeFrames:
     def look(self) -> float | None:
         """Find the motion of the last pair. Where the motion before it was known: by how many dB the
         last real frame would have been predicted better than by the one before it, shown again."""
-        pair, looked = self._pair(), self._looked
+        pair, step = self._pair(), self._step_to_last()
+        if step is None:
+            if pair is not None:
+                self._look(*pair)
+            return None
         if pair is None:
-            return None
-        is_next = looked is not None and looked[1] is pair[0]
-        step = _steps(looked, pair[1].decoded.time_s) if looked is not None and is_next else 0.0
-        if not NEXT[0] <= step <= NEXT[1]:
-            self._look(*pair)
-            return None
+            return self._loss_db(step) if self.change is Change.STILL else None
         foreseen, before = self.maker.foreseen(step), self.maker.seen
         self._look(*pair)
         return gain_db(foreseen, last=before, actual=self.maker.seen)
+
+    def _step_to_last(self) -> float | None:
+        """How many intervals the last real frame lies after the pair that was looked at, where it is
+        what came next."""
+        looked, last = self._looked, self._last
+        if looked is None or last is None or looked[1] is not self._earlier:
+            return None
+        step = _steps(looked, last.decoded.time_s)
+        return step if NEXT[0] <= step <= NEXT[1] else None
+
+    def _loss_db(self, step: float) -> float:
+        """The gain where the last real frame is a duplicate of the one that was predicted from."""
+        assert self._earlier is not None
+        assert self._last is not None
+        before, again = self._earlier.decoded.planes, self._last.decoded.planes
+        seen = self.maker.seen
+        # What is known to be the same nobody has to fetch.
+        actual = seen if is_same(before, again) else self.maker.at_its_size(again[0])
+        gain = gain_db(self.maker.foreseen(step), last=seen, actual=actual)
+        return max(WORST_DB, gain)
 
     def _pair(self) -> tuple[Real, Real] | None:
         earlier, last = self._earlier, self._last
@@ -143,8 +172,14 @@ class MadeFrames:
     def _look(self, earlier: Real, last: Real) -> None:
         looked = self._looked
         if looked is None or looked[0] is not earlier or looked[1] is not last:
-            self.maker.look(earlier.decoded.planes[0], last.decoded.planes[0])
+            self._find(earlier.decoded, last.decoded)
             self._looked = (earlier, last)
+
+    def _find(self, first: Frame, second: Frame) -> None:
+        """The motion from one real frame to the next."""
+        goes_on = first is self._goes_on
+        self.maker.look(first.planes[0], second.planes[0], goes_on=goes_on)
+        self._goes_on = second
 
     def _make(
         self,
