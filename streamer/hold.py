@@ -52,6 +52,11 @@ class Hold:
         self._excused_ns += stall_ns
 
     @property
+    def last(self) -> Frame | None:
+        """What was shown last."""
+        return self._last
+
+    @property
     def next_ns(self) -> int:
         """When ``make`` is to be called next, if no real frame was shown until then."""
         again_ns = self._asked_ns + EVERY_NS

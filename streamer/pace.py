@@ -51,6 +51,10 @@ LONGEST_WAIT = Fraction(1, 2)
 """Of an interval: how long frames wait for slower ones at most while none are made. It is what they
 wait for those at twice the rate; on a machine too slow for them latency would grow for nothing else."""
 
+PAUSE_S, PAUSE = Fraction(1, 5), 3
+"""In seconds and in intervals, whichever is longer: the source pauses when nothing has come, and nothing
+stood in, for so long. A picture that stands is looked at: it is not to be a guess, or an older one."""
+
 READY = "ready"
 """The stamp that says when a frame was ready to be shown."""
 
@@ -118,6 +122,8 @@ class Pacer:
         self.last_time_s: Fraction | None = None
         """Media time of what was shown last; of what stood in for a real frame the latest that this
         frame may have."""
+        self._shown_ns = 0
+        """When that was."""
         self._rhythm_now = rhythm
         self._clock = clock
         self._metrics = metrics
@@ -125,9 +131,20 @@ class Pacer:
         """When real frames were decoded, those among them that nothing was lost of."""
         self._waiting: deque[Frame] = deque()
         self._last_real: tuple[Fraction, int] | None = None
-        """Media time of the latest real frame shown, and when that was."""
+        """Media time of the latest frame shown that a real one came with, and when that was."""
         self._skipped_s: Fraction | None = None
         self._lead_ns = 0
+        self._decoded_ns: int | None = None
+        """When the newest real frame was decoded; ``None`` once that is what stands."""
+
+    def came(self) -> None:
+        """A real frame was decoded; whether it is shown is another thing."""
+        self._decoded_ns = self._clock.now_ns()
+
+    def excuse(self, stall_ns: int) -> None:
+        """The source could not be heard for so long; that is no pause of it."""
+        if self._decoded_ns is not None:
+            self._decoded_ns += stall_ns
 
     def offer(self, frame: Frame) -> None:
         """A frame is ready; one whose time has passed is not shown any more, and counted."""
@@ -143,6 +160,11 @@ class Pacer:
         elif self.playout.due_ns(frame.time_s) is None:
             self._learn(frame, now_ns, lead_ns=self._lead_ns)
         self._waiting.append(frame.stamped(READY, now_ns))
+
+    @property
+    def interval_s(self) -> Fraction | None:
+        """Between neighbouring real frames; ``None`` while it is not known."""
+        return self._rhythm.interval_s
 
     @property
     def is_full(self) -> bool:
@@ -171,7 +193,7 @@ class Pacer:
         if self._waiting:
             return self._clock.now_ns()
         missing = self._missing()
-        return None if missing is None else missing[1]
+        return self._pause_ns() if missing is None else missing[1]
 
     def missing(self) -> Fraction | None:
         """The media time of a frame that should be there by now and is not."""
@@ -184,6 +206,28 @@ class Pacer:
         """Nothing stands in for the frame that is missing at this time: the next one is waited for."""
         self._skipped_s = time_s
 
+    def paused(self) -> Fraction | None:
+        """The media time of now, where the source has paused: what is shown is to be its newest picture.
+        Until ``stand`` says that it is."""
+        pause_ns = None if self._waiting or self._missing() is not None else self._pause_ns()
+        if pause_ns is None or self._clock.now_ns() < pause_ns:
+            return None
+        assert self.last_time_s is not None
+        return self.last_time_s + Fraction(self._clock.now_ns() - self._shown_ns, 1_000_000_000)
+
+    def stand(self, frame: Frame | None) -> None:
+        """The newest picture is shown, again if there is a ``frame``; until another comes it stands."""
+        self._decoded_ns = None
+        if frame is not None:
+            self.last_time_s = frame.time_s
+
+    def _pause_ns(self) -> int | None:
+        """When the source counts as paused, if nothing comes until then."""
+        if self._decoded_ns is None or self.last_time_s is None:
+            return None
+        longest_s = max(PAUSE_S, PAUSE * (self._rhythm.interval_s or Fraction(0)))
+        return max(self._decoded_ns, self._shown_ns) + nanoseconds(longest_s)
+
     def _see_come(self, frame: Frame, now_ns: int) -> None:
         """Those that came too late to be shown count as well: a line that became slower for good would
         else have all of its frames replaced."""
@@ -193,7 +237,7 @@ class Pacer:
 
     def _see_late(self, frame: Frame) -> None:
         """A prediction stood in its place; what is predicted from now on is made of the frame itself."""
-        if frame.origin is Origin.DECODED and self._last_real is not None:
+        if self._came_with_real(frame) and self._last_real is not None:
             real_s, shown_ns = self._last_real
             if frame.time_s > real_s:
                 self._last_real = (frame.time_s, shown_ns + nanoseconds(frame.time_s - real_s))
@@ -225,14 +269,20 @@ class Pacer:
 
     def _shown(self, frame: Frame, now_ns: int) -> Frame:
         """The frame, which is shown now, with the time at which it is to leave where it has one."""
-        self.last_time_s = frame.time_s
+        self.last_time_s, self._shown_ns = frame.time_s, now_ns
         if self._stands_in(frame):
             self.last_time_s += UNEVEN * (self._rhythm.interval_s or 0)
-        if frame.origin is Origin.DECODED:
+        if self._came_with_real(frame):
             self._last_real = (frame.time_s, now_ns)
             self._skipped_s = None
         leaves_ns = self._leaves_ns(frame)
         return frame if leaves_ns is None else frame.stamped(DUE, leaves_ns)
+
+    def _came_with_real(self, frame: Frame) -> bool:
+        """Whether it is a real one, or made of one that came: at even distances hardly one may fall on
+        a slot, as at 60 fps of 25."""
+        is_made = self.pacing.is_even and frame.origin is not Origin.PREDICTED
+        return frame.origin is Origin.DECODED or is_made
 
     def _stands_in(self, frame: Frame) -> bool:
         """Whether a frame was made in the place of a real one, not between two."""

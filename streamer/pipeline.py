@@ -11,7 +11,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from fractions import Fraction
 from functools import partial
 from typing import Any, Literal
 
@@ -101,7 +100,6 @@ class Stream:
         # Waits in every case: a frame that was enhanced is never thrown away.
         self._enhanced: Link[Frame] = Link("enhanced_link", capacity=1, overflow=Overflow.WAIT)
         self._enhancer = Worker("enhance")
-        self._last_decoded_s: Fraction | None = None
         self._showing = Showing.of(
             self._enhanced,
             settings=settings,
@@ -109,7 +107,8 @@ class Stream:
             budget_ms=lambda: self._budget.hold_ms,
             lead_ms=partial(lead_ms, self._budget.encode),
             rhythm=lambda: chain.rhythm,
-            conceal=self._conceal,
+            conceal=lambda time_s: self._enhancer.call(chain.conceal, time_s),
+            newest=lambda time_s, shown: self._enhancer.call(chain.newest, time_s, shown),
             clock=clock,
             metrics=metrics,
         )
@@ -309,7 +308,7 @@ class Stream:
             if self._span.is_over(frame.time_s):
                 continue
             self._tally.decoded()
-            self._last_decoded_s = frame.time_s
+            self._showing.came(frame)
             await self._decoded.put(frame)
             self._showing.stir()
 
@@ -344,13 +343,6 @@ class Stream:
         for again in await call(self.chain.finish):
             await self._enhanced.put(again)
         await self._enhanced.close()
-
-    async def _conceal(self, time_s: Fraction) -> Frame | None:
-        """What stands in for a missing frame; nothing for one that is only late."""
-        interval_s = self.chain.rhythm.interval_s or 0
-        if self._last_decoded_s is None or self._last_decoded_s > time_s - interval_s / 2:
-            return None
-        return await self._enhancer.call(self.chain.conceal, time_s)
 
     def _has_backlog(self) -> bool:
         """Whether the next frame waits already, to be caught up with before the link drops it."""

@@ -22,6 +22,10 @@ LOOK_EVERY_S = 0.1
 """No wait is longer: of a stall only what lies behind the end of a wait is seen."""
 
 
+async def _stays(paused_s: Fraction, shown: Frame) -> Frame | None:
+    """What is shown is the latest there is."""
+
+
 class Showing:
     """Reads the enhanced link; live, it keeps the picture going when the link gives nothing."""
 
@@ -32,13 +36,18 @@ class Showing:
         pacer: Pacer,
         hold: Hold,
         conceal: Callable[[Fraction], Awaitable[Frame | None]],
+        newest: Callable[[Fraction, Frame], Awaitable[Frame | None]] = _stays,
         clock: Clock,
     ) -> None:
-        """``conceal`` makes the frame of a media time, or nothing."""
+        """``conceal`` makes the frame of a media time, or nothing; ``newest`` gives the latest real one
+        for a media time, where it is not the one that is shown."""
         self._link = link
         self._pacer = pacer
         self._hold = hold
         self._conceal = conceal
+        self._newest = newest
+        self._came_s: Fraction | None = None
+        """Media time of the latest real frame that was decoded."""
         self._is_waiting = False
         """Whether all that could be shown was, and whoever shows it asked for more."""
         self._stirred = asyncio.Event()
@@ -55,6 +64,7 @@ class Showing:
         lead_ms: Callable[[], float],
         rhythm: Callable[[], Rhythm],
         conceal: Callable[[Fraction], Awaitable[Frame | None]],
+        newest: Callable[[Fraction, Frame], Awaitable[Frame | None]],
         clock: Clock,
         metrics: Metrics,
     ) -> Self:
@@ -69,7 +79,8 @@ class Showing:
             lead_ms=lead_ms,
         )
         pacer = Pacer(pacing, rhythm=rhythm, clock=clock, metrics=metrics)
-        return cls(link, pacer=pacer, hold=Hold(clock, fps=fps), conceal=conceal, clock=clock)
+        hold = Hold(clock, fps=fps)
+        return cls(link, pacer=pacer, hold=hold, conceal=conceal, newest=newest, clock=clock)
 
     @property
     def last_time_s(self) -> Fraction | None:
@@ -79,6 +90,11 @@ class Showing:
     def coded(self, frame: Frame, coded_ns: int) -> None:
         """A frame that was shown has been coded, at this instant; others will leave when such as it can."""
         self._pacer.coded(frame, coded_ns)
+
+    def came(self, frame: Frame) -> None:
+        """A real frame was decoded, and is on its way."""
+        self._came_s = frame.time_s
+        self._pacer.came()
 
     def stir(self) -> None:
         """What ``until_idle`` waits for may be so."""
@@ -99,7 +115,7 @@ class Showing:
         while True:
             while self._link.depth and not self._pacer.is_full:
                 self._pacer.offer(await self._link.get())
-            frame = self._pacer.take()
+            frame = self._pacer.take() or await self._standing()
             if frame is not None:
                 yield frame
                 self._hold.shown(frame)
@@ -135,16 +151,31 @@ class Showing:
             if late_ns > STALL_NS:
                 # This program stood still, not the source: what that sent meanwhile is on its way.
                 self._hold.excuse(late_ns)
+                self._pacer.excuse(late_ns)
             raise
         finally:
             self._is_waiting = False
 
     async def _fill(self, missing_s: Fraction) -> None:
-        frame = await self._conceal(missing_s)
+        """With what stands in for a missing frame; nothing does for one that is only late."""
+        half_s = (self._pacer.interval_s or 0) / 2
+        is_late = self._came_s is not None and self._came_s > missing_s - half_s
+        frame = None if is_late else await self._conceal(missing_s)
         if frame is None:
             self._pacer.skip(missing_s)
         else:
             self._pacer.offer(frame)
+
+    async def _standing(self) -> Frame | None:
+        """What is to stand where the source has paused; ``None`` where it does, or is on its way."""
+        paused_s, shown, came_s = self._pacer.paused(), self._hold.last, self._came_s
+        if paused_s is None or shown is None:
+            return None
+        frame = await self._newest(paused_s, shown)
+        if self._link.depth or self._came_s != came_s:
+            return None
+        self._pacer.stand(frame)
+        return frame
 
     def _wait_s(self) -> float:
         """Until something is due, the source counts as silent, or it is to be asked again."""

@@ -81,6 +81,8 @@ class Chain:
         self._rhythm = Rhythm()
         self._makes_frames = False
         """With the rung of the last real frame, which a trial may have given it."""
+        self._with_comparison = False
+        """As it was last asked for."""
         self._has_time = True
         """For what was last asked for to be predicted after that frame."""
         self._begun = Offsets()
@@ -138,6 +140,7 @@ class Chain:
         ``shown_s`` is the media time of what was shown last: what lies before it is not made.
         """
         self._enter(frame, is_live=deadline_ns is not None)
+        self._with_comparison = with_comparison
         frame = self._mended(frame, deadline_ns=deadline_ns, is_backlog=is_backlog)
         choose = partial(
             self._choose, deadline_ns=deadline_ns, shown_s=shown_s, is_backlog=is_backlog
@@ -204,11 +207,24 @@ class Chain:
             self._ladder.excuse()
         return made
 
+    def newest(self, time_s: Fraction, shown: Frame) -> Frame | None:
+        """The latest real frame for a media time, where the source has paused and something else is
+        ``shown``: one that was left out, or that others were predicted after."""
+        making = self._making
+        if making is None or making.is_sparse or self._is_closed:
+            return None
+        self._enter_left_out(making.left_out)
+        return making.newest(time_s, shown)
+
     def finish(self) -> list[Frame]:
         """Close it, as nothing comes any more; what is still to be shown."""
-        again = [] if self._making is None else self._making.finish()
+        making, last = self._making, []
+        if making is not None and not self._is_closed:
+            plan = making.plan_end()
+            self._enter_left_out(making.recalled(plan))
+            last = making.finish(plan)
         self.close()
-        return again
+        return last
 
     def close(self) -> None:
         """Its engines, once; a stream that breaks closes it as well."""
@@ -303,6 +319,14 @@ class Chain:
 
     def _spent_making(self, cost_ms: float) -> None:
         self._ladder.spent_making(cost_ms, size=self._size)
+
+    def _enter_left_out(self, frame: Frame | None) -> None:
+        """Enhance a frame that is to be shown after all, though none comes with which that is done."""
+        if self._making is None or frame is None:
+            return
+        asked = self._with_comparison
+        enhanced = self._enhance(frame, self._ladder.rung, with_comparison=asked, deadline_ns=None)
+        self._making.enter(frame, enhanced)
 
     def _mended(self, frame: Frame, *, deadline_ns: int | None, is_backlog: bool) -> Frame:
         """The frame with its damage filled, where there is time for it."""

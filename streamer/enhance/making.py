@@ -72,6 +72,8 @@ class Making:
         """The latest real frame that was given out on a slot."""
         self._last_s: Fraction | None = None
         """When the latest real frame is to be seen, left out or not."""
+        self._apart_s = Fraction(0)
+        """How long after the one before it."""
         self._left_out: Frame | None = None
         """The latest real frame, where no slot took it yet."""
         self._is_broken = False
@@ -87,14 +89,25 @@ class Making:
         """Between frames that leave; ``None`` while the source's interval is not known."""
         return self.cadence.interval_s if self._slots is None else self._slots.step_s
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether so few frames leave that a source need not have paused between them."""
+        is_fixed = self._slots is not None and self._slots.is_fixed
+        return is_fixed and (self.step_s or 0) > LONGEST_S
+
+    @property
+    def left_out(self) -> Frame | None:
+        """The latest real frame, where no slot took it yet."""
+        return self._left_out
+
     def plan(self, frame: Frame, shown_s: Fraction | None) -> list[Slot]:
         """The output's places from the last real frame up to this one that are still to be shown;
         none without a rate."""
         last_s, self._last_s = self._last_s, frame.time_s
+        self._apart_s = Fraction(0) if last_s is None else frame.time_s - last_s
         if self._slots is None:
-            interval_s = Fraction(0) if last_s is None else frame.time_s - last_s
-            if 0 < interval_s <= LONGEST_S:
-                self.cadence.see(interval_s)
+            if 0 < self._apart_s <= LONGEST_S:
+                self.cadence.see(self._apart_s)
             return []
         if last_s is None:
             slots = self._slots.first(frame.time_s)
@@ -148,11 +161,15 @@ class Making:
         return [each for slot in plan if last for each in self._real_at(slot, last.enhanced)]
 
     def wanted(self, plan: list[Slot]) -> int:
-        """How many frames are to be made with this real one, which the next one waits for; predicted
-        ones are made only where there is time, and nobody waits."""
+        """How many frames are to be made in each interval up to this real one, which the next one
+        waits for; predicted ones are made only where there is time, and nobody waits."""
         if not self._interpolates or self._made.last is None:
             return 0
-        return sum(not (slot.is_first or slot.is_second) for slot in plan)
+        made = sum(not (slot.is_first or slot.is_second) for slot in plan)
+        # After a missing frame they are those of several intervals and one in its own place, which
+        # says nothing of what comes: a rung would be lost for one frame in a hundred.
+        intervals = round(self._apart_s / (self.cadence.interval_s or self._apart_s or 1))
+        return made // max(1, intervals)
 
     def see(self, frame: Frame, plan: list[Slot]) -> None:
         """All that can be told of the next real frame before it is enhanced; another thread may call
@@ -170,8 +187,6 @@ class Making:
         enhanced = self._made.last.enhanced
         if self._slots is None:
             return [enhanced]
-        if self.predicts:
-            return [replace(enhanced, pts=slot.pts) for slot in plan]
         ready: list[Frame] = []
         # What a frame costs begins where the real one is done: what is left to wait for is part of it.
         began_ns = enhanced.stamps_ns.get("enhanced", self._clock.now_ns())
@@ -249,33 +264,63 @@ class Making:
     def instead(self, time_s: Fraction) -> Frame | None:
         """A frame for a time at which none came, on its slot; ``None`` where the last picture is as
         good, or the slot was taken."""
-        slots = self._slots
         if self._is_broken or self._left_out is not None:
             # A cut may lie in what was left out, and the slot may be the next real frame's.
             return None
-        if slots is not None:
-            slot = slots.nearest(time_s)
-        else:
-            slot = Slot(pts=round(time_s / self._time_base), time_s=time_s, share=1.0)
+        slot = self._slot_near(time_s)
         began_ns = self._clock.now_ns()
         # While it is made the picture stands: a network's 0.08 dB are not worth its 4 ms.
         frame = self._made.ahead(slot.time_s, pts=slot.pts, is_plain=True)
         self._metrics.time("predict", (self._clock.now_ns() - began_ns) / 1e6)
-        if frame is None or (slots is not None and not slots.claim(slot)):
+        if frame is None or not self._claim(slot):
             return None
         self._metrics.count("concealed.lost")
         return frame
 
-    def finish(self) -> list[Frame]:
-        """The last real frame again, until its time is over; the source has ended."""
+    def newest(self, time_s: Fraction, shown: Frame) -> Frame | None:
+        """The latest real frame for a time up to which no other came; ``None`` where that is what is
+        ``shown``, or the slot was taken. One that was left out has to be entered first."""
+        last = self._made.last
+        if last is None or shown.planes is last.enhanced.planes:
+            return None
+        slot = self._slot_near(time_s)
+        if not self._claim(slot):
+            return None
+        self._on_slot = last.enhanced
+        # What it took until now is the pause of the source: no time of ours.
+        return replace(
+            last.enhanced,
+            pts=slot.pts,
+            arrived_ns=self._clock.now_ns(),
+            origin=Origin.REPEATED,
+            stamps_ns={},
+        )
+
+    def plan_end(self) -> list[Slot]:
+        """The output's places from the last real frame of all until its time is over; for ``recalled``
+        and ``finish``."""
         last, slots = self._made.last, self._slots
-        if last is None or slots is None or not self._interpolates or self._left_out is not None:
+        if last is None or slots is None:
             return []
-        ends_s = last.decoded.time_s + last.decoded.duration * last.decoded.time_base
-        due = slots.until(last.decoded.time_s, ends_s)
+        real = self._left_out or last.decoded
+        ends_s = real.time_s + real.duration * real.time_base
+        if self._left_out is None:
+            due = slots.until(real.time_s, ends_s) if self._interpolates else []
+            if due or last.enhanced is self._on_slot:
+                return due
+        return slots.after(real.time_s, ends_s)
+
+    def finish(self, plan: list[Slot]) -> list[Frame]:
+        """The last real frame there; the source has ended."""
+        last, slots = self._made.last, self._slots
+        if last is None or slots is None:
+            return []
         duration = round((slots.step_s or 0) / self._time_base)
         again = replace(last.enhanced, origin=Origin.REPEATED, duration=duration)
-        return [replace(again, pts=slot.pts) for slot in due]
+        frames = [replace(again, pts=slot.pts) for slot in plan]
+        if frames and last.enhanced is not self._on_slot:
+            frames[0] = replace(frames[0], origin=last.enhanced.origin)
+        return frames
 
     def close(self) -> None:
         """The engine is not used any more."""
@@ -287,6 +332,15 @@ class Making:
     def _interpolates(self) -> bool:
         """Whether frames are made of the two real ones around them, where there is time."""
         return self._between == "interpolate"
+
+    def _slot_near(self, time_s: Fraction) -> Slot:
+        """That of a frame which no real one came for; to be claimed."""
+        if self._slots is not None:
+            return self._slots.nearest(time_s)
+        return Slot(pts=round(time_s / self._time_base), time_s=time_s, share=1.0)
+
+    def _claim(self, slot: Slot) -> bool:
+        return self._slots is None or self._slots.claim(slot)
 
     def _takes_earlier(self, slot: Slot) -> bool:
         """Whether a slot may take the real frame before it, or one that is made of it."""

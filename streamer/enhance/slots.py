@@ -87,10 +87,11 @@ class Slots:
         """The slots after one real frame, up to and with the next one; at most 51.
 
         At a fixed rate there may be none, and the last one may lie a twentieth of the interval
-        after the second frame, which it takes.
+        after the second frame, which it takes. Where they are too far apart for others in between,
+        the first frame has the next one, and the second one its own time.
         """
         if not self._goes_on(before_s, after_s):
-            return self.first(after_s)
+            return [*self.after(before_s, after_s), *self.first(after_s)]
         interval_s = after_s - before_s
         if self._rate.fps is None:
             parts = self._parts(interval_s)
@@ -108,13 +109,13 @@ class Slots:
         self, before_s: Fraction, after_s: Fraction, *, follows: bool = False
     ) -> list[Slot]:
         """The slot of a real frame that does not wait for the one after it; empty where a fixed rate
-        leaves it out.
+        leaves it out. After a pause, before it, that of the one before it: it may have been left out.
 
         It keeps its own time, unless the rate is below the source's. Where a predicted one has taken a
         later time, it ``follows`` that one; else whoever shows them sees which one comes first.
         """
         if not self._goes_on(before_s, after_s):
-            return self.first(after_s)
+            return [*self.after(before_s, after_s), *self.first(after_s)]
         at_s = after_s
         if self._rate.fps is not None:
             slot_s = self._free(before_s, after_s)
@@ -152,11 +153,24 @@ class Slots:
         """Whether a fixed rate has a slot after one time, up to and with the other."""
         return bool(self._due(after_s, until_s))
 
+    def after(self, last_s: Fraction, until_s: Fraction) -> list[Slot]:
+        """The next slot after a real frame that stands until then: where that lies beside the grid of a
+        fixed rate, nothing else may show it. Empty at a multiple, and where it lies on the grid."""
+        if not self.is_fixed or self._last_pts == self._pts(last_s):
+            return []
+        at_s = next(self._grid(max(last_s, self._taken_s or last_s)))
+        if at_s > until_s - LEAST_S:
+            return []
+        slot = Slot(pts=self._pts(at_s), time_s=at_s, share=0.0, is_first=True)
+        return self._given([slot])
+
     def until(self, last_s: Fraction, ends_s: Fraction) -> list[Slot]:
         """The slots between the last real frame of all and its end; empty at a rate below the
-        source's, and while no interval is known."""
+        source's, where that is far away, and while no interval is known."""
         step_s = self.step_s
         if self.cadence.interval_s is None or step_s is None or last_s + step_s >= ends_s:
+            return []
+        if ends_s - last_s > LONGEST_S:
             return []
         return [slot for slot in self.between(last_s, ends_s) if not slot.is_second]
 

@@ -328,6 +328,17 @@ def test_even_frames_miss_the_next_step_and_not_the_next_real_frame() -> None:
     assert bench.pacer.missing() == Fraction(1, 60)
 
 
+def test_at_even_distances_it_counts_when_frames_came_and_not_which_fell_on_a_slot() -> None:
+    """At 60 fps of 25 one in five does, at 60 of 59.94 one in a thousand."""
+    bench = Bench(is_even=True, conceals=True, rhythm=Steady(step_s=Fraction(1, 60)))
+    bench.offer(0)
+    for slot in range(1, 13):
+        bench.at_interval(slot / 2)
+        bench.offer(slot / 2, Origin.INTERPOLATED)
+        bench.shown()
+    assert bench.filled() == [6.5, 7, 7.5, 8, 8.5, 9, 9.5, 10]
+
+
 def test_what_waits_at_the_end_is_given_out() -> None:
     bench = Bench(is_even=True)
     bench.offer(0)

@@ -10,7 +10,10 @@ import pytest
 
 from streamer.frame import Frame, Origin
 from streamer.rate import Rate
+from tests.streamer.enhance import test_making
 from tests.streamer.enhance.test_making import Bench, pan, sent
+
+one_thread = test_making.one_thread
 
 DOUBLE, FIXED = Rate(times=2), Rate(fps=Fraction(240))
 
@@ -57,7 +60,7 @@ def test_a_lower_rate_leaves_frames_out(between: str) -> None:
     assert all(frame.origin is Origin.DECODED for frame in frames)
 
 
-@pytest.mark.parametrize(("fps", "left"), [(60, 1), (90, 2), (100, 3), (24, 0)])
+@pytest.mark.parametrize(("fps", "left"), [(60, 1), (90, 2), (100, 3), (24, 1), (15, 0)])
 def test_at_the_end_the_last_real_frame_is_there_until_its_time_is_over(
     fps: int, left: int
 ) -> None:
@@ -65,7 +68,23 @@ def test_at_the_end_the_last_real_frame_is_there_until_its_time_is_over(
     frames = run(bench, list(range(12)))
     again = bench.chain.finish()
     assert len(again) == left
-    assert {frame.origin for frame in again} <= {Origin.REPEATED}
+    # At the last two rates it has a slot only after the real frames, if any.
+    first = {Origin.DECODED} if fps in (100, 24) else {Origin.REPEATED}
+    assert {frame.origin for frame in again[:1]} <= first
+    assert {frame.origin for frame in again[1:]} <= {Origin.REPEATED}
     steps = {later.time_s - one.time_s for one, later in pairwise([*frames, *again])}
     assert steps == {Fraction(1, fps)}
     assert all(frame.duration * frame.time_base == Fraction(1, fps) for frame in again)
+
+
+def test_what_is_made_across_a_missing_frame_takes_no_rung() -> None:
+    """Three frames are made there and not one, in the time of two intervals."""
+    bench, every = Bench(DOUBLE, takes_ms=16.0), 30
+    for number in range(6 * every):
+        if number % every == every - 1:
+            continue
+        bench.clock.advance_ms(max(0.0, number * 1000 / 30 - bench.clock.now_ns() / 1e6))
+        deadline_ns = bench.clock.now_ns() + 70_000_000
+        bench.process(sent(pan(number), number), deadline_ns=deadline_ns)
+        assert bench.ladder.rung.makes_frames
+    assert not bench.chain.steps.recent()

@@ -142,8 +142,11 @@ def test_after_a_jump_the_output_begins_anew_at_the_frame(rate: str) -> None:
     slots = slots_for(rate)
     given(slots, times(25, 10))
     there = Fraction(7 * 3600) + Fraction(1, 7)
-    (only,) = slots.between(Fraction(9, 25), there)
+    *last, only = slots.between(Fraction(9, 25), there)
     assert (only.time_s, only.is_second) == (there, True)
+    # The last frame before it lies beside the grid, and nothing was made of it yet.
+    wanted = [(Fraction(22, 60), True)] if rate == "60" else []
+    assert [(slot.time_s, slot.is_first) for slot in last] == wanted
     found = slots.between(there, there + Fraction(1, 25))
     assert found[0].time_s == there + (Fraction(1, 60) if rate == "60" else Fraction(1, 50))
 
