@@ -120,6 +120,8 @@ class Outlets:
         """Of every rendition, from its next frame on."""
         for rendition in self.renditions:
             rendition.encoder.set_bitrate(kbps)
+            if rendition.webrtc is not None:
+                rendition.webrtc.set_max_bitrate(kbps * 1000)
 
     def forget(self) -> None:
         """The stream has ended: players find it no more."""

@@ -118,6 +118,16 @@ class BitrateVote:
         self._limits_bps[viewer] = estimate_bps if is_limited else self._ceiling_bps
         self._settle()
 
+    def set_ceiling(self, ceiling_bps: int) -> None:
+        """The ceiling from now on, which is the target at once unless a viewer's line carries less."""
+        for viewer, limit_bps in self._limits_bps.items():
+            is_limited = limit_bps < min(self._ceiling_bps, ceiling_bps)
+            self._limits_bps[viewer] = limit_bps if is_limited else ceiling_bps
+        self._ceiling_bps = ceiling_bps
+        self._floor_bps = min(FLOOR_BPS, ceiling_bps)
+        # At once: somebody asked for it, and a rise by tenths is for what lines may not carry.
+        self._change(self._wanted_bps())
+
     def forget(self, viewer: str) -> None:
         """A viewer left, and its limit with it."""
         self._limits_bps.pop(viewer, None)
@@ -125,8 +135,7 @@ class BitrateVote:
             self._change(self._ceiling_bps)
 
     def _settle(self) -> None:
-        wanted = min(self._limits_bps.values(), default=self._ceiling_bps)
-        wanted = max(self._floor_bps, min(wanted, self._ceiling_bps))
+        wanted = self._wanted_bps()
         since_s = (self._clock.now_ns() - self._changed_ns) / 1e9
         if wanted < self.target_bps:
             is_small = wanted > self.target_bps * (1 - SMALL_CHANGE)
@@ -134,6 +143,10 @@ class BitrateVote:
                 self._change(wanted)
         elif since_s >= 1:
             self._change(min(wanted, round(self.target_bps * (1 + RISE_PER_S))))
+
+    def _wanted_bps(self) -> int:
+        wanted = min(self._limits_bps.values(), default=self._ceiling_bps)
+        return max(self._floor_bps, min(wanted, self._ceiling_bps))
 
     def _change(self, target_bps: int) -> None:
         if target_bps == self.target_bps:

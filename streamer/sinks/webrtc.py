@@ -101,6 +101,10 @@ class WebRtcSink:
         live = sum(viewer.dropped for viewer in self._sessions.values())
         return self._dropped_by_gone + live
 
+    def set_max_bitrate(self, bits_per_second: int) -> None:
+        """From now on no estimate of a viewer's line allows more, and none is needed for so much."""
+        self._vote.set_ceiling(bits_per_second)
+
     def statistics(self) -> dict[str, Any]:
         """Counters for display; names no session, since a name is the right to end it."""
         return {

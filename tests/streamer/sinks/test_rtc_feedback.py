@@ -121,6 +121,36 @@ def test_small_and_quick_changes_are_left_alone() -> None:
     assert applied == [2_000_000]
 
 
+def test_a_new_ceiling_holds_at_once_and_after_the_last_limit_is_gone() -> None:
+    clock = ManualClock()
+    votes, applied = vote(clock, sent_bps=4_000_000)
+    votes.report("wide", 9_000_000)
+    for ceiling_bps in (8_000_000, 1_000_000, 6_000_000):
+        votes.set_ceiling(ceiling_bps)
+        assert votes.target_bps == ceiling_bps
+    clock.advance_ms(1_000)
+    votes.sent(6_000_000 // 8)
+    votes.report("narrow", 5_000_000)
+    votes.forget("narrow")
+    votes.forget("wide")
+    assert applied == [8_000_000, 1_000_000, 6_000_000, 5_000_000, 6_000_000]
+
+
+def test_a_narrow_line_limits_a_new_ceiling_as_long_as_it_is_above() -> None:
+    votes, applied = vote(ManualClock(), sent_bps=4_000_000)
+    votes.report("narrow", 2_000_000)
+    for ceiling_bps in (8_000_000, 1_000_000, 9_000_000):
+        votes.set_ceiling(ceiling_bps)
+    assert applied == [2_000_000, 1_000_000, 9_000_000]
+
+
+def test_a_ceiling_below_the_floor_is_kept_to() -> None:
+    votes, applied = vote(ManualClock(), sent_bps=4_000_000)
+    votes.set_ceiling(100_000)
+    votes.report("one", 20_000)
+    assert applied == [100_000]
+
+
 def test_the_limit_of_a_viewer_goes_with_it() -> None:
     votes, applied = vote(ManualClock(), sent_bps=4_000_000)
     votes.report("one", 1_000_000)
