@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from streamer.config import StreamSettings
+from streamer.outlets import fps_out
 from streamer.pipeline import Stream
 
 REFRESH_S = 0.25
@@ -72,7 +75,16 @@ def expected_frames(stream: Stream) -> int | None:
     if limit_s is not None and video.fps:
         limit = round(limit_s * video.fps)
         frames = min(frames, limit) if frames else limit
-    return frames
+    return frames and _at_rate(frames, stream.settings, video.fps)
+
+
+def _at_rate(frames: int, settings: StreamSettings, source_fps: Fraction | None) -> int:
+    """How many leave of so many that come in, where both rates are known."""
+    leaving_fps = fps_out(settings, source_fps)
+    if settings.rate is None or leaving_fps is None or not source_fps:
+        return frames
+    leaving = round(frames * leaving_fps / source_fps)
+    return min(frames, leaving) if settings.between == "none" else leaving
 
 
 @contextmanager

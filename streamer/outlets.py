@@ -52,7 +52,7 @@ class Outlets:
         """Raises ``SinkError`` or ``ConfigError`` for an output that can never work."""
         self._settings = settings
         self._video, self._audio = source.video, source.audio
-        self.fps = _fps_out(settings, source.video.fps)
+        self.fps = fps_out(settings, source.video.fps)
         """Frames per second that leave; ``None`` where the source's are not known."""
         self._clock = clock
         self._metrics = metrics
@@ -236,7 +236,8 @@ class Outlets:
         return RecodedSink(mount, transcoder, is_wanted=lambda: mount.clients > 0)
 
 
-def _fps_out(settings: StreamSettings, source_fps: Fraction | None) -> Fraction | None:
+def fps_out(settings: StreamSettings, source_fps: Fraction | None) -> Fraction | None:
+    """Frames per second that are to leave; ``None`` where that depends on a source's unknown rate."""
     if settings.rate is None or settings.rate.fps is not None:
         return source_fps if settings.rate is None else settings.rate.fps
     assert settings.rate.times is not None
