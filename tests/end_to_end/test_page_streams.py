@@ -98,6 +98,50 @@ def test_a_stream_that_is_added_or_removed_comes_and_goes_on_the_page(browsers: 
     browsers.run(scenario())
 
 
+def test_whoever_watches_the_only_stream_stays_with_it_when_another_comes(
+    browsers: Browsers,
+) -> None:
+    other = {"name": "other", "source": "synthetic:160x96@5", "to": ["null:"], "scale": 1}
+
+    async def scenario() -> None:
+        async with showing(browsers, settings("front", FRONT, "webrtc:")) as (many, page):
+            await wait_for_page(page, "page.framesDrawn > 5")
+            assert (await many.http.post("/api/streams", json=other)).status_code == 201
+            await wait_for_page(page, "page.streams.length === 2")
+            assert await page_value(page, "stream") == "front"
+            assert await page_value(page, "connectionState") == "connected"
+            await page.get_by_role("link", name="Streamer").click()
+            await wait_for_page(page, "page.isOverview")
+            # The way back is to where nothing was chosen, and now there are two.
+            await page.go_back()
+            await wait_for_page(page, "page.isOverview && !location.search")
+            assert page.complaints == []
+            await many.http.delete("/api/streams/front")
+            await wait_for_page(page, "page.stream === 'other'")
+
+    browsers.run(scenario())
+
+
+DELAYS = """((set) => {
+    window.delays = [];
+    window.setTimeout = (...given) => { delays.push(given[1]); return set(...given); };
+})(window.setTimeout)"""
+
+
+def test_a_stream_without_a_picture_does_not_hurry_the_others(browsers: Browsers) -> None:
+    async def scenario() -> None:
+        async with showing(browsers, *three(), address="docs") as (many, page):
+            await becomes(many.registry, "gone", "failed")
+            await page.add_init_script(DELAYS)
+            await page.goto(many.url)
+            for name in ("front", "relay"):
+                await page.locator(f'.tile[data-stream="{name}"].has-still').wait_for()
+            # What overview.js waits in milliseconds when no picture is missing.
+            await page.wait_for_function("() => delays.includes(2000)")
+
+    browsers.run(scenario())
+
+
 SAID = {
     "gone": ("The stream failed", "clip.mp4 does not exist", "Failed"),
     "relay": ("This stream is not sent to browsers", "it has no webrtc: output", "Live"),

@@ -88,15 +88,16 @@ export class Overview {
   }
 
   async #refreshStills() {
-    const wanted = [...this.tiles.values()].filter(
-      ({ element, still }) => still && element.dataset.seen === "true" && element.dataset.state === "live",
-    );
+    const wanted = [...this.tiles.values()].filter((tile) => hasStill(tile) && tile.element.dataset.seen === "true");
     if (document.visibilityState === "visible") {
       await Promise.all(wanted.map((tile) => this.#refreshStill(tile).catch(() => {})));
     }
     if (!this.isShown) return;
-    // Soon again while a tile has no picture yet.
-    const isWaiting = [...this.tiles.values()].some((tile) => !tile.address);
+    // Soon again while a tile that is to have a picture has none yet. Whether a new one is seen is told
+    // a moment after it is there.
+    const isWaiting = [...this.tiles.values()].some(
+      (tile) => !tile.address && hasStill(tile) && tile.element.dataset.seen !== "false",
+    );
     this.timer = setTimeout(() => this.#refreshStills(), isWaiting ? STILL_MS / 4 : STILL_MS);
   }
 
@@ -112,6 +113,10 @@ export class Overview {
     tile.element.classList.add("has-still");
     if (old) URL.revokeObjectURL(old);
   }
+}
+
+function hasStill({ element, still }) {
+  return still && element.dataset.state === "live";
 }
 
 function plot(tile, value) {

@@ -15,6 +15,7 @@ const $ = (id) => document.getElementById(id);
 const stage = $("stage");
 let streams = [];
 let current = null;
+let only = null; // the name of the stream that is shown for being the only one
 let silence = null; // what is said of a server that does not answer
 let way = null; // "webrtc" or "hls": how the picture comes, or is meant to
 let isAway = false; // in a tab that nobody has seen for a while
@@ -150,15 +151,18 @@ function showView() {
 
 function go(address) {
   history.pushState(null, "", address);
+  only = null;
   route();
 }
 
-// Which view the address asks for: one stream by name, all of them, or what there is.
+// Which view the address asks for: one stream by name, all of them, or what there is. Who watches the
+// only one stays with it when others come.
 function route() {
   if (isAway) return;
   const query = new URLSearchParams(location.search);
   const wanted = query.get("stream");
-  const only = streams.length === 1 && !query.has("all") ? streams[0].name : null;
+  if (query.has("all") || !streams.some((one) => one.name === only)) only = null;
+  if (streams.length === 1 && !query.has("all")) only = streams[0].name;
   const name = wanted ?? only;
   if (name === null) showAll();
   else watch(streams.find((one) => one.name === name) ?? { name, isMissing: true });
@@ -349,7 +353,10 @@ document.addEventListener("keydown", (event) => {
   if (way === "webrtc") shortcuts[event.key.toLowerCase()]?.();
 });
 document.addEventListener("visibilitychange", watchForAbsence);
-window.addEventListener("popstate", () => route());
+window.addEventListener("popstate", () => {
+  only = null;
+  route();
+});
 window.addEventListener("pagehide", leave);
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) route();
