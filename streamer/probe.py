@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
+from threading import Event
 from typing import Any
 
 from streamer import report
 from streamer.clock import Clock, MonotonicClock
+from streamer.config import SCALES
 from streamer.decode import Decoder
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import SourceError
@@ -29,13 +31,16 @@ async def probe_source(source_text: str) -> dict[str, Any]:
     """What the source gives, and per scale and tier the measured p95 and whether it holds."""
     clock = MonotonicClock()
     source = await open_source(source_text, clock=clock, paced=False)
+    stopping = Event()
     try:
         frames = [frame async for frame in _first_frames(source, clock)]
         if not frames:
             raise SourceError(f"{source_text} gives no picture; check it with another player")
-        tiers = await asyncio.to_thread(_time_tiers, frames, source, clock)
+        tiers = await asyncio.to_thread(_time_tiers, frames, source, clock, stopping)
         machine = await asyncio.to_thread(report.machine)
     finally:
+        # Nobody can end a thread from outside, and the program waits for it.
+        stopping.set()
         await source.close()
     return {
         "source": {**report.describe_source(source.video), "live": source.video.is_live},
@@ -98,15 +103,22 @@ async def _decoded(source: PacketSource, clock: Clock) -> AsyncIterator[Frame]:
         decoder.close()
 
 
-def _time_tiers(frames: list[Frame], source: Source, clock: Clock) -> list[dict[str, Any]]:
+def _time_tiers(
+    frames: list[Frame], source: Source, clock: Clock, stopping: Event
+) -> list[dict[str, Any]]:
+    """Each tier of each scale; no more of them once ``stopping`` is set."""
     fps = float(source.video.fps or 30)
     results = []
-    for scale in (1, 2, 3, 4):
+    for scale in SCALES:
+        if stopping.is_set():
+            break
         choice = choose_super_resolution(scale=scale, backend="auto", use=Use(clock=clock))
         stage = SuperResolution(choice.engines)
         stage.warm_up(frames[0].width, frames[0].height)
         for tier in stage.tiers:
-            p95_ms = _p95_ms(stage, tier, frames, clock)
+            if stopping.is_set():
+                break
+            p95_ms = _p95_ms(stage, tier, _until(stopping, frames), clock)
             results.append(
                 {
                     "scale": scale,
@@ -125,7 +137,15 @@ def _model(stage: SuperResolution, tier: str) -> str:
     return stage.engines[tier].manifest.name if tier in stage.engines else "bicubic"
 
 
-def _p95_ms(stage: SuperResolution, tier: str, frames: list[Frame], clock: Clock) -> float:
+def _until(stopping: Event, frames: list[Frame]) -> Iterator[Frame]:
+    """The first frame in any case, the others while nobody wants to stop."""
+    for frame in frames:
+        yield frame
+        if stopping.is_set():
+            return
+
+
+def _p95_ms(stage: SuperResolution, tier: str, frames: Iterable[Frame], clock: Clock) -> float:
     costs = Samples()
     for frame in frames:
         began_ns = clock.now_ns()

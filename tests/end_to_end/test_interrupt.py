@@ -97,6 +97,23 @@ def test_an_interrupted_live_run_ends_well(start: Start, tmp_path: Path) -> None
     assert len(pictures_of(output)) > 0
 
 
+def test_an_interrupted_probe_tries_no_further_scale(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        pytest.skip("these tests run in the background of a shell, and so would what they start")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kept = tmp_path / "streamer" / "trials.json"
+    process = start("probe", "synthetic:1920x1080@30")
+    wait_until(kept.exists, process)
+    process.send_signal(signal.SIGINT)
+    tried = len(json.loads(kept.read_text()))
+    assert process.communicate(timeout=120) == (b"", b"")
+    assert process.returncode == 130
+    # Those of the scale that it was at are finished: three at most. All four have nine or more.
+    assert len(json.loads(kept.read_text())) <= tried + 3
+
+
 def test_a_second_interrupt_ends_a_run_that_waits_for_a_reader(clips: Clips, start: Start) -> None:
     process = start("run", long_clip(clips), "--to", "y4m:-", "--tier", "plain")
     assert process.stdout is not None
