@@ -20,11 +20,12 @@ from streamer.config import (
     EncodeSettings,
     SinkSpec,
     StreamSettings,
+    check_crf,
     parse_made_frames,
     parse_sink,
     redacted,
 )
-from streamer.errors import StreamerError, deliberate
+from streamer.errors import ConfigError, StreamerError, deliberate
 from streamer.heap import share_arenas
 from streamer.timers import fine_loop
 
@@ -73,7 +74,10 @@ Host = Annotated[str, typer.Option(help="Address of the page; 127.0.0.1 is this 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")]
 RtspPort = Annotated[int, typer.Option(min=0, max=65535, help="Port that rtsp: is served on.")]
 Bitrate = Annotated[int | None, typer.Option("--bitrate-kbps", help="Encoder's bitrate.")]
-Crf = Annotated[int, typer.Option(help="Quality of files, 0 (lossless) to 51 (worst).")]
+Crf = Annotated[
+    int | None,
+    typer.Option(help="Quality from file to file, 0 (lossless) to 51 (worst); 18 where left out."),
+]
 Preset = Annotated[str | None, typer.Option(help="libx264 preset, ultrafast to slow.")]
 
 
@@ -153,11 +157,12 @@ def run(
     host: Host = "127.0.0.1",
     port: Port = 8080,
     bitrate_kbps: Bitrate = None,
-    crf: Crf = 18,
+    crf: Crf = None,
     preset: Preset = None,
     rtsp_port: RtspPort = 8554,
 ) -> None:
     """Enhance one stream: SOURCE in, every --to out."""
+    quality = {} if crf is None else {"crf": crf}
     settings = _settings(
         source=source,
         sinks=tuple(parse_sink(text) for text in to or ()),
@@ -170,8 +175,9 @@ def run(
         conceals=conceal,
         steady=steady,
         duration_s=duration,
-        encode=EncodeSettings(bitrate_kbps=bitrate_kbps, crf=crf, preset=preset),
+        encode=EncodeSettings(bitrate_kbps=bitrate_kbps, preset=preset, **quality),
     )
+    check_crf(crf, settings)
     from streamer.running import run_stream
 
     _finish(run_stream(settings, host=host, port=port, rtsp_port=rtsp_port, report=report))
@@ -207,6 +213,7 @@ def probe(
 
 @app.command()
 def describe(
+    context: typer.Context,
     config: Annotated[Path | None, typer.Argument(help="A YAML file of streams.")] = None,
     scale: Scale = 2,
     budget_ms: Budget = 80.0,
@@ -219,6 +226,8 @@ def describe(
     from streamer.describe import describe_stream
     from streamer.settings_file import read_settings
 
+    if config is not None:
+        _refuse_options(context, config)
     streams = (
         read_settings(config)
         if config is not None
@@ -301,6 +310,20 @@ def _settings(
     if tier == "plain":
         return StreamSettings(**{**others, "backend": "reference"})
     return StreamSettings(variant=tier, **others)
+
+
+def _refuse_options(context: typer.Context, config: Path) -> None:
+    """Raise ``ConfigError`` for options that would do nothing next to a settings file."""
+    sources = (
+        (one, context.get_parameter_source(one.name or "")) for one in context.command.params
+    )
+    # By its name: the type is from a part of typer that is nobody else's.
+    typed = [one for one, source in sources if source is not None and source.name == "COMMANDLINE"]
+    given = [one.opts[0] for one in typed if one.name != "config"]
+    if given:
+        raise ConfigError(
+            f"{config} says {', '.join(given)} of each stream; leave the options out, or the file"
+        )
 
 
 def _finish(running: Coroutine[Any, Any, int]) -> None:

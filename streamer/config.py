@@ -24,6 +24,9 @@ SinkKind = Literal["webrtc", "rtsp", "push", "hls", "file", "y4m", "null"]
 LIVE_KINDS: tuple[SourceKind, ...] = ("rtsp", "network", "whip", "device")
 """Sources that may be lost and come back."""
 
+STANDARD = "-"
+"""Standard input where a source is named, standard output for pictures; never a file of that name."""
+
 SCALES = (1, 2, 3, 4)
 BETWEEN: tuple[Between, ...] = ("interpolate", "predict", "none")
 FILE_SUFFIXES: Mapping[str, str] = MappingProxyType(
@@ -84,7 +87,7 @@ class EncodeSettings:
     bitrate_kbps: int | None = None
     """Average and ceiling of a live stream; ``None`` takes it from the size and rate."""
     crf: int = 18
-    """Quality of a file, libx264's scale: 0 lossless, 51 worst."""
+    """Quality where files are coded into files, libx264's scale: 0 lossless, 51 worst."""
     preset: str | None = None
     """A libx264 preset; ``None`` takes ``ultrafast`` live and ``veryfast`` for files."""
 
@@ -207,7 +210,7 @@ class StreamSettings:
                 raise ConfigError(
                     f"the folder of {target} does not exist; make it, or write somewhere else"
                 )
-        if source_kind(self.source) != "file":
+        if source_kind(self.source) != "file" or self.source == STANDARD:
             return
         for target in targets:
             if identity(target) == identity(self.source):
@@ -217,8 +220,10 @@ class StreamSettings:
 
 
 def identity(path: str) -> tuple[int, int] | str:
-    """What is the same for two names of one file, whichever links lead to it. Raises ``ConfigError``
-    where the name means nothing any more."""
+    """What is the same for two names of one file, whichever links lead to it; ``STANDARD`` is none of
+    them. Raises ``ConfigError`` where the name means nothing any more."""
+    if path == STANDARD:
+        return path
     try:
         found = os.stat(path)
     except OSError:
@@ -249,6 +254,15 @@ def check_budget(budget_ms: float) -> None:
     if not 1 <= budget_ms <= 60_000:
         raise ConfigError(
             f"--budget-ms {budget_ms:g} is out of range; use 1 to 60000 (80 is usual)"
+        )
+
+
+def check_crf(crf: int | None, settings: StreamSettings) -> None:
+    """Raise ``ConfigError`` where a quality was asked for that nothing is coded by; ``None`` asks for
+    none."""
+    if crf is not None and not settings.is_offline:
+        raise ConfigError(
+            "crf is for runs from file to file; use a bitrate here (--bitrate-kbps, bitrate_kbps)"
         )
 
 

@@ -15,7 +15,7 @@ import av
 from streamer.addresses import is_loopback
 from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
-from streamer.config import StreamSettings, identity
+from streamer.config import STANDARD, StreamSettings, identity
 from streamer.console import ending_signals, err, say, show_progress
 from streamer.errors import ConfigError, SinkError
 from streamer.heap import keep_what_is_loaded
@@ -145,6 +145,8 @@ def _check_report(path: Path | None, settings: StreamSettings) -> None:
     """Refuse a report that could not be written when all is done, or would overwrite something."""
     if path is None:
         return
+    if str(path) == STANDARD:
+        raise ConfigError(f"{path} is no file; write --report to a file, such as run.json")
     if not os.path.isdir(path.parent):
         raise ConfigError(
             f"the folder of {path} does not exist; make it, or write --report somewhere else"

@@ -16,6 +16,7 @@ from streamer.addresses import AddressPolicy, is_loopback, parse_network
 from streamer.config import (
     EncodeSettings,
     StreamSettings,
+    check_crf,
     parse_made_frames,
     parse_sink,
     redacted,
@@ -184,9 +185,11 @@ def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
         rate, between = parse_made_frames(fps, fields.get("between"))
         others |= {"rate": rate, "between": between, "conceals": fields.get("conceal", True)}
         sinks = tuple(parse_sink(str(output)) for output in fields.get("to", []))
-        return StreamSettings(name=name, sinks=sinks, encode=EncodeSettings(**encode), **others)
+        settings = StreamSettings(name=name, sinks=sinks, encode=EncodeSettings(**encode), **others)
+        check_crf(fields.get("crf"), settings)
     except ConfigError as error:
         raise ConfigError(f"the stream {name!r}: {error}") from error
+    return settings
 
 
 def _load(path: Path) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any, get_args
 from urllib.parse import quote
@@ -137,7 +138,7 @@ async def bad_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    if kind != "application/json" and not re.fullmatch(r"application/.+\+json", kind):
         return _plain(415, "the body is not marked as JSON; send it as application/json")
     if first["type"] == "json_invalid":
         return _plain(400, "the body is not JSON; check its brackets and quotes")

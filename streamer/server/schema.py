@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from streamer.server.handle import State
 
@@ -187,16 +188,33 @@ class NewStream(_Request):
     ] = None
     steady: Annotated[bool | None, Field(description="whether flicker is held back")] = None
     bitrate_kbps: Annotated[int | None, Field(description=BITRATE)] = None
-    crf: Annotated[int | None, Field(description="quality where files are written: 0 to 51")] = None
     preset: Annotated[str | None, Field(description="libx264's, ultrafast to slow")] = None
 
 
+def _without_null(schema: dict[str, Any]) -> None:
+    """``None`` stands for a key that is left out; nobody sends it."""
+    for one in schema["properties"].values():
+        one.pop("default")
+        one.update(one.pop("anyOf")[0])
+
+
 class ChangedStream(_Request):
-    """What to change; what is not given stays as it is."""
+    """What to change; what is not given stays as it is. Null takes nothing back and is refused."""
+
+    model_config = ConfigDict(json_schema_extra=_without_null)
 
     budget_ms: Annotated[float | None, Field(description=BUDGET)] = None
     bitrate_kbps: Annotated[int | None, Field(description=BITRATE)] = None
     tier: Annotated[str | None, Field(description="the best tier that may be taken")] = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_null(cls, value: Any) -> Any:
+        if value is None:
+            raise PydanticCustomError(
+                "null", "null takes nothing back, send the value it is to have or leave the key out"
+            )
+        return value
 
 
 class Report(_Answer):

@@ -27,6 +27,11 @@ PLAIN = ("--tier", "plain", "--scale", "1")
         (["{clip}", "--to", "o.mp4", "--duration", "0"], "use more than 0 seconds"),
         (["{clip}", "--to", "o.mp4", "--duration", "nan"], "use more than 0 seconds"),
         (["{clip}", "--to", "o.mp4", "--crf", "52"], "use 0 (lossless) to 51 (worst)"),
+        (["{clip}", "--to", "o.mp4", "--to", "hls:o", "--crf", "18"], "use a bitrate here"),
+        (
+            ["synthetic:", "--to", "o.mp4", "--duration", "1", "--crf", "4"],
+            "crf is for runs from file to file",
+        ),
         (["{clip}", "--to", "o.mp4", "--bitrate-kbps", "5"], "use 100 to 200000"),
         (["{clip}", "--to", "o.mp4", "--preset", "slowest"], "use one of: ultrafast"),
         (["{clip}", "--to", "o.mp4", "--backend", "magic"], "use one of: auto, reference"),

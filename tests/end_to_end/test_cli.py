@@ -88,6 +88,14 @@ def test_describe_reads_streams_from_a_file_and_hides_passwords(
     assert "scale    x4" in done.out
 
 
+def test_options_next_to_a_settings_file_are_refused(streamer: RunHere, tmp_path: Path) -> None:
+    config = tmp_path / "streams.yaml"
+    config.write_text("streams: {door: {source: clip.mp4, to: ['null:'], backend: reference}}\n")
+    # 2 is what --scale is by default, and was asked for here all the same.
+    said = streamer("describe", config, "--scale", 2, "--tier", "plain").sentence
+    assert "streams.yaml says --scale, --tier of each stream; leave the options out" in said
+
+
 def test_a_settings_file_that_is_wrong_is_refused(streamer: RunHere, tmp_path: Path) -> None:
     config = tmp_path / "streams.yaml"
     config.write_text("streams: {door: {source: clip.mp4, to: ['null:'], size: 2}}\n")

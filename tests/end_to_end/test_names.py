@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +62,22 @@ def test_the_input_under_another_name_is_not_overwritten(
     assert clip.read_bytes() == whole
 
 
+def test_from_standard_input_to_standard_output_is_no_file_twice(clip: Path) -> None:
+    Path("-").write_bytes(b"precious")
+    with clip.open("rb") as given:
+        done = subprocess.run(
+            [sys.executable, "-m", "streamer", "run", "-", "--to", "y4m:-", *PLAIN],
+            stdin=given,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"YUV4MPEG2")
+    assert done.stdout.count(b"FRAME\n") == 30
+    assert Path("-").read_bytes() == b"precious"
+
+
 @pytest.mark.parametrize("name", ["loop.mp4", "x" * 300 + ".mp4", "x" * 300 + "/out.mp4"])
 def test_a_name_that_cannot_be_is_refused(name: str, clip: Path, streamer: RunHere) -> None:
     Path("loop.mp4").symlink_to("loop.mp4")
@@ -79,7 +97,7 @@ def test_a_report_overwrites_neither_input_nor_output(clip: Path, streamer: RunH
     assert Path("out.mkv").read_bytes() == b"precious"
 
 
-@pytest.mark.parametrize("report", [".", "", "x" * 300, "/proc/run.json", "clip.mp4/run.json"])
+@pytest.mark.parametrize("report", [".", "", "-", "x" * 300, "/proc/run.json", "clip.mp4/run.json"])
 def test_a_report_that_cannot_be_written_is_said_before_anything_is_done(
     report: str, clip: Path, streamer: RunHere
 ) -> None:

@@ -113,6 +113,19 @@ def test_a_setting_that_is_wrong_is_refused(fields: dict[str, Any], said: str) -
     assert said in str(refusal.value)
 
 
+def test_standard_input_is_neither_standard_output_nor_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").touch()
+    for outputs in (("y4m:-",), ("y4m:-", "y4m:./-")):
+        settings(source="-", sinks=tuple(map(parse_sink, outputs)))
+    with pytest.raises(ConfigError, match="two outputs have the same name"):
+        settings(source="-", sinks=2 * (parse_sink("y4m:-"),))
+    with pytest.raises(ConfigError, match="is the input as well"):
+        settings(source="./-", sinks=(parse_sink("y4m:./-"),))
+
+
 def test_two_ways_to_write_one_output_are_still_one_output(tmp_path: Path) -> None:
     same = (str(tmp_path / "out.ts"), f"{tmp_path}/./out.ts")
     with pytest.raises(ConfigError, match="two outputs have the same name"):

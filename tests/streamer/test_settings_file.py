@@ -37,14 +37,14 @@ def test_the_example_in_the_messages_is_right(tmp_path: Path) -> None:
 
 def test_every_key_is_read(tmp_path: Path) -> None:
     text = (
-        "streams: {yard: {source: 'synthetic:', to: ['null:', 'webrtc:'], scale: 3, "
+        "streams: {yard: {source: clip.mp4, to: ['null:', 'out.mkv'], scale: 3, "
         "budget_ms: 50, backend: reference, variant: lite, bitrate_kbps: 900, crf: 20, "
         "preset: fast, fps: 59.94, between: predict, conceal: false, "
         "steady: true}}"
     )
     (stream,) = read_settings(written(tmp_path, text))
     assert all(f"{key}:" in text for key in KINDS)
-    assert stream.sinks == (SinkSpec(kind="null"), SinkSpec(kind="webrtc"))
+    assert stream.sinks == (SinkSpec(kind="null"), SinkSpec(kind="file", target="out.mkv"))
     assert (stream.scale, stream.budget_ms) == (3, 50)
     assert (stream.backend, stream.variant) == ("reference", "lite")
     assert stream.rate == Rate(fps=Fraction(60_000, 1001))
@@ -78,6 +78,8 @@ def test_frames_in_between_alone_mean_twice_as_many(tmp_path: Path) -> None:
         ("streams: {door: {source: a.mp4, to: ['null:'], backend: 5}}", "'door'"),
         ("streams: {a: {source: a.mp4, to: ['null:']}, a: {source: b.mp4}}", "'a' is there twice"),
         ("streams: {a: {source: a.mp4, to: ['null:'], crf: 99}}", "crf 99 is out of range"),
+        ("streams: {a: {source: a.mp4, to: ['webrtc:'], crf: 18}}", "use a bitrate here"),
+        ("streams: {a: {source: 'device:/dev/video0', to: [o.mp4], crf: 9}}", "use a bitrate here"),
         ("streams: {a: {source: a.mp4, to: ['null:'], fps: often}}", "--fps often"),
         ("streams: {a: {source: a.mp4, to: ['null:'], between: guess}}", "--between 'guess'"),
         ("stream: {}", "has an unknown key 'stream'; the keys are: token, token_file, listen"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from streamer.addresses import AddressPolicy, parse_network
 from streamer.server.admission import Admission
+from streamer.sinks.rtc_feedback import FLOOR_BPS
 from tests.streamer.server.many import (
     DEAD,
     SECRETS,
@@ -21,7 +23,7 @@ from tests.streamer.server.many import (
     until_numbers,
 )
 from tests.streamer.server.openapi import problems
-from tests.streamer.server.watcher import Watcher, run, until
+from tests.streamer.server.watcher import WAIT_S, Watcher, run, until, watching
 
 LOOPBACK = Admission(policy=AddressPolicy(allowed=(parse_network("127.0.0.0/8"),)))
 
@@ -87,6 +89,33 @@ def test_an_added_stream_can_be_watched() -> None:
     run(scenario())
 
 
+def test_a_bitrate_that_was_raised_is_what_viewers_get_and_get_back() -> None:
+    async def scenario() -> None:
+        async with serving_many(settings("door", SMALL, "webrtc:")) as many:
+            await becomes(many.registry, "door", "live")
+            door = many.registry["door"]
+
+            def targets() -> dict[str, int]:
+                return {one["name"]: one["target_kbps"] for one in door.statistics()["webrtc"]}
+
+            async def answer(offer: str) -> str:
+                return (await door.answer(offer, view="enhanced")).answer_sdp
+
+            changed = await many.http.patch("/api/streams/door", json={"bitrate_kbps": 4000})
+            assert changed.status_code == 200, changed.text
+            assert targets() == {"enhanced": 4000, "compare": 4000}
+            async with watching(answer) as watcher:
+                await until(lambda: watcher.frames, "no picture")
+                async with asyncio.timeout(WAIT_S):
+                    while targets()["enhanced"] != FLOOR_BPS / 1000:
+                        # It is a limit only while clearly less than it is being sent.
+                        await watcher.send_remb(10_000)
+                        await asyncio.sleep(0.05)
+            await until(lambda: targets()["enhanced"] == 4000, "the limit stays without its viewer")
+
+    run(scenario())
+
+
 REFUSED: tuple[tuple[Any, int, str], ...] = (
     (body("x y"), 400, "is no name for a stream"),
     (body("x", "ftp://u:hunter2@h/x"), 400, "ftp:// cannot be read"),
@@ -112,6 +141,7 @@ REFUSED: tuple[tuple[Any, int, str], ...] = (
     ({"name": "x", "source": 7}, 422, "source: "),
     ({"name": "x"}, 422, "source: "),
     ({**body("x"), "size": 2, "hunter2": 1}, 422, "there is no key"),
+    (body("x", crf=4), 422, "there is no key 'crf' here"),
     (body("x", "rtsp://" + "hunter2" * 400), 422, "source: "),
     (["hunter2"], 422, "the body: "),
 )
@@ -167,6 +197,9 @@ def test_a_change_that_is_not_possible_changes_nothing() -> None:
         ({"tier": "nonsense"}, 400, "nonsense"),
         ({"source": SMALL}, 422, "there is no key 'source'"),
         ({"budget_ms": "fast"}, 422, "budget_ms: "),
+        ({"budget_ms": None}, 422, "budget_ms: null takes nothing back, send the value"),
+        ({"budget_ms": 30, "bitrate_kbps": None}, 422, "bitrate_kbps: null takes nothing back"),
+        ({"tier": None}, 422, "tier: null takes nothing back"),
         ({"budget_ms": 30, "tier": "nonsense"}, 400, "nonsense"),
     )
 
@@ -178,6 +211,23 @@ def test_a_change_that_is_not_possible_changes_nothing() -> None:
                 assert refused.status_code == status, (wanted, refused.text)
                 assert said in refused.text
                 assert many.registry["yard"].statistics()["budget_ms"] == 80.0
+
+    run(scenario())
+
+
+def test_a_merge_patch_is_answered_as_what_it_is() -> None:
+    """There null would remove a key, which none of these can do without."""
+    kind = {"Content-Type": "application/merge-patch+json"}
+
+    async def scenario() -> None:
+        async with serving_many(settings("yard")) as many:
+            await becomes(many.registry, "yard", "live")
+            patch = partial(many.http.patch, "/api/streams/yard", headers=kind)
+            assert (await patch(content='{"budget_ms": 44}')).json()["budget_ms"] == 44
+            refused = await patch(content='{"budget_ms": null}')
+            assert (refused.status_code, refused.text.count("\n")) == (422, 1)
+            assert "budget_ms: null takes nothing back" in refused.text
+            assert many.registry["yard"].statistics()["budget_ms"] == 44
 
     run(scenario())
 
@@ -316,8 +366,14 @@ def test_the_schema_says_what_a_stream_may_be(tmp_path: Path) -> None:
 
     schema = run(scenario())
     new = schema["components"]["schemas"]["NewStream"]
-    assert set(new["properties"]) == {"name", *KINDS}, "the keys of the file, and its name"
+    # Streams that are added over the API write no files, which alone are coded by quality.
+    assert set(new["properties"]) == {"name", *KINDS} - {"crf"}, (
+        "the keys of the file, and its name"
+    )
     assert new["additionalProperties"] is False
+    changed = schema["components"]["schemas"]["ChangedStream"]["properties"]
+    assert {one["type"] for one in changed.values()} == {"number", "integer", "string"}, "no null"
+    assert not any("default" in one for one in changed.values())
 
 
 def test_removing_does_not_wait_for_a_source_that_is_not_there() -> None:
