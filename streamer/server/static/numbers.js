@@ -113,9 +113,11 @@ function showMade(frames, gain) {
 
 // The one that makes the picture now, all of them where the pointer rests.
 function showEngines(engines, tier, notice) {
-  const engine = engines.find((one) => one.model.includes(`-${tier}-`)) ?? engines[0];
+  const isPlain = tier === "plain";
+  const engine = isPlain ? null : (engines.find((one) => one.model.includes(`-${tier}-`)) ?? engines[0]);
   put("engine", engine?.model ?? "–");
-  put("engine-detail", engine ? [engine.backend, engine.precision, engine.device].filter(Boolean).join(" · ") : "");
+  const detail = engine ? [engine.backend, engine.precision, engine.device].filter(Boolean).join(" · ") : "";
+  put("engine-detail", isPlain ? "plain upscale" : detail);
   put("notice", notice ?? "");
   fields.engine.title = engines.map((one) => `${one.model} (${one.backend}, ${one.precision}, ${one.device})`).join("\n");
 }
