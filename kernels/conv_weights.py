@@ -16,8 +16,17 @@ GAIN = 576
 TOP_WEIGHT = 227
 """The largest of which every place fits into 16 bits."""
 
-TOP_CODE = 239
-"""The largest magnitude of what the first layer takes: 255 - 16."""
+TOP_CODE, TOP_DIFFERENCE = 239, 255
+"""The largest magnitude of what the first layer takes: 255 - 16, or between two codes."""
+
+PHASES = 6
+"""Planes of a packed picture; a network takes one, or two."""
+
+
+def top_taken(phases: int) -> int:
+    """The largest magnitude of what a first layer takes that is given so many planes."""
+    return TOP_CODE if phases == PHASES else TOP_DIFFERENCE
+
 
 TOP_BYTE = 255
 """What a layer gives is of 0..255."""
@@ -100,7 +109,8 @@ class ConvModel:
     """A stack of convolutions from a packed picture to its residual."""
 
     layers: Sequence[ConvLayer]
-    """The first takes code values less their zero: luma -16..239, chroma -128..127."""
+    """The first takes code values less their zero, luma -16..239 and chroma -128..127; of a network that
+    takes two pictures, also how much the second differs, -255..255."""
     skip: tuple[float, float] | None = None
     """What the last layer takes is so much of the layer before and so much of the first one, within
     the bounds of the layer before."""

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.conv_weights import (
+    PHASES,
     TOP_BYTE,
-    TOP_CODE,
     TOP_STEP,
     ConvLayer,
     ConvModel,
     laid_out,
     padded,
+    top_taken,
 )
 from kernels.errors import KernelError
 from kernels.native import Native
@@ -26,7 +27,6 @@ Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 MOST_LAYERS = 16
-PHASES = 6
 SIDE = 4
 """Rows that are made at once: parts of a picture begin at multiples of it."""
 
@@ -79,6 +79,8 @@ class _Fields(ctypes.Structure):
         ("end", ctypes.c_int32),
         ("left", ctypes.c_void_p),
         ("repeats_edge", ctypes.c_int32),
+        ("phases", ctypes.c_int32),
+        ("top", ctypes.c_int32),
     )
 
 
@@ -90,6 +92,7 @@ class ConvStack:
         _check_model(model)
         self.native = native
         self.outs = len(model.layers[-1].weights)
+        self.phases = model.layers[0].weights.shape[1]
         # The addresses among the fields keep nothing alive.
         self._kept: list[NDArray[np.generic]] = []
         self._down, self._up = (self._fields(model, is_upside_down=up) for up in (False, True))
@@ -111,7 +114,8 @@ class ConvStack:
         return int(fields.scratch_bytes)
 
     def _fields(self, model: ConvModel, *, is_upside_down: bool) -> _Fields:
-        fields = _Fields(layers_count=len(model.layers), outs=self.outs)
+        fields = _Fields(layers_count=len(model.layers), outs=self.outs, phases=self.phases)
+        fields.top = top_taken(self.phases)
         fields.repeats_edge = model.repeats_edge
         if model.skip is not None:
             fields.skip_share, fields.kept_share = model.skip
@@ -150,12 +154,12 @@ class ConvPart:
     neither has waited for the other. It serves once."""
 
     def __init__(self, stack: ConvStack, packed: Floats, residual: Bytes, rows: range) -> None:
-        """These rows of ``residual`` (outs, h, w) from ``packed`` (6, h, w).
+        """These rows of ``residual`` (outs, h, w) from ``packed`` (phases, h, w).
 
         Raises ``KernelError`` where the arrays are not what the kernel can take.
         """
         height, width = packed.shape[-2:] if packed.ndim == 3 else (0, 0)
-        _check_planes(packed, (PHASES, height, width), np.float32)
+        _check_planes(packed, (stack.phases, height, width), np.float32)
         _check_planes(residual, (stack.outs, height, width), np.uint8)
         if not 0 <= rows.start <= rows.stop <= height or rows.step != 1:
             raise KernelError(f"{rows} of rows is asked for; allowed are steps of 1 in 0..{height}")
@@ -208,12 +212,13 @@ def _check_model(model: ConvModel) -> None:
     for layer in layers:
         layer.check()
     gives, takes = zip(*(layer.weights.shape[:2] for layer in layers), strict=True)
-    if takes != (PHASES, *gives[:-1]):
+    if takes[0] not in (PHASES, 2 * PHASES) or takes[1:] != gives[:-1]:
         raise KernelError(
             f"layers give {gives} channels and take {takes}; each takes what the one before gives, "
-            f"the first {PHASES}"
+            f"the first {PHASES} or {2 * PHASES}"
         )
-    given = [(-TOP_CODE, TOP_CODE), *((it.low + it.zero, it.high + it.zero) for it in layers)]
+    top = top_taken(takes[0])
+    given = [(-top, top), *((it.low + it.zero, it.high + it.zero) for it in layers)]
     for (low, high), layer in zip(given, layers, strict=False):
         if not layer.bottom <= min(low, 0) <= high <= layer.top:
             raise KernelError(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.arguments import RESIDUAL_ZERO
-from kernels.conv_weights import GAIN, TOP_CODE, ConvLayer, ConvModel
+from kernels.conv_weights import GAIN, PHASES, ConvLayer, ConvModel, top_taken
 
 Samples = NDArray[Any]
 """uint8, or uint16 with 10 bits in the upper ones."""
@@ -216,13 +216,14 @@ def cover(under: Samples, over: Samples, mask: NDArray[np.uint8]) -> Samples:
 
 
 def convolve(packed: Floats, model: ConvModel) -> NDArray[np.uint8]:
-    """The residual (outs, rows, columns) that a stack makes of a packed picture (6, rows, columns).
+    """The residual (outs, rows, columns) that a stack makes of packed pictures (6 or 12, rows, columns).
 
     Whole numbers go from layer to layer: code values less their zero first, NaN being the least.
     """
-    units = np.array([219] * 4 + [224] * 2, F32).reshape(6, 1, 1)
+    pictures, top = len(packed) // PHASES, top_taken(len(packed))
+    units = np.array(([219] * 4 + [224] * 2) * pictures, F32)[:, None, None]
     with np.errstate(over="ignore"):
-        given = np.rint(_clipped(packed * units, -TOP_CODE, TOP_CODE)).astype(np.int64)
+        given = np.rint(_clipped(packed * units, -top, top)).astype(np.int64)
     first = given
     for n, layer in enumerate(model.layers):
         steps = _convolved(given, layer, repeats_edge=model.repeats_edge and n == 0)

@@ -7,14 +7,12 @@
 namespace {
 
 constexpr int PHASES = 6;  // of a picture as networks take it: four of luma, then U and V
+constexpr int MOST_PHASES = 2 * PHASES;
 
-// No code of a picture lies further from zero.
-constexpr float HIGHEST_CODE = 239.0f;
-
-// The nearest whole number, to even, in the last sixteen bits.
-INLINE uint32_t code(float value) {
-    value = value > -HIGHEST_CODE ? value : -HIGHEST_CODE;
-    value = value < HIGHEST_CODE ? value : HIGHEST_CODE;
+// The nearest whole number within `top`, to even, in the last sixteen bits.
+INLINE uint32_t code(float value, float top) {
+    value = value > -top ? value : -top;
+    value = value < top ? value : top;
     // Added this, no bits are left behind the point.
     value += 12582912.0f;
     uint32_t bits;
@@ -22,21 +20,24 @@ INLINE uint32_t code(float value) {
     return bits;
 }
 
-// A row of `columns` pixels of PHASES floats, `stride` bytes apart, to code values less their zero.
-void take_row(const char* from, int64_t stride, int columns, int16_t* to) {
+// A row of `columns` pixels of `phases` floats, `stride` bytes apart, to code values less their zero, of one
+// picture after the other; none lies further from zero than `top`.
+void take_row(const char* from, int64_t stride, int phases, float top, int columns,
+              int16_t* to) {
     constexpr int AT_ONCE = 64;
     for (int first = 0; first < columns; first += AT_ONCE) {
         const int count = columns - first < AT_ONCE ? columns - first : AT_ONCE;
-        uint32_t pairs[PHASES / 2][AT_ONCE];
-        for (int n = 0; n < PHASES; n += 2) {
-            const float share = n < 4 ? 219.0f : 224.0f;
+        uint32_t pairs[MOST_PHASES / 2][AT_ONCE];
+        for (int n = 0; n < phases; n += 2) {
+            const float share = n % PHASES < 4 ? 219.0f : 224.0f;
             const float* even = reinterpret_cast<const float*>(from + n * stride) + first;
             const float* odd = reinterpret_cast<const float*>(from + (n + 1) * stride) + first;
             for (int x = 0; x < count; ++x)
-                pairs[n / 2][x] = (code(even[x] * share) & 0xffff) | code(odd[x] * share) << 16;
+                pairs[n / 2][x] =
+                    (code(even[x] * share, top) & 0xffff) | code(odd[x] * share, top) << 16;
         }
         for (int x = 0; x < count; ++x)
-            for (int n = 0; n < PHASES / 2; ++n)
+            for (int n = 0; n < phases / 2; ++n)
                 std::memcpy(to + (first + x) * SHORTS + 2 * n, &pairs[n][x], sizeof pairs[n][x]);
     }
 }

@@ -1,7 +1,7 @@
 // A stack of 3x3 convolutions from a packed picture to its residual, in whole numbers, all layers at once:
 // each has only the rows at hand that the next one stands on, so that they never leave the cache.
 //
-// in:          (6, rows, columns) float32, as networks take it.
+// in:          (6, rows, columns) float32, as networks take it; or 12, of two such pictures.
 // out:         (outs, rows, columns) uint8, `zero` of the last layer being none.
 // Arithmetic:  conv_tiles.h; the same to the bit at every level of processor, and wherever a picture is
 //              cut into parts.
@@ -29,6 +29,8 @@ struct ConvFields {
     int32_t first, end;            // rows that are filled, of those from `begin` on
     int32_t* left;                 // steps of rows that nobody has begun
     int32_t repeats_edge;  // for the first layer; else there is nothing beyond the picture
+    int32_t phases;        // planes of `packed`, 6 or 12
+    int32_t top;           // code values that they reach, up and down
 };
 
 // The last rows of something, as pixels with one more on either side.
@@ -131,7 +133,8 @@ class Stack {
     void take_rows(int end) {
         for (; taken < end && taken < it.rows; ++taken) {
             int16_t* const to = reinterpret_cast<int16_t*>(input.row(taken)) + SHORTS;
-            take_row(it.packed + taken * it.packed_row, it.packed_plane, it.columns, to);
+            take_row(it.packed + taken * it.packed_row, it.packed_plane, it.phases, (float)it.top,
+                     it.columns, to);
             if (it.repeats_edge) {
                 std::memcpy(to - SHORTS, to, SHORTS * sizeof *to);
                 int16_t* const beyond = to + it.columns * SHORTS;

@@ -1,13 +1,22 @@
-"""A quantised super-resolution network as a stack of convolutions in whole numbers."""
+"""A quantised network as a stack of convolutions in whole numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.conv_weights import GAIN, TOP_BYTE, TOP_CODE, TOP_WEIGHT, ConvLayer, ConvModel
+from kernels.conv_weights import (
+    GAIN,
+    PHASES,
+    TOP_BYTE,
+    TOP_WEIGHT,
+    ConvLayer,
+    ConvModel,
+    top_taken,
+)
 from kernels.native_conv import MOST_LAYERS
 from streamer.errors import EngineError
 from streamer.infer.onnx_graph import Constant, Graph, Node, read_graph
@@ -19,7 +28,7 @@ CODES = np.array([219.0] * 4 + [224.0] * 2)[:, None, None]
 """Code values for each 1 of what is packed: luma, then chroma."""
 
 TOP_SUM = 0.99 * 2**31 / GAIN
-"""Of the first layer, with its bias: within 32 bits also where all 54 weights are rounded up."""
+"""Of the first layer, with its bias: within 32 bits also where all weights are rounded up."""
 
 CONVOLUTION = {
     "strides": (1, 1),
@@ -41,7 +50,10 @@ def read_conv_model(manifest: ModelManifest) -> ConvModel:
     """
     graph = read_graph(manifest.verified_bytes(), manifest.file)
     try:
-        return _Reader(graph).model()
+        if len(manifest.inputs) != 1 or len(manifest.outputs) != 1:
+            raise ValueError(f"{len(manifest.inputs)} inputs, {len(manifest.outputs)} outputs")
+        takes, gives = manifest.inputs[0].name, manifest.outputs[0].name
+        return _Reader(graph, takes=takes, gives=gives).model()
     except ValueError as error:
         raise EngineError(
             f"{manifest.file} is no stack of 3x3 convolutions with one skip at most ({error}); use "
@@ -60,13 +72,14 @@ class _Steps:
 
 
 class _Reader:
-    """Follows a graph from the packed picture to the residual.
+    """Follows a graph from what is packed to the residual, or to what else it gives.
 
     What it passes on the way has no other inputs than those it looks at, so that branches it leaves
     aside can have no part in the residual.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, takes: str, gives: str) -> None:
+        self._packed, self._given = takes, gives
         self._constants = graph.constants
         self._maker = {name: node for node in graph.nodes for name in node.outputs}
         self._takers: dict[str, list[Node]] = {}
@@ -86,7 +99,7 @@ class _Reader:
             made, given = self._rounded(node.outputs[0])
             self._check(node, is_wide=taken is None and repeats_edge)
             layers.append(self._layer(node, taken, given))
-            if made == "residual":
+            if made == self._given:
                 return ConvModel(layers, skip, repeats_edge)
             if skip is not None:
                 raise ValueError(f"{made!r} comes behind a skip")
@@ -105,17 +118,17 @@ class _Reader:
 
     def _begin(self) -> tuple[Node, bool]:
         """The first convolution, and whether the picture goes on beyond its edges."""
-        pad = self._taker("packed", "Pad")
+        pad = self._taker(self._packed, "Pad")
         if pad is not None:
             widths = self._constant(pad.inputs[1]).ravel().tolist() if len(pad.inputs) == 2 else []
             if widths != [0, 0, 1, 1, 0, 0, 1, 1] or pad.attributes.get("mode") != b"edge":
                 raise ValueError(f"{pad.outputs[0]!r} is another kind of edge")
             return self._follow(pad.outputs[0], "Conv"), True
-        rounded = self._taker("packed", "QuantizeLinear")
+        rounded = self._taker(self._packed, "QuantizeLinear")
         if rounded is not None:
             real = self._real_again(rounded.outputs[0], self._steps(rounded))
             return self._follow(real, "Conv"), False
-        return self._follow("packed", "Conv"), False
+        return self._follow(self._packed, "Conv"), False
 
     def _taker(self, name: str, operator: str) -> Node | None:
         """The node that takes ``name`` and is such an operation, if there is one."""
@@ -185,8 +198,10 @@ class _Reader:
 
     def _layer(self, node: Node, taken: _Steps | None, given: _Steps) -> ConvLayer:
         bias = self._real(node.inputs[2]) if len(node.inputs) == 3 else np.zeros(1)
+        top = TOP_BYTE
         if taken is None:
             weights, scale = _taking_codes(self._real(node.inputs[1]), bias)
+            top = top_taken(weights.shape[1])
         else:
             weights, scale = self._weights(node.inputs[1])
             scale = scale * taken.step
@@ -194,8 +209,8 @@ class _Reader:
             weights=weights,
             scale=scale / given.step,
             bias=np.broadcast_to(bias, scale.shape) / scale,
-            top=TOP_CODE if taken is None else TOP_BYTE,
-            bottom=-TOP_CODE if taken is None else 0,
+            top=top,
+            bottom=-top if taken is None else 0,
             low=given.low - given.zero,
             high=given.high - given.zero,
             zero=given.zero,
@@ -230,24 +245,28 @@ class _Reader:
 
 def _taking_codes(real: Floats, bias: Floats) -> tuple[NDArray[np.int64], Floats]:
     """Weights for code values in whole numbers, and what 1 stands for in each out."""
-    if real.shape[1:2] != (len(CODES),):
+    if real.ndim != 4 or real.shape[1] not in (PHASES, 2 * PHASES):
         raise ValueError(f"the first layer has weights {real.shape}")
-    weights = real / CODES
+    pictures = real.shape[1] // PHASES
+    weights = real / np.concatenate([CODES] * pictures)
     heaviest, sums = (reduced(np.abs(weights), (1, 2, 3)) for reduced in (np.max, np.sum))
     # Where an out is hardly anything but its bias, that is what must fit.
-    step = np.maximum(heaviest / TOP_WEIGHT, (TOP_CODE * sums + np.abs(bias)) / TOP_SUM)
+    step = np.maximum(
+        heaviest / TOP_WEIGHT, (top_taken(real.shape[1]) * sums + np.abs(bias)) / TOP_SUM
+    )
     step = np.where(step > 0, step, 1.0)
     return _nearest(weights / step[:, None, None, None]), step
 
 
 def _nearest(weights: Floats) -> NDArray[np.int64]:
-    """Whole numbers whose sums over luma, U and V are as near as they can be.
+    """Whole numbers whose sums over luma, U and V of each picture are as near as they can be.
 
     Each by itself, errors would add up where a picture is bright and flat, which networks that look
     for edges are blind to.
     """
     whole = np.floor(weights)
-    for channels in (slice(0, 4), slice(4, 5), slice(5, 6)):
+    for begin, end in pairwise(np.cumsum([0, *[4, 1, 1] * (weights.shape[1] // PHASES)])):
+        channels = slice(begin, end)
         left = (weights - whole)[:, channels].reshape(len(weights), -1)
         # Those with the largest fraction go up, as many as the sum asks for.
         ups = np.rint(left.sum(1)).astype(int)

@@ -18,9 +18,12 @@ from streamer.infer.conv_model import read_conv_model
 from streamer.infer.engine import Tensors, ended
 from streamer.model import ModelManifest
 
+TASKS = ("super_resolution", "denoising")
+"""Whose networks are such stacks."""
+
 
 class NativeEngine:
-    """A quantised super-resolution network; takes any size.
+    """A quantised network that enlarges or denoises; takes any size.
 
     In whole numbers throughout: every processor gives the same picture, with any number of threads.
     """
@@ -39,15 +42,17 @@ class NativeEngine:
                 "the backend native needs what is compiled at install, which is not there; install "
                 "g++ and then streamer again, or use another --backend"
             )
-        if manifest.task != "super_resolution" or manifest.precision != "int8":
+        if manifest.task not in TASKS or manifest.precision != "int8":
             raise EngineError(
-                f"native runs super-resolution in int8, {manifest.name} is for {manifest.task} in "
+                f"native runs {' and '.join(TASKS)} in int8, {manifest.name} is for {manifest.task} in "
                 f"{manifest.precision}; use another --backend"
             )
         try:
             self._stack = ConvStack(compiled, read_conv_model(manifest))
         except KernelError as error:
             raise EngineError(f"native cannot run {manifest.file}: {error}") from error
+        # What could be read has one of each.
+        self._taken, self._given = manifest.inputs[0].name, manifest.outputs[0].name
         self._threads = threads or usable_cores()
         self._helpers = ThreadPoolExecutor(max(1, self._threads - 1), thread_name_prefix="native")
         self._scratch: list[NDArray[np.uint8]] = []
@@ -60,7 +65,7 @@ class NativeEngine:
         """
         if self._is_closed:
             raise EngineError(ended(self.manifest))
-        packed, residual = inputs["packed"], outputs["residual"]
+        packed, residual = inputs[self._taken], outputs[self._given]
         if packed.ndim != 4 or residual.ndim != 4 or packed.shape[0] != 1 or residual.shape[0] != 1:
             raise EngineError(
                 f"native is given {packed.shape} to fill {residual.shape}; allowed is one picture at a "

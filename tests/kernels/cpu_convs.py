@@ -13,7 +13,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.conv_weights import GAIN, TOP_BYTE, TOP_CODE, TOP_WEIGHT, ConvLayer, ConvModel
+from kernels.conv_weights import (
+    GAIN,
+    PHASES,
+    TOP_BYTE,
+    TOP_CODE,
+    TOP_WEIGHT,
+    ConvLayer,
+    ConvModel,
+    top_taken,
+)
 from kernels.native import Native
 from kernels.native_conv import LINE, ConvPart, ConvStack
 from tests.kernels.cpu_fences import fenced
@@ -34,7 +43,7 @@ def layer(
     # No more of them than what 32 bits hold of the largest sums, on either side.
     order = np.argsort(numbers.random((outs, 9 * ins)), axis=1).reshape(outs, ins, 3, 3)
     weights[order >= 100] = 0
-    top = TOP_CODE if is_first else TOP_BYTE
+    top = top_taken(ins) if is_first else TOP_BYTE
     least = -top if is_first else 0
     for sign in (1, -1):
         half = sign * weights > 0
@@ -54,11 +63,16 @@ def layer(
 
 
 def model(
-    seed: int, channels: Sequence[int], *, has_skip: bool = False, repeats_edge: bool = False
+    seed: int,
+    channels: Sequence[int],
+    *,
+    phases: int = PHASES,
+    has_skip: bool = False,
+    repeats_edge: bool = False,
 ) -> ConvModel:
-    """A stack whose layers give so many channels."""
+    """A stack whose layers give so many channels; the first takes ``phases``."""
     numbers = np.random.default_rng(seed)
-    takes, last = [6, *channels[:-1]], len(channels) - 1
+    takes, last = [phases, *channels[:-1]], len(channels) - 1
     layers = [
         layer(numbers, ins, outs, is_first=n == 0, zero=128 if n == last else 0)
         for n, (ins, outs) in enumerate(zip(takes, channels, strict=True))
@@ -67,19 +81,25 @@ def model(
     return ConvModel(layers, (first, second) if has_skip else None, repeats_edge)
 
 
-def codes(seed: int, rows: int, columns: int) -> NDArray[np.float32]:
-    """A packed picture of every code value there is."""
+def taken_by(stack: ConvModel) -> int:
+    """How many planes it takes."""
+    return int(stack.layers[0].weights.shape[1])
+
+
+def codes(seed: int, rows: int, columns: int, *, phases: int = PHASES) -> NDArray[np.float32]:
+    """A packed picture of every code value there is, and of every difference where there are two."""
     numbers = np.random.default_rng([seed, rows, columns])
-    whole = numbers.integers(-16, 240, (6, rows, columns)).astype(np.float32)
-    units = np.array([219] * 4 + [224] * 2, np.float32).reshape(6, 1, 1)
-    return whole / units
+    whole = numbers.integers(-16, 240, (phases, rows, columns)).astype(np.float32)
+    whole[PHASES:] = numbers.integers(-255, 256, whole[PHASES:].shape)
+    units = np.array(([219] * 4 + [224] * 2) * 2, np.float32).reshape(-1, 1, 1)
+    return whole / units[:phases]
 
 
-def hostile(seed: int, rows: int, columns: int) -> NDArray[np.float32]:
+def hostile(seed: int, rows: int, columns: int, *, phases: int = PHASES) -> NDArray[np.float32]:
     """What no picture holds: halves between codes, far too large, infinite, no numbers at all; and
     the extremes side by side, which make the largest sums on the way."""
     numbers = np.random.default_rng([seed, rows, columns])
-    packed = codes(seed, rows, columns)
+    packed = codes(seed, rows, columns, phases=phases)
     extremes = np.array(
         [np.nan, -np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-42, -0.0, 0.5 / 219, -1.5 / 224],
         np.float32,
@@ -87,7 +107,8 @@ def hostile(seed: int, rows: int, columns: int) -> NDArray[np.float32]:
     places = numbers.random(packed.shape) < 0.2
     packed[places] = numbers.choice(extremes, int(places.sum()))
     signs = np.indices((rows, columns)).sum(0) % 2 * 2 - 1
-    packed[:, : rows // 2] = (2.0 * signs * numbers.choice([-1, 1], (6, 1, 1)))[:, : rows // 2]
+    signed = 2.0 * signs * numbers.choice([-1, 1], (phases, 1, 1))
+    packed[:, : rows // 2] = signed[:, : rows // 2]
     return packed
 
 
@@ -108,6 +129,31 @@ def extreme(channels: int, *, layers: int) -> ConvModel:
     )
     first = layer(numbers, 6, channels, is_first=True)
     return ConvModel([first, *[whole] * (layers - 1)])
+
+
+def reaching(*, up: bool) -> tuple[ConvModel, NDArray[np.float32]]:
+    """A stack that takes two pictures, and such of 3x3 pixels, in whose middle the first layer's one sum
+    is 2^31 - 1, or 2^31 below nothing. The residual there tells where it was: 255, or 0."""
+    numbers, signs = np.random.default_rng(8), np.where(np.arange(108) % 2, 1, -1)
+    top_sum = 14620 if up else -14620
+    heaviest, rest = divmod(abs(top_sum), TOP_WEIGHT)
+    weights = signs * np.array([TOP_WEIGHT] * heaviest + [rest] + [0] * (107 - heaviest))
+    first = ConvLayer(
+        weights=numbers.permuted(weights).reshape(1, 12, 3, 3),
+        scale=np.full(1, TOP_BYTE / (14620 * TOP_BYTE)),
+        # Nothing is left between what the extremes reach and the ends of 32 bits.
+        bias=np.full(1, (2**31 - up) / GAIN * (1 if up else -1) - top_sum * TOP_BYTE),
+        top=TOP_BYTE,
+        bottom=-TOP_BYTE,
+        low=0 if up else -TOP_BYTE,
+        high=TOP_BYTE if up else 0,
+        zero=0 if up else TOP_BYTE,
+    )
+    through = np.zeros((1, 1, 3, 3), np.int64)
+    through[..., 1, 1] = 1
+    last = ConvLayer(through, np.ones(1), np.zeros(1), top=TOP_BYTE)
+    packed = np.sign(first.weights[0]) * np.float32(2 if up else -2)
+    return ConvModel([first, last]), packed.astype(np.float32)
 
 
 def wrapping() -> tuple[ConvModel, NDArray[np.float32]]:
@@ -147,15 +193,17 @@ def main() -> None:
     """Makes parts of pictures between pages nobody may touch; says how many."""
     count = 0
     for native in runnable():
-        for seed, channels in enumerate([[7, 31, 24], [33, 20, 33, 6], [96, 96]]):
-            calls = ConvStack(native, model(seed, channels, has_skip=channels[0] == 33))
+        for seed, channels in enumerate([[7, 31, 24], [33, 20, 33, 6], [96, 96], [16, 12]]):
+            phases = 12 if channels == [16, 12] else PHASES
+            stack = model(seed, channels, phases=phases, has_skip=channels[0] == 33)
+            calls = ConvStack(native, stack)
             for rows, columns in [(1, 1), (7, 18), (21, 50), (12, 48)]:
                 for is_at_end in (False, True):
                     room, packed, residual = (
                         fenced(array, is_at_end=is_at_end)
                         for array in (
                             scratch(calls, columns)[0],
-                            hostile(seed, rows, columns),
+                            hostile(seed, rows, columns, phases=phases),
                             np.zeros((calls.outs, rows, columns), np.uint8),
                         )
                     )

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import native_pack, native_residual
+from kernels import native_denoise, native_pack, native_residual
 from kernels.native import Native
 from kernels.native_motion import FlowCalls, GuideCalls
 from kernels.native_still import StillCalls, copy_still
 from kernels.native_warp import Maps
 from streamer.ops.both import both
 from streamer.ops.still_limits import LIMITS
-from tests.kernels import cpu_residuals, cpu_stills
+from tests.kernels import cpu_denoises, cpu_residuals, cpu_stills
 from tests.kernels.cpu_warps import SIZES, calm, case, runnable, warped, zooming
 
 MOVING = [(8, 8), (17, 23), (64, 9), (213, 121)]
@@ -139,6 +139,27 @@ def move(native: Native, *, is_at_end: bool) -> int:
     return 6 * len(MOVING)
 
 
+def denoise(native: Native, *, is_at_end: bool) -> int:
+    """Follows flows, of which some are no numbers, and mixes; gives how often."""
+    for rows, columns in cpu_denoises.SIZES:
+        for name in cpu_denoises.FLOWS:
+            it = cpu_denoises.moved(rows, columns, flow=name)
+            if name == "far":
+                it.flow[::2] = np.nan
+            before, now, (flow, out) = (
+                [fenced(each, is_at_end=is_at_end) for each in arrays]
+                for arrays in (it.before, it.now, (it.flow, it.empty()))
+            )
+            native_denoise.follow(native, before, now, flow, out, range(rows))
+        one = cpu_denoises.changed(rows, columns)
+        now, outs, (difference, change) = (
+            [fenced(each, is_at_end=is_at_end) for each in arrays]
+            for arrays in (one.now, one.empty(), (one.difference, one.change))
+        )
+        native_denoise.mix(native, now, difference, change, outs, range(rows))
+    return (len(cpu_denoises.FLOWS) + 1) * len(cpu_denoises.SIZES)
+
+
 def main() -> None:
     count = 0
     for native in runnable():
@@ -146,6 +167,7 @@ def main() -> None:
             count += add_residuals(native, is_at_end=is_at_end)
             count += stand_still(native, is_at_end=is_at_end)
             count += move(native, is_at_end=is_at_end)
+            count += denoise(native, is_at_end=is_at_end)
         for size in SIZES:
             for is_at_end in (False, True):
                 for it in (

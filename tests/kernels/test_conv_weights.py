@@ -6,9 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.conv_weights import GAIN, TOP_BYTE, TOP_CODE, TOP_STEP, ConvLayer, laid_out
+from kernels.conv_weights import (
+    GAIN,
+    PHASES,
+    TOP_BYTE,
+    TOP_CODE,
+    TOP_DIFFERENCE,
+    TOP_STEP,
+    ConvLayer,
+    laid_out,
+    top_taken,
+)
 from kernels.errors import KernelError
-from tests.kernels.cpu_convs import extreme, layer
+from tests.kernels.cpu_convs import extreme, layer, reaching
 
 MOST = 2**31 - 1
 LEAST = -(2**31)
@@ -39,6 +49,11 @@ def one(weight: int, *, ins: int = 64, bias: float = 0.0, **changes: Any) -> Con
             one(-227, ins=6, top=TOP_CODE, bottom=-TOP_CODE, bias=(MOST - 187498368) / GAIN),
             one(-227, ins=6, top=TOP_CODE, bottom=-TOP_CODE, bias=(MOST + 1 - 187498368) / GAIN),
         ),
+        # Of two pictures up to 255 in each: 576 * 255 * 12 * 227.
+        (
+            one(-227, ins=12, top=255, bottom=-255, bias=(LEAST + 400101120) / GAIN),
+            one(-227, ins=12, top=255, bottom=-255, bias=(LEAST - 1 + 400101120) / GAIN),
+        ),
         (one(1, scale=np.array([1.0])), one(1, scale=np.array([TOP_STEP / 255 / 64 * 1.001]))),
         (one(-227), one(-228)),
         (one(0, low=-128, high=127, zero=128), one(0, low=-129, high=127, zero=128)),
@@ -57,7 +72,7 @@ def test_what_fits_into_the_kernels_numbers_is_taken_and_nothing_beyond(
 def test_the_reach_of_sums_is_what_the_worst_pictures_reach() -> None:
     for seed in range(20):
         numbers = np.random.default_rng(seed)
-        it = layer(numbers, 5, 3, is_first=bool(seed % 2))
+        it = layer(numbers, 6 * (1 + seed // 2 % 2), 3, is_first=bool(seed % 2))
         for n in range(3):
             weights = it.weights[n]
             for row, value in enumerate((it.bottom, it.top)):
@@ -70,6 +85,23 @@ def test_a_layer_may_reach_the_last_of_32_bits() -> None:
     for it in extreme(96, layers=2).layers:
         it.check()
     assert extreme(96, layers=2).layers[1]._reach().max() == MOST
+
+
+def test_first_layers_of_two_pictures_reach_the_ends_of_32_bits_and_none_beyond() -> None:
+    for up, end in ((True, MOST), (False, LEAST)):
+        it = reaching(up=up)[0].layers[0]
+        it.check()
+        reach = it._reach()
+        assert (reach.max() if up else reach.min()) == end
+        beyond = replace(it, bias=it.bias + (1 if up else -1) / GAIN)
+        with pytest.raises(KernelError, match=r"its sums .*; allowed are 227, 32 bits"):
+            beyond.check()
+
+
+def test_first_layers_take_codes_and_of_a_second_picture_what_lies_between_two() -> None:
+    codes = np.arange(256)
+    assert top_taken(PHASES) == TOP_CODE == np.abs(codes - 16).max()
+    assert top_taken(2 * PHASES) == TOP_DIFFERENCE == np.abs(codes[:, None] - codes).max()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e308])

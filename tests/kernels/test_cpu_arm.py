@@ -14,7 +14,7 @@ from kernels.conv_weights import ConvModel
 from kernels.native import Native
 from kernels.native_build import FLAGS, SOURCES
 from kernels.native_conv import ConvStack
-from tests.kernels.cpu_convs import hostile, made, model, wrapping
+from tests.kernels.cpu_convs import hostile, made, model, taken_by, wrapping
 from tests.programs import needs
 
 COMPILER, PROCESSOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
@@ -27,6 +27,7 @@ STACKS = {
     "growing": model(3, [13, 40, 11], repeats_edge=True),
     "wide": model(4, [96, 95, 96]),
     "over five": model(6, [32, 9, 17, 64, 48, 32, 54], has_skip=True, repeats_edge=True),
+    "two pictures": model(7, [16, 12], phases=12, repeats_edge=True),
     "single channels": model(9, [1, 1, 1, 1], has_skip=True, repeats_edge=True),
 }
 
@@ -72,7 +73,7 @@ def on_arm(
 def test_arm_makes_the_same_picture(
     convolve: Path, levels: list[Native], name: str, size: tuple[int, int]
 ) -> None:
-    packed = hostile(len(name), *size)
+    packed = hostile(len(name), *size, phases=taken_by(STACKS[name]))
     expected = made(levels[0], STACKS[name], packed)
     np.testing.assert_array_equal(on_arm(convolve, levels[0], STACKS[name], packed), expected)
 

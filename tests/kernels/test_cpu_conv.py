@@ -21,7 +21,18 @@ from kernels.conv_weights import ConvModel
 from kernels.errors import KernelError
 from kernels.native import Native
 from kernels.native_conv import ConvPart, ConvStack
-from tests.kernels.cpu_convs import SIZES, codes, extreme, hostile, made, model, scratch, wrapping
+from tests.kernels.cpu_convs import (
+    SIZES,
+    codes,
+    extreme,
+    hostile,
+    made,
+    model,
+    reaching,
+    scratch,
+    taken_by,
+    wrapping,
+)
 from tests.kernels.cpu_warps import runnable
 from tests.kernels.pictures import Guarded
 
@@ -38,6 +49,9 @@ STACKS = {
     "sixteen": model(7, [17, *[6, 25] * 7, 6]),
     "sixteen with a skip": model(8, [*[17] * 15, 24], has_skip=True),
     "single channels": model(9, [1, 1, 1, 1], has_skip=True, repeats_edge=True),
+    "two pictures": model(11, [16, 12], phases=12),
+    "two with a skip": model(12, [16, 64, 16, 12], phases=12, has_skip=True, repeats_edge=True),
+    "two of odd ones": model(13, [7, 31, 24], phases=12, repeats_edge=True),
     "extreme": extreme(96, layers=3),
     "extreme with a skip": replace(extreme(33, layers=5), skip=(-1.5, 2.5)),
 }
@@ -52,7 +66,7 @@ def compiled(request: pytest.FixtureRequest) -> Native:
 @cache
 def twin(name: str, rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """A hostile picture, and what a stack makes of it; the same for all levels."""
-    packed = hostile(len(name), rows, columns)
+    packed = hostile(len(name), rows, columns, phases=taken_by(STACKS[name]))
     return packed, reference.convolve(packed, STACKS[name])
 
 
@@ -63,7 +77,7 @@ def test_a_stack_is_its_twin(compiled: Native, name: str) -> None:
         np.testing.assert_array_equal(made(compiled, STACKS[name], packed), expected)
 
 
-@pytest.mark.parametrize("name", ["growing", "large"])
+@pytest.mark.parametrize("name", ["growing", "large", "two with a skip"])
 def test_a_large_picture_is_its_twin(compiled: Native, name: str) -> None:
     packed, expected = twin(name, 181, 323)
     np.testing.assert_array_equal(made(compiled, STACKS[name], packed), expected)
@@ -76,6 +90,35 @@ def test_sums_may_leave_32_bits_on_the_way(compiled: Native) -> None:
     np.testing.assert_array_equal(made(compiled, stack, packed), expected)
 
 
+@pytest.mark.parametrize("up", [True, False])
+def test_differences_may_reach_the_ends_of_32_bits(compiled: Native, *, up: bool) -> None:
+    stack, packed = reaching(up=up)
+    expected = reference.convolve(packed, stack)
+    assert expected[0, 1, 1] == (255 if up else 0)
+    np.testing.assert_array_equal(made(compiled, stack, packed), expected)
+    # Less than 255 of each would be another residual.
+    assert reference.convolve(packed * np.float32(239 / 438), stack)[0, 1, 1] == (240 if up else 15)
+
+
+@pytest.mark.parametrize(("phases", "top"), [(6, 239), (12, 255)])
+def test_what_lies_beyond_the_codes_there_are_is_the_last_of_them(
+    compiled: Native, phases: int, top: int
+) -> None:
+    stack = model(14, [7, 12], phases=phases)
+    packed = codes(3, 21, 34, phases=phases)
+    units = np.array(([219] * 4 + [224] * 2) * 2, np.float32)[:phases, None, None]
+    chance = np.random.default_rng(3).random(packed.shape)
+    signs = np.where(chance < 0.15, -1, 1)
+    beyond, last = ((signs * code / units).astype(np.float32) for code in (top + 40, top))
+    within = np.where(chance < 0.3, last, packed)
+    expected = reference.convolve(within, stack)
+    np.testing.assert_array_equal(made(compiled, stack, within), expected)
+    seen = made(compiled, stack, np.where(chance < 0.3, beyond, packed))
+    np.testing.assert_array_equal(seen, expected)
+    less = np.where(chance < 0.3, last - np.float32(0.9) * signs / units, packed)
+    assert (made(compiled, stack, less.astype(np.float32)) != expected).any()
+
+
 @cache
 def random_twins(
     seed: int,
@@ -86,9 +129,11 @@ def random_twins(
     has_skip = len(channels) > 2 and seed % 2 == 0
     if has_skip:
         channels[-2] = channels[0]
-    stack = model(seed, channels, has_skip=has_skip, repeats_edge=bool(seed % 3))
+    phases = 12 if seed % 4 < 2 else 6
+    edge = bool(seed % 3)
+    stack = model(seed, channels, phases=phases, has_skip=has_skip, repeats_edge=edge)
     rows, columns = map(int, numbers.integers(1, 41, 2))
-    pictures = codes(seed, rows, columns), hostile(seed, rows, columns)
+    pictures = [each(seed, rows, columns, phases=phases) for each in (codes, hostile)]
     return stack, [(packed, reference.convolve(packed, stack)) for packed in pictures]
 
 
@@ -106,10 +151,10 @@ def test_what_leaves_is_spread_over_its_range() -> None:
         assert len(values) > (1 if "extreme" in name else 30), name
 
 
-@pytest.mark.parametrize("name", ["over five", "sixteen with a skip", "growing"])
+@pytest.mark.parametrize("name", ["over five", "sixteen with a skip", "growing", "two with a skip"])
 def test_parts_are_what_the_whole_is_wherever_it_is_cut(compiled: Native, name: str) -> None:
     stack, rows = STACKS[name], 37
-    packed = codes(4, rows, 21)
+    packed = codes(4, rows, 21, phases=taken_by(stack))
     expected = made(compiled, stack, packed)
     cuts: list[Sequence[int]] = [(4, 8, 20), (1,), (2, 3, 7, 30, 36), range(1, rows), (5, 5)]
     for cut in cuts:
@@ -120,10 +165,11 @@ def test_parts_are_what_the_whole_is_wherever_it_is_cut(compiled: Native, name: 
         np.testing.assert_array_equal(seen, expected)
 
 
-@pytest.mark.parametrize("name", ["over five", "odd ones"])
+@pytest.mark.parametrize("name", ["over five", "odd ones", "two of odd ones"])
 @pytest.mark.parametrize("rows", [1, 3, 4, 5, 8, 38])
 def test_from_the_last_row_on_a_part_is_the_same(compiled: Native, name: str, rows: int) -> None:
-    stack, packed = STACKS[name], codes(5, rows, 14)
+    stack = STACKS[name]
+    packed = codes(5, rows, 14, phases=taken_by(stack))
     expected = made(compiled, stack, packed)
     calls = ConvStack(compiled, stack)
     for begin in range(0, rows, 3):
@@ -163,24 +209,28 @@ def spaced(values: NDArray[Any], *, rows: int = 1, gap: int = 0) -> NDArray[Any]
 
 
 @pytest.mark.parametrize("rows", [1, -1])
-def test_planes_and_rows_may_lie_anywhere(compiled: Native, rows: int) -> None:
-    stack, packed = STACKS["over five"], codes(7, 18, 35)
+@pytest.mark.parametrize("name", ["over five", "two pictures"])
+def test_planes_and_rows_may_lie_anywhere(compiled: Native, name: str, rows: int) -> None:
+    stack = STACKS[name]
+    packed = codes(7, 18, 35, phases=taken_by(stack))
     expected = made(compiled, stack, packed)
     calls = ConvStack(compiled, stack)
     for planes in (spaced(packed, rows=rows, gap=5), spaced(packed[::-1], rows=rows)[::-1]):
         # One byte off, with seven between rows.
-        out = Guarded(np.zeros((18, 54, 35), np.uint8), padding=7, offset=1)
+        out = Guarded(np.zeros((18, calls.outs, 35), np.uint8), padding=7, offset=1)
         turned = out.array.transpose(1, 0, 2)[:, ::rows]
         ConvPart(calls, planes, turned, range(18)).make(scratch(calls, 35)[0])
         np.testing.assert_array_equal(turned, expected)
         assert out.is_intact()
 
 
-@pytest.mark.parametrize("name", ["growing", "odd ones", "over five", "sixteen with a skip"])
+@pytest.mark.parametrize(
+    "name", ["growing", "odd ones", "over five", "sixteen with a skip", "two with a skip"]
+)
 def test_nothing_is_written_but_scratch_and_the_rows_asked_for(compiled: Native, name: str) -> None:
     calls = ConvStack(compiled, STACKS[name])
     for rows, columns in SIZES:
-        packed = hostile(8, rows, columns)
+        packed = hostile(8, rows, columns, phases=calls.phases)
         room, *around = scratch(calls, columns)
         before = [part.copy() for part in around]
         part = range(rows // 3, rows - rows // 4)
@@ -217,7 +267,7 @@ def test_nothing_outside_of_the_arrays_is_touched() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 24
+    assert int(done.stdout) >= 64
 
 
 GOOD = model(12, [9, 8, 9, 6], has_skip=True)
@@ -229,6 +279,12 @@ def with_layer(n: int, **changes: Any) -> ConvModel:
     return replace(GOOD, layers=layers)
 
 
+def of_two(**changes: Any) -> ConvModel:
+    """A stack that takes two pictures, but for its first layer."""
+    first, last = model(12, [8, 6], phases=12).layers
+    return ConvModel([replace(first, **changes), last])
+
+
 @pytest.mark.parametrize(
     ("stack", "said"),
     [
@@ -237,11 +293,19 @@ def with_layer(n: int, **changes: Any) -> ConvModel:
         (replace(GOOD, layers=[]), "has 0 layers"),
         (
             replace(GOOD, layers=GOOD.layers[1:]),
-            "each takes what the one before gives, the first 6",
+            r"and take \(9, 8, 9\); each takes what the one before gives, the first 6 or 12$",
         ),
+        (model(1, [6, 6], phases=7), r"take \(7, 6\); each takes .*, the first 6 or 12$"),
+        (model(1, [6, 6], phases=18), r"take \(18, 6\); each takes .*, the first 6 or 12$"),
         (replace(GOOD, layers=[*GOOD.layers[:2], GOOD.layers[0]]), "each takes what"),
         (with_layer(1, bias=np.full(8, 1e9)), "a layer's weights reach"),
         (with_layer(0, bottom=0), "is given -239..239"),
+        (with_layer(0, top=238), "is given -239..239"),
+        (
+            of_two(top=254),
+            r"is given -255\.\.255 and nothing around it, and is made for -255\.\.254",
+        ),
+        (of_two(bottom=-239, top=239), r"is given -255\.\.255 .* is made for -239\.\.239"),
         (with_layer(2, top=254), "is given 0..255"),
         (with_layer(1, low=-3), "a layer gives -3..255"),
         (with_layer(3, bottom=1), "is given 0..255"),
@@ -295,4 +359,11 @@ def test_arrays_the_kernel_cannot_take_are_refused(levels: list[Native]) -> None
     for columns in (0, -1, 2**15 + 1, 2**32 + 4):
         with pytest.raises(KernelError, match="columns; allowed are 1 to"):
             calls.scratch_bytes(columns)
+    of_six, of_twelve = calls, ConvStack(levels[-1], of_two())
+    for stack, phases, said in (
+        (of_six, 12, r"allowed are \(6, 8"),
+        (of_twelve, 6, r"\(12, 8, 12\)"),
+    ):
+        with pytest.raises(KernelError, match=said):
+            ConvPart(stack, codes(1, 8, 12, phases=phases), residual, range(8))
     assert not residual.any()

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from kernels import reference
 from kernels.native import Native
 from kernels.native_build import FLAGS, SOURCES
-from tests.kernels.cpu_convs import SIZES, extreme, hostile, made, model, wrapping
+from tests.kernels.cpu_convs import (
+    SIZES,
+    extreme,
+    hostile,
+    made,
+    model,
+    reaching,
+    taken_by,
+    wrapping,
+)
 
 HEADER = Path(__file__).parent / "host" / "avx512.h"
 
@@ -25,6 +34,7 @@ STACKS = {
     "odd ones": model(2, [7, 31, 24]),
     "nano": model(3, [16, 16, 16, 24]),
     "lite with a skip": model(4, [32, 32, 32, 24], has_skip=True),
+    "two pictures": model(6, [16, 64, 16, 12], phases=12, has_skip=True, repeats_edge=True),
     "three blocks": model(5, [48, 33, 54], repeats_edge=True),
     "extreme": extreme(96, layers=3),
 }
@@ -54,7 +64,7 @@ def wide(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @cache
 def twin(name: str, rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """A hostile picture, and what a stack makes of it; the same for both."""
-    packed = hostile(len(name), rows, columns)
+    packed = hostile(len(name), rows, columns, phases=taken_by(STACKS[name]))
     return packed, reference.convolve(packed, STACKS[name])
 
 
@@ -64,6 +74,13 @@ def test_a_stack_is_its_twin(wide: Native, name: str) -> None:
     for rows, columns in SIZES:
         packed, expected = twin(name, rows, columns)
         np.testing.assert_array_equal(made(wide, STACKS[name], packed), expected)
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_differences_may_reach_the_ends_of_32_bits(wide: Native, *, up: bool) -> None:
+    stack, packed = reaching(up=up)
+    expected = reference.convolve(packed, stack)
+    np.testing.assert_array_equal(made(wide, stack, packed), expected)
 
 
 def test_sums_may_leave_32_bits_on_the_way(wide: Native) -> None:

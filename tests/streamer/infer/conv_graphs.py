@@ -62,10 +62,10 @@ class Drawn:
     def end(self, taken: str, **changes: Any) -> None:
         self.rounded(self.conv(taken, outs=24, **changes), 1 / 32, 128, to="residual")
 
-    def write(self, folder: Path) -> ModelManifest:
+    def write(self, folder: Path, *, phases: int = 6) -> ModelManifest:
         """Beside a manifest that says it is a network of two times in int8."""
         tensors = [
-            helper.make_tensor_value_info("packed", TensorProto.FLOAT, [1, 6, "h", "w"]),
+            helper.make_tensor_value_info("packed", TensorProto.FLOAT, [1, phases, "h", "w"]),
             helper.make_tensor_value_info("residual", TensorProto.UINT8, [1, 24, "h", "w"]),
         ]
         graph = helper.make_graph(self.nodes, "drawn", tensors[:1], tensors[1:], self.constants)

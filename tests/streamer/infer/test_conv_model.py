@@ -5,16 +5,20 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from kernels import reference
+from kernels.conv_weights import ConvLayer
 from streamer.errors import EngineError
-from streamer.infer.conv_model import TOP_SUM, read_conv_model
+from streamer.infer.conv_model import CODES, TOP_SUM, read_conv_model
 from streamer.infer.self_test import drawn_inputs
 from streamer.model import ModelManifest
 from tests.streamer.infer.conv_graphs import CHANNELS, Drawn, manifest_of, stack
@@ -98,6 +102,82 @@ def test_a_first_layer_that_is_hardly_more_than_its_bias_keeps_it(tmp_path: Path
     assert np.abs(layer.bias).max() == pytest.approx(TOP_SUM)
     assert layer.weights[1].max() == 227
     assert not layer.weights[2:].any()
+
+
+@pytest.mark.parametrize("repeats_edge", [False, True])
+def test_a_first_layer_may_take_two_pictures(tmp_path: Path, *, repeats_edge: bool) -> None:
+    """A cleaned one beside a new one: twelve planes, of which six reach further than codes do."""
+    it, taken, pads = Drawn(), "packed", [1] * 4
+    if repeats_edge:
+        widths = it.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+        taken, pads = it.node("Pad", "packed", widths, mode="edge"), [0] * 4
+    it.end(it.layer(taken, ins=12, pads=pads))
+    manifest = it.write(tmp_path, phases=12)
+    numbers = np.random.default_rng(12)
+    whole = np.concatenate(
+        [numbers.integers(-16, 240, (6, 24, 32)), numbers.integers(-255, 256, (6, 24, 32))]
+    )
+    whole[6:, :12] //= 30
+    packed = (whole / np.concatenate([CODES, CODES])).astype(np.float32)
+    graph = ReferenceEvaluator(onnx.load(manifest.path))
+    (made,) = graph.run(["residual"], {"packed": packed[None]})
+    expected = np.asarray(made)[0]
+    model = read_conv_model(manifest)
+    first = model.layers[0]
+    first.check()
+    assert (first.bottom, first.top) == (-255, 255)
+    assert model.repeats_edge == repeats_edge
+    error = np.abs(reference.convolve(packed, model).astype(int) - expected.astype(int))
+    assert len(np.unique(expected)) > 15
+    assert error.max() <= 2
+    assert error.mean() < 0.25
+
+
+def first_layer(folder: Path, weights: NDArray[Any], bias: float = 0.0) -> ConvLayer:
+    """The first layer of a network that begins with these."""
+    it, outs = Drawn(), len(weights)
+    inputs = it.constant(weights, np.float32), it.constant(np.full(outs, bias), np.float32)
+    made = it.node("Conv", "packed", *inputs, pads=[1] * 4)
+    it.end(it.real(it.rounded(made)), ins=outs)
+    return read_conv_model(it.write(folder, phases=weights.shape[1])).layers[0]
+
+
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_sums_over_luma_u_and_v_of_each_picture_are_the_nearest(
+    pictures: int, tmp_path: Path
+) -> None:
+    """By itself each weight would be as near, and what is flat as far off as all of them together."""
+    numbers = np.random.default_rng(pictures)
+    real = numbers.normal(0, 0.3, (CHANNELS, 6 * pictures, 3, 3)).astype(np.float32)
+    layer = first_layer(tmp_path, real)
+    units = np.concatenate([CODES] * pictures)
+    # 128 steps for each 1 that leaves.
+    exact = real.astype(float) / units / (layer.scale / 128)[:, None, None, None]
+    off = layer.weights - exact
+    assert np.abs(off).max() < 1
+    groups = [
+        slice(6 * n + a, 6 * n + b) for n in range(pictures) for a, b in ((0, 4), (4, 5), (5, 6))
+    ]
+    sums = np.stack([np.abs(off[:, group].sum((1, 2, 3))) for group in groups])
+    assert sums.max() <= 0.5 + 1e-6
+    alone = np.rint(exact) - exact
+    assert max(np.abs(alone[:, group].sum((1, 2, 3))).max() for group in groups) > 0.8
+
+
+@pytest.mark.parametrize(("phases", "top"), [(6, 239), (12, 255)])
+@pytest.mark.parametrize("value", [40.0, -40.0, 1e-4])
+def test_the_heaviest_first_layer_fits_into_32_bits(
+    phases: int, top: int, value: float, tmp_path: Path
+) -> None:
+    """Weights that are all as large, most of them rounded up, with a bias as large as their sum."""
+    units = np.concatenate([CODES] * (phases // 6))
+    real = np.broadcast_to(value * units / 219, (CHANNELS, phases, 3, 3))
+    bias = float(value / 219 * 9 * phases * top)
+    layer = first_layer(tmp_path, np.array(real), bias)
+    layer.check()
+    reach = np.abs(layer._reach()).max() / 2**31
+    assert reach <= 1
+    assert reach > (0.97 if phases == 12 else 0.4)
 
 
 def conv_with(**changes: object) -> Draw:
@@ -190,6 +270,12 @@ def not_finite(it: Drawn) -> None:
     it.end(it.real(it.rounded(it.node("Conv", "packed", weights, pads=[1] * 4))))
 
 
+def flat_weights(it: Drawn) -> None:
+    weights = it.constant(np.ones((CHANNELS, 6)), np.float32)
+    made = it.node("Conv", "packed", weights, kernel_shape=[3, 3], pads=[1] * 4)
+    it.end(it.real(it.rounded(made)))
+
+
 OTHERS: dict[str, tuple[Draw, str]] = {
     "a stride": (conv_with(strides=[2, 2]), "another kind of convolution"),
     "holes": (conv_with(dilations=[2, 2], pads=[2] * 4), "another kind of convolution"),
@@ -221,7 +307,10 @@ OTHERS: dict[str, tuple[Draw, str]] = {
     "padded twice": (padded_twice, "another kind of convolution"),
     "not finite": (not_finite, "is not finite"),
     "nothing": (lambda it: None, "no Conv follows 'packed'"),
-    "another first layer": (lambda it: it.end(it.layer("packed", ins=5)), "the first layer has"),
+    "five planes": (lambda it: it.end(it.layer("packed", ins=5)), "the first layer has weights"),
+    "seven": (lambda it: it.end(it.layer("packed", ins=7)), "has weights (8, 7, 3, 3)"),
+    "three pictures": (lambda it: it.end(it.layer("packed", ins=18)), "has weights (8, 18, 3, 3)"),
+    "flat weights": (flat_weights, "has weights (8, 6)"),
 }
 
 
@@ -242,6 +331,25 @@ def refusal(manifest: ModelManifest) -> str:
         read_conv_model(manifest)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_what_it_takes_and_gives_is_called_as_the_manifest_says(tmp_path: Path) -> None:
+    drawn, calls = Drawn(), {"packed": "followed", "residual": "change"}
+    stack(drawn)
+    for node in drawn.nodes:
+        for names in (node.input, node.output):
+            names[:] = [calls.get(name, name) for name in names]
+    manifest = drawn.write(tmp_path)
+    (taken,), (given,) = (
+        [replace(spec, name=calls[spec.name]) for spec in specs]
+        for specs in (manifest.inputs, manifest.outputs)
+    )
+    same = replace(manifest, inputs=(taken,), outputs=(given,))
+    assert len(read_conv_model(same).layers) == 3
+    assert "no Conv follows 'packed'" in refusal(replace(same, inputs=manifest.inputs))
+    refusal(replace(same, outputs=manifest.outputs))
+    refusal(replace(same, inputs=(taken, *manifest.inputs)))
+    refusal(replace(same, outputs=(given, *manifest.outputs)))
 
 
 def test_damaged_graphs_are_taken_or_refused_and_nothing_else(tmp_path: Path) -> None:
