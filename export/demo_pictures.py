@@ -9,8 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from export.data.codec import Coding
 from export.data.degrade import Treatment, damage
+from export.data.noise import Dimness, soil
+from export.data.noisy_runs import shrunk
 from export.data.planes import Plane, Planes, crop
+from export.denoise_judge import cleaned_run, model_change
 from export.model_file import replace_file
 from export.motion_pictures import made_comparison
 from export.page import PICTURE_SHOTS, picture_name
@@ -20,6 +24,7 @@ from export.scenes import drawn_frames
 from export.upscalers import lanczos, residual_upscaler
 from export.validation import CONDITIONS, Upscaler, bicubic, psnr_y
 from streamer.model import ModelManifest, read_manifest
+from streamer.ops.denoising import Denoise
 
 WIDTH, HEIGHT = 960, 528
 """Of the large picture; both are multiples of 6 and 8, so that x2, x3 and x4 divide them."""
@@ -30,6 +35,10 @@ ENLARGED = 2
 
 CODED_FRAMES = 9
 """The last of these is shown: a predicted frame with the damage of those before it."""
+
+NOISY_FRAMES = 10
+NOISY = Dimness(gauss_sigma=6.0, coding=Coding(codec="mjpeg", quality=4))
+"""Of what is cleaned: a webcam in a dim room."""
 
 CAPTION = 32
 """Lines at the bottom that hold the scene's caption."""
@@ -72,6 +81,8 @@ def _groups(manifests: Sequence[ModelManifest]) -> list[list[ModelManifest]]:
 
 def comparison(group: Sequence[ModelManifest], shot: str) -> Bgr:
     """Plain upscales or the input, each network, the original: crops in a row, with names."""
+    if group[0].task == "denoising":
+        return _cleaned(group[0], shot)
     if group[0].task != "super_resolution":
         return made_comparison(group[0], shot, _luma_tile)
     scale = group[0].scale
@@ -91,6 +102,22 @@ def comparison(group: Sequence[ModelManifest], shot: str) -> Bgr:
         tiles.append(_tile(result, f"{name} {psnr_db:.2f} dB", top=top, left=left))
     tiles.append(_tile(large, "original", top=top, left=left))
     return np.hstack(tiles)
+
+
+def _cleaned(manifest: ModelManifest, shot: str) -> Bgr:
+    """As it arrives, cleaned, and as it was."""
+    drawn = drawn_frames(shot, width=WIDTH, height=HEIGHT, frames=NOISY_FRAMES)
+    clean = [shrunk(planes, 2.0) for planes in drawn]
+    noisy = soil(clean, NOISY, np.random.default_rng(0))
+    made = cleaned_run(Denoise(model_change(manifest)), noisy)
+    last = clean[-1]
+    shown = crop(last, top=0, left=0, height=last.height - CAPTION, width=last.width)
+    top, left = detailed_place(shown, edge=EDGE)
+    tiles = [
+        _tile(one, f"{name} {psnr_y(one.y, last.y, border=2):.2f} dB", top=top, left=left)
+        for name, one in (("as it arrives", noisy[-1]), ("cleaned", made[-1]))
+    ]
+    return np.hstack([*tiles, _tile(last, "original", top=top, left=left)])
 
 
 def _arriving(shot: str, *, scale: int, is_coded: bool) -> tuple[Planes, Planes]:

@@ -11,6 +11,7 @@ import numpy as np
 from export.cost import measure_cost
 from export.data.clips import IMAGE_ENDINGS, find_data, read_image
 from export.data.degrade import Treatment, damage
+from export.denoise_evaluate import evaluate_denoising
 from export.model_file import held_out_names, with_quality, write_manifest
 from export.motion_evaluate import evaluate_motion
 from export.runner import model_residual
@@ -67,7 +68,8 @@ def evaluate(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
     """Writes the measured quality into the manifest and gives its path."""
     kept: dict[str, Any] = {k: manifest.quality[k] for k in KEPT if k in manifest.quality}
     if manifest.task != "super_resolution":
-        quality = kept | evaluate_motion(manifest, data, report=report)
+        measure = evaluate_denoising if manifest.task == "denoising" else evaluate_motion
+        quality = kept | measure(manifest, data, report=report)
         return write_manifest(with_quality(manifest, quality))
     scale = manifest.scale
     split = find_data(data, validation=held_out_names(manifest))

@@ -4,120 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from export.published import BICUBIC_DB, SOURCE, SUPER_RESOLUTION, Published
+from export.page_sections import LABELS, PURPOSES, SECTIONS, TRAININGS, Section
+from export.published import BICUBIC_DB, SOURCE, Published
 from streamer.model import ModelManifest, read_manifest
 
 PICTURES = "docs/models"
 PICTURE_SHOTS = ("street", "atlas", "meadow")
 
 DECIBELS = "dB, luma PSNR"
-
-PURPOSES = {
-    "nano": "the last network before the plain upscale, for slow or busy machines",
-    "lite": "real time on two CPU cores at 640x360",
-    "medium": "machines with time for four times what `lite` takes, and files",
-    "full": "for a GPU",
-}
-TRAININGS = {
-    "live": "pictures that came through a codec",
-    "clean": "uncompressed or barely compressed pictures",
-}
-LABELS = {
-    "held_out_clips": "held-out clips",
-    "set5": "Set5",
-    "set14": "Set14",
-    "bsd100": "BSD100",
-    "clean": "uncompressed",
-    "x264_crf23": "H.264 crf 23",
-    "x264_crf28": "H.264 crf 28",
-    "x264_crf33": "H.264 crf 33",
-    "bicubic_clean": "bicubic kernel",
-    "bicubic_x264_crf28": "bicubic kernel, H.264 crf 28",
-    "lanczos": "Lanczos",
-    "motion": "without a network",
-    "input": "as it arrives",
-    "vid4": "Vid4",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """What the page says about one task; a task gets its own section by a line in ``SECTIONS``."""
-
-    task: str
-    title: str
-    text: str
-    baselines: tuple[str, ...]
-    """Keys beside ``model`` in the tables of ``quality``, in the order of the columns; those that
-    nothing in a group was measured beside are left out."""
-    rows: tuple[tuple[str, str], ...] = ()
-    """Test set and condition of each row; empty takes all there are."""
-    has_pictures: bool = False
-    published: tuple[Published, ...] = ()
-    purpose: str = ""
-    """What its networks are for; empty says it of each variant."""
-
-
-SECTIONS = (
-    Section(
-        task="super_resolution",
-        title="Super-resolution",
-        text=(
-            "A stack of 3x3 convolutions at half resolution, YUV 4:2:0 in and out. It gives a "
-            "residual over the plain bicubic upscale, so bicubic is what it must beat."
-        ),
-        baselines=("input", "bicubic", "lanczos"),
-        rows=(
-            ("held_out_clips", "clean"),
-            ("held_out_clips", "x264_crf23"),
-            ("held_out_clips", "x264_crf28"),
-            ("held_out_clips", "x264_crf33"),
-            ("set5", "bicubic_clean"),
-            ("set5", "bicubic_x264_crf28"),
-            ("set14", "bicubic_clean"),
-            ("set14", "bicubic_x264_crf28"),
-            ("bsd100", "bicubic_clean"),
-            ("bsd100", "bicubic_x264_crf28"),
-            ("set5", "x264_crf23"),
-            ("set5", "x264_crf28"),
-            ("set5", "x264_crf33"),
-            ("set14", "x264_crf23"),
-            ("set14", "x264_crf28"),
-            ("set14", "x264_crf33"),
-            ("bsd100", "x264_crf23"),
-            ("bsd100", "x264_crf28"),
-            ("bsd100", "x264_crf33"),
-        ),
-        has_pictures=True,
-        published=SUPER_RESOLUTION,
-    ),
-    Section(
-        task="interpolation",
-        title="Frame interpolation",
-        text=(
-            "The frame at any time between two that are there. Motion is found and pictures are "
-            "warped without a network, which corrects in between: whose motion holds in a place, "
-            "how much of either picture, how soft. So frames made without it are what it must beat."
-        ),
-        baselines=("repetition", "motion"),
-        has_pictures=True,
-        purpose="files; between two frames of a live stream the next one would wait for it",
-    ),
-    Section(
-        task="prediction",
-        title="Next-frame prediction",
-        text=(
-            "The frame after the last one that is there. The same network and host code as for "
-            "interpolation, with the wanted time beyond the second picture."
-        ),
-        baselines=("repetition", "motion"),
-        has_pictures=True,
-        purpose="wherever it is done before the next frame of the stream comes",
-    ),
-)
 
 HEAD = """\
 # Models
@@ -295,6 +191,13 @@ def picture_name(manifest: ModelManifest, shot: str) -> str:
 
 
 def _pictures(base: ModelManifest) -> str:
+    if base.task == "denoising":
+        return _shown(
+            base,
+            "Crops of the project's own drawn scene with noise of 6 code values, coded as MJPEG; the numbers "
+            "are luma PSNR of the whole frame, the tenth of a run. No network was trained on it.",
+            "as it arrives, cleaned, original",
+        )
     if base.task != "super_resolution":
         return _shown(
             base,

@@ -25,6 +25,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.data.clips import find_data
 from export.data.planes import Planes, crop
+from export.denoise_quantise import denoising_feeds, denoising_losses_db
 from export.half import half_specs
 from export.model_file import held_out_names, move_to, variant_of, with_quality
 from export.motion_quantise import calibration_feeds, motion_losses_db
@@ -34,6 +35,7 @@ from export.runner import Feed, model_residual
 from export.upscalers import pack_planes, residual_upscaler
 from export.validation import SHRINKING, Sample, held_out_samples, mean_psnr, seen_conditions
 from streamer.errors import ConfigError
+from streamer.infer.backends import MADE
 from streamer.model import RESIDUAL_ZERO, ModelManifest
 
 ALLOWED_LOSS_DB = 0.15
@@ -64,14 +66,14 @@ def quantise(
     """
     if manifest.precision != "fp32":
         raise ConfigError(f"{manifest.name} is {manifest.precision}; quantise its fp32 model")
-    is_motion, is_symmetric = manifest.task != "super_resolution", precision == SYMMETRIC
-    if is_motion and is_symmetric:
+    is_motion, is_symmetric = manifest.task in MADE, precision == SYMMETRIC
+    if is_symmetric and manifest.task != "super_resolution":
         raise ConfigError(
             f"{manifest.name} is for {manifest.task}; only networks for super_resolution are made "
             f"in {SYMMETRIC}: leave it in fp32 or fp16 for TensorRT"
         )
     split = find_data(data, validation=held_out_names(manifest))
-    prepare = calibration_feeds if is_motion else _feeds
+    prepare, judge = TASKS[manifest.task]
     feeds = prepare(manifest, split.training[::EVERY_CLIP])
     if not feeds:
         raise ConfigError(
@@ -93,7 +95,6 @@ def quantise(
             outputs=outputs,
             folder=Path(folder),
         )
-        judge = motion_losses_db if is_motion else _losses_db
         losses = judge(manifest, variant, split.validation)
         for condition, loss_db in losses.items():
             report(f"{condition}: {loss_db:+.3f} dB lost against fp32")
@@ -148,7 +149,7 @@ def _quantised(
     manifest: ModelManifest, feeds: list[Feed], folder: Path, *, precision: Precision
 ) -> bytes:
     prepared, quantised = folder / "prepared.onnx", folder / "quantised.onnx"
-    is_motion, is_symmetric = manifest.task != "super_resolution", precision == SYMMETRIC
+    is_motion, is_symmetric = manifest.task in MADE, precision == SYMMETRIC
     method = CalibrationMethod.MinMax if is_motion else CalibrationMethod.Percentile
     # It advises what is done here already, and prints what it counts.
     logging.disable(logging.WARNING)
@@ -268,3 +269,15 @@ def _losses_db(
 
     before, after = quality(reference), quality(variant)
     return {name: before[name] - after[name] for name in before}
+
+
+Prepare = Callable[[ModelManifest, Sequence[Path]], list[Feed]]
+Judge = Callable[[ModelManifest, ModelManifest, Sequence[Path]], dict[str, float]]
+
+TASKS: Mapping[str, tuple[Prepare, Judge]] = {
+    "super_resolution": (_feeds, _losses_db),
+    "interpolation": (calibration_feeds, motion_losses_db),
+    "prediction": (calibration_feeds, motion_losses_db),
+    "denoising": (denoising_feeds, denoising_losses_db),
+}
+"""What each task's networks are calibrated on, and what a variant loses against fp32."""

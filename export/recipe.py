@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from export.data.motion_recipe import MotionDataRecipe, check_range
+from export.data.noise_recipe import NoiseDataRecipe
 from streamer.errors import ConfigError
 
 Section = TypeVar("Section")
@@ -65,6 +66,20 @@ class MotionNetworkRecipe:
         for channels in self.channels:
             check_range("network.channels", channels, 1, 512)
         check_range("network.depth", self.depth, 1, 16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenoiserRecipe:
+    """Size of a denoising network."""
+
+    channels: int = 16
+    depth: int = 3
+    expansion: int = 64
+
+    def __post_init__(self) -> None:
+        check_range("network.channels", self.channels, 1, 512)
+        check_range("network.depth", self.depth, 1, 64)
+        check_range("network.expansion", self.expansion, 1, 4096)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +172,22 @@ class MotionTrainRecipe(TrainRecipe):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DenoiseTrainRecipe(TrainRecipe):
+    """Training of denoising: the squared error as a share of that of what arrives, run by run."""
+
+    chroma_weight: float = 0.25
+    floor_codes: float = 1.0
+    """So many code values are added to what arrives, so that runs without any noise count too."""
+    cut_share: float = 0.05
+    """Pictures before which another run's was seen, as after a cut."""
+
+    def __post_init__(self) -> None:
+        TrainRecipe.__post_init__(self)
+        check_range("train.floor_codes", self.floor_codes, 0.1, 255.0)
+        check_range("train.cut_share", self.cut_share, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """One training run, and the name of the model that comes out of it."""
 
@@ -164,8 +195,8 @@ class Recipe:
     task: str = "super_resolution"
     variant: str
     training: str
-    network: NetworkRecipe | MotionNetworkRecipe
-    data: DataRecipe | MotionDataRecipe
+    network: NetworkRecipe | MotionNetworkRecipe | DenoiserRecipe
+    data: DataRecipe | MotionDataRecipe | NoiseDataRecipe
     train: TrainRecipe
 
     @property
@@ -218,10 +249,24 @@ class MotionRecipe(Recipe):
         return self.data.scenes > 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenoiseRecipe(Recipe):
+    """Denoising: from runs of noisy pictures, each cleaned with the help of the one before."""
+
+    network: DenoiserRecipe
+    data: NoiseDataRecipe = field(default_factory=NoiseDataRecipe)
+    train: DenoiseTrainRecipe
+
+    @property
+    def uses_images(self) -> bool:
+        return self.data.image_segments > 0
+
+
 RECIPES: Mapping[str, type[Recipe]] = {
     "super_resolution": PairRecipe,
     "interpolation": MotionRecipe,
     "prediction": MotionRecipe,
+    "denoising": DenoiseRecipe,
 }
 """The kind of recipe that each task takes."""
 

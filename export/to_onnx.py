@@ -80,10 +80,21 @@ def _motion_ports(recipe: Recipe) -> tuple[Specs, Specs]:
     )
 
 
+def _denoising_ports(recipe: Recipe) -> tuple[Specs, Specs]:
+    del recipe
+    # A picture and a difference; shares of it, and residuals.
+    channels = 2 * PACKED_CHANNELS
+    return (
+        (TensorSpec(name="followed", shape=(1, channels, "h", "w")),),
+        (TensorSpec(name="change", shape=(1, channels, "h", "w")),),
+    )
+
+
 PORTS: Mapping[str, Callable[[Recipe], tuple[Specs, Specs]]] = {
     "super_resolution": _super_resolution_ports,
     "interpolation": _motion_ports,
     "prediction": _motion_ports,
+    "denoising": _denoising_ports,
 }
 """Per task, what its networks take and give."""
 

@@ -61,6 +61,11 @@ class ModelManifest:
     (1, 6*scale*scale, H/2, W/2) in 8-bit code values, to be added to the plain upscale:
     ``(2*scale)**2`` phases of luma, row by row, then ``scale**2`` of U, then of V. A residual of
     type uint8 holds the code value plus 128 (``RESIDUAL_ZERO``), which is all that the sum needs.
+
+    Denoising takes ``followed`` (1, 12, H/2, W/2): the packed picture, and by how much the last cleaned
+    one, where things are now, differs from it, in the same units. It gives ``change``, as large: for each
+    packed value the share of the difference that is taken, as 255 times that less 128, then what is
+    added, in code values; type uint8 as above.
     fp16 models take and give float16, so that a GPU moves half the bytes.
     """
 

@@ -116,12 +116,17 @@ def _all_pairs(
     for number in range(recipe.passes):
         for path in split.training:
             frames = list(read_clip(path, multiple=2))
-            segments = _segments(frames, recipe, shift=number)
-            yield path.name, _pairs(path, segments, recipe, scale=scale, number=number)
+            stretches = segments(
+                frames,
+                length=recipe.segment_frames,
+                count=recipe.segments_per_clip,
+                shift=number,
+            )
+            yield path.name, _pairs(path, stretches, recipe, scale=scale, number=number)
     for path in split.images if recipe.image_segments else ():
         rng = _rng(recipe, path, 100)
         image = read_image(path, multiple=2)
-        moving = [_pan(image, recipe.segment_frames, rng) for _ in range(recipe.image_segments)]
+        moving = [pan(image, recipe.segment_frames, rng) for _ in range(recipe.image_segments)]
         yield path.name, _pairs(path, moving, recipe, scale=scale, number=100)
 
 
@@ -129,16 +134,16 @@ def _rng(recipe: DataRecipe, path: Path, number: int) -> np.random.Generator:
     return np.random.default_rng([recipe.seed, number, zlib.crc32(path.name.encode())])
 
 
-def _segments(frames: list[Planes], recipe: DataRecipe, *, shift: int) -> list[list[Planes]]:
-    """Runs of neighbouring frames, evenly spread; each pass starts half a run later."""
-    length = min(recipe.segment_frames, len(frames))
+def segments(frames: list[Planes], *, length: int, count: int, shift: int) -> list[list[Planes]]:
+    """At most ``count`` runs of ``length`` neighbouring frames, evenly spread; ``shift`` half runs later."""
+    length = min(length, len(frames))
     last = len(frames) - length
-    count = min(recipe.segments_per_clip, max(1, len(frames) // length))
+    count = min(count, max(1, len(frames) // length))
     starts = np.linspace(0, last, count).astype(int) + shift * length // 2
     return [frames[start : start + length] for start in starts.clip(0, last)]
 
 
-def _pan(image: Planes, length: int, rng: np.random.Generator) -> list[Planes]:
+def pan(image: Planes, length: int, rng: np.random.Generator) -> list[Planes]:
     """A still as a short clip: a window that moves evenly, or stands in one case of four."""
     height, width = image.height * 3 // 4 // 2 * 2, image.width * 3 // 4 // 2 * 2
     room = (image.height - height, image.width - width)
@@ -155,10 +160,10 @@ def _pan(image: Planes, length: int, rng: np.random.Generator) -> list[Planes]:
 
 
 def _pairs(
-    path: Path, segments: Sequence[list[Planes]], recipe: DataRecipe, *, scale: int, number: int
+    path: Path, stretches: Sequence[list[Planes]], recipe: DataRecipe, *, scale: int, number: int
 ) -> Iterator[Pair]:
     rng = _rng(recipe, path, 1000 + number)
-    for segment in segments:
+    for segment in stretches:
         treatment = draw_treatment(recipe, rng, scale=scale)
         small, large = damage(segment, treatment, scale=scale, rng=rng)
         wanted = min(recipe.sampled_frames, len(segment))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from export.networks.base import Network
+from export.networks.denoiser import Denoiser
 from export.networks.motion import MotionNetwork
 from export.networks.super_resolution import SuperResolution
-from export.recipe import NetworkRecipe, Recipe
+from export.recipe import DenoiserRecipe, NetworkRecipe, Recipe
 
 
 def build_network(recipe: Recipe) -> Network:
@@ -22,5 +23,7 @@ def build_network(recipe: Recipe) -> Network:
             residual_gain=size.residual_gain,
             residual_limit=size.residual_limit,
         )
+    if isinstance(size, DenoiserRecipe):
+        return Denoiser(channels=size.channels, depth=size.depth, expansion=size.expansion)
     fine, coarse = size.channels
     return MotionNetwork(channels=(fine, coarse), depth=size.depth)

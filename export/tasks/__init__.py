@@ -7,6 +7,7 @@ from pathlib import Path
 
 from export.recipe import Recipe
 from export.tasks.base import Task
+from export.tasks.denoising import open_denoising
 from export.tasks.motion import open_motion
 from export.tasks.super_resolution import open_super_resolution
 
@@ -16,6 +17,7 @@ TASKS: dict[str, Callable[[Recipe, Path, Path, Report], Task]] = {
     "super_resolution": open_super_resolution,
     "interpolation": open_motion,
     "prediction": open_motion,
+    "denoising": open_denoising,
 }
 
 

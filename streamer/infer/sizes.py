@@ -38,7 +38,7 @@ def sizes_of(manifest: ModelManifest, inputs: Tensors) -> dict[str, int]:
 
 def sizes_for(manifest: ModelManifest, *, width: int, height: int) -> dict[str, int]:
     """Of a picture of that many pixels, as ``SuperResolution`` and ``FrameMaker`` ask for it."""
-    if manifest.task == "super_resolution":
+    if manifest.task in ("super_resolution", "denoising"):
         return {"h": height // 2, "w": width // 2}
     # Motion is found on luma of half the size, padded, and its maps come at half of that.
     multiple = max(manifest.multiple_of // 2, 1)

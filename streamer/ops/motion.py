@@ -175,11 +175,11 @@ def _carried(flow: Floats, share: float) -> Floats:
 def sample(picture: Floats, flow: Floats, share: float = 1.0) -> Floats:
     """``picture`` (h, w[, 2]) looked up bilinearly at ``x + share * flow``; borders repeat."""
     out = np.empty(picture.shape, np.float32)
-    _look_up(picture, np.float32(share) * flow, out)
+    look_up(picture, np.float32(share) * flow, out)
     return out
 
 
-def _look_up(
+def look_up(
     picture: Floats | Plane, moved: Floats, out: Floats | Plane, down: Floats | None = None
 ) -> None:
     """Fills ``out`` with the picture at ``x + moved``, (h, w, 2) pixels, or (h, w) across and down."""
@@ -196,7 +196,7 @@ def _look_up(
 def foresee(second: Plane, flows: Flows, step: float, *, out: Plane) -> None:
     """The (h, w) picture ``step`` intervals after the second, looked up along the way back alone."""
     moved = _carried(flows.backward, step) * np.float32(step)
-    _look_up(second, moved, out)
+    look_up(second, moved, out)
 
 
 def pack_motion(
@@ -225,7 +225,7 @@ def pack_motion(
                 cv2.resize(np.float32(2 * share) * part, (2 * columns, 2 * rows))[:height, :width]
                 for part in parts
             )
-            _look_up(layers[4 + end], x, layers[2 * n + end], y)
+            look_up(layers[4 + end], x, layers[2 * n + end], y)
     repeat_edges(pictures, height, width)
     repeat_edges(motion[:4], rows, columns)
     motion[4] = time

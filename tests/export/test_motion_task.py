@@ -27,14 +27,19 @@ from export.motion_losses import compose
 from export.networks import build_network
 from export.networks.base import Network
 from export.networks.motion import Motion, MotionNetwork
-from export.recipe import MotionRecipe
+from export.recipe import MotionRecipe, Recipe
 from export.tasks import open_task
 from export.tasks.motion import Batch
 from export.train import Place, train
 from export.validation import psnr_y
 from streamer.clock import ManualClock
 from streamer.ops.motion import FlowEstimator
-from tests.export.tiny import moving_texture, tiny_motion_recipe, write_clips
+from tests.export.tiny import (
+    moving_texture,
+    tiny_denoise_recipe,
+    tiny_motion_recipe,
+    write_clips,
+)
 
 NAMES = ["interpolation", "prediction"]
 RECIPES = [tiny_motion_recipe(name) for name in NAMES]
@@ -64,7 +69,7 @@ def make_run(folder: Path, cache: Path, tmp_path: Path) -> MakeRun:
     return make
 
 
-def trained(recipe: MotionRecipe, place: Place) -> tuple[Network, list[str]]:
+def trained(recipe: Recipe, place: Place) -> tuple[Network, list[str]]:
     spoken: list[str] = []
     return train(recipe, place, clock=ManualClock(), report=spoken.append), spoken
 
@@ -81,9 +86,9 @@ def tensors(batch: Batch) -> dict[str, Tensor]:
     return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
-@TASKS
+@pytest.mark.parametrize("recipe", [*RECIPES, tiny_denoise_recipe()], ids=[*NAMES, "denoising"])
 def test_a_killed_run_ends_at_the_weights_of_an_unbroken_one(
-    recipe: MotionRecipe, make_run: MakeRun
+    recipe: Recipe, make_run: MakeRun
 ) -> None:
     whole = trained(recipe, make_run("whole"))[0].state_dict()
     half = trained(recipe, make_run("broken", 7))[0].state_dict()

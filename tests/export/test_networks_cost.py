@@ -35,6 +35,7 @@ COSTS = {
     "sr_full_x2_clean": (386_648, 96_480),
     "interpolation_lite": (105_983, 842),
     "prediction_lite": (105_983, 842),
+    "denoise_lite": (10_444, 2_592),
 }
 """Parameters, and multiply-accumulates per pixel of the input picture."""
 
@@ -48,6 +49,7 @@ ALLOWED_MACS = {
     "sr_full_x2_clean": 108_000,
     "interpolation_lite": 1_000,
     "prediction_lite": 1_000,
+    "denoise_lite": 3_000,
 }
 """What the networks are sold with, or published ones of their class cost."""
 

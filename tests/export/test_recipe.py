@@ -10,7 +10,9 @@ import pytest
 
 from export.checkpoint import read_checkpoint, read_start, write_checkpoint
 from export.data.motion_recipe import MotionDataRecipe
+from export.data.noise_recipe import NoiseDataRecipe
 from export.networks import build_network
+from export.networks.denoiser import Denoiser
 from export.networks.motion import MotionNetwork
 from export.networks.super_resolution import SuperResolution
 from export.recipe import (
@@ -22,7 +24,7 @@ from export.recipe import (
 )
 from export.train import Learner
 from streamer.errors import ConfigError
-from tests.export.tiny import tiny_motion_recipe, tiny_recipe
+from tests.export.tiny import tiny_denoise_recipe, tiny_motion_recipe, tiny_recipe
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -41,7 +43,10 @@ def test_a_recipe_without_a_task_is_super_resolution() -> None:
     assert recipe == tiny_recipe()
 
 
-@pytest.mark.parametrize("recipe", [tiny_recipe(scale=3), tiny_motion_recipe("prediction")])
+@pytest.mark.parametrize(
+    "recipe",
+    [tiny_recipe(scale=3), tiny_motion_recipe("prediction"), tiny_denoise_recipe(cut_share=0.3)],
+)
 def test_what_a_recipe_says_of_itself_is_read_back_as_the_same(recipe: Recipe) -> None:
     assert recipe_from(recipe.as_dict()) == recipe
 
@@ -54,6 +59,10 @@ def test_the_task_decides_what_is_read_and_built() -> None:
         assert recipe.scale == 1
         assert isinstance(build_network(recipe), MotionNetwork)
     assert isinstance(build_network(tiny_recipe()), SuperResolution)
+    denoising = tiny_denoise_recipe()
+    assert isinstance(denoising.data, NoiseDataRecipe)
+    assert denoising.scale == 1
+    assert isinstance(build_network(denoising), Denoiser)
 
 
 def test_images_are_learnt_from_where_the_recipe_says_so() -> None:
@@ -62,6 +71,8 @@ def test_images_are_learnt_from_where_the_recipe_says_so() -> None:
     assert recipe_from(clean).uses_images
     assert not tiny_motion_recipe("interpolation").uses_images
     assert changed(tiny_motion_recipe("interpolation"), "data", scenes=1).uses_images
+    assert not tiny_denoise_recipe().uses_images
+    assert changed(tiny_denoise_recipe(), "data", image_segments=1).uses_images
 
 
 def test_a_key_of_another_task_is_named_with_those_there_are() -> None:
@@ -72,15 +83,23 @@ def test_a_key_of_another_task_is_named_with_those_there_are() -> None:
         changed(tiny_recipe(), "train", crop=64)
     with pytest.raises(ConfigError, match=r"unknown key data\.passes"):
         changed(tiny_motion_recipe("prediction"), "data", passes=1)
+    with pytest.raises(ConfigError) as refusal:
+        changed(tiny_denoise_recipe(), "network", scale=2)
+    assert str(refusal.value) == "unknown key network.scale; known are channels, depth, expansion"
+    with pytest.raises(ConfigError, match=r"unknown key data\.passes; .*flicker_share"):
+        changed(tiny_denoise_recipe(), "data", passes=1)
+    with pytest.raises(ConfigError, match=r"unknown key train\.crop; .*cut_share"):
+        changed(tiny_denoise_recipe(), "train", crop=64)
 
 
 def test_an_unknown_task_is_named_with_those_there_are(tmp_path: Path) -> None:
     path = tmp_path / "odd.toml"
-    path.write_text('name = "odd"\ntask = "denoise"\n', encoding="utf-8")
+    path.write_text('name = "odd"\ntask = "cook"\n', encoding="utf-8")
     with pytest.raises(ConfigError) as refusal:
         read_recipe(path)
     assert str(refusal.value) == (
-        "recipe odd.toml: task is 'denoise', known are super_resolution, interpolation, prediction"
+        "recipe odd.toml: task is 'cook', known are super_resolution, interpolation, prediction, "
+        "denoising"
     )
 
 
@@ -124,6 +143,43 @@ def test_impossible_settings_of_motion_training_are_named(
         changed(tiny_motion_recipe("prediction"), "train", **{key: value})
 
 
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("network", "channels", 0, "allowed is 1 to 512"),
+        ("network", "channels", [8, 8], "must be a number"),
+        ("network", "depth", 65, "allowed is 1 to 64"),
+        ("network", "expansion", 0, "allowed is 1 to 4096"),
+        ("data", "patch", 28, "allowed is 32 to 512"),
+        ("data", "patch", 34, "must be a multiple of 4"),
+        ("data", "run", 1, "allowed is 2 to 64"),
+        ("data", "segment_frames", 3, "allowed is 4 to 250"),
+        ("data", "segments_per_clip", 0, "allowed is 1 to 1000"),
+        ("data", "patches_per_segment", 0, "allowed is 1 to 1000"),
+        ("data", "image_segments", -1, "allowed is 0 to 1000"),
+        ("data", "noise_share", 1.1, "allowed is 0.0 to 1.0"),
+        ("data", "smooth_noise_share", -0.1, "allowed is 0.0 to 1.0"),
+        ("data", "coded_share", 2.0, "allowed is 0.0 to 1.0"),
+        ("data", "flicker_share", -1.0, "allowed is 0.0 to 1.0"),
+        ("train", "floor_codes", 0.0, "allowed is 0.1 to 255.0"),
+        ("train", "cut_share", 1.5, "allowed is 0.0 to 1.0"),
+        ("train", "cut_share", "often", "must be a number"),
+        ("train", "ema", 2.0, "allowed is 0.0 to 1.0"),
+    ],
+)
+def test_impossible_settings_of_denoising_are_named(
+    section: str, key: str, value: object, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"{section}\.{key} is .*{said}"):
+        changed(tiny_denoise_recipe(), section, **{key: value})
+
+
+def test_a_run_is_no_longer_than_the_stretches_that_it_is_cut_from() -> None:
+    assert changed(tiny_denoise_recipe(), "data", run=6)
+    with pytest.raises(ConfigError, match=r"data\.segment_frames is 6, allowed is 7 to 250"):
+        changed(tiny_denoise_recipe(), "data", run=7)
+
+
 def test_a_missing_key_is_named() -> None:
     raw = tiny_motion_recipe("prediction").as_dict()
     del raw["train"]["iterations"]
@@ -137,6 +193,7 @@ def test_a_missing_key_is_named() -> None:
         (tiny_recipe(), "network", "long_skip"),
         (tiny_recipe(), "train", "clip_norm"),
         (tiny_motion_recipe("prediction", ema=0.999), "train", "ema"),
+        (tiny_denoise_recipe(), "train", "cut_share"),
     ],
 )
 def test_a_checkpoint_from_before_a_key_with_a_default_is_continued(

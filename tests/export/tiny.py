@@ -15,7 +15,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from export.data.planes import Planes, to_i420
-from export.recipe import MotionRecipe, PairRecipe, recipe_from
+from export.recipe import DenoiseRecipe, MotionRecipe, PairRecipe, recipe_from
 from tests.streamer.pictures import texture
 
 PATIENCE_S = 60
@@ -81,6 +81,14 @@ def moving_texture(index: int, *, width: int, height: int, seed: int) -> Planes:
     y = cv2.resize(luma, (width, height), interpolation=cv2.INTER_CUBIC)
     grey = np.full((height // 2, width // 2), 128, np.uint8)
     return Planes(np.asarray(y, dtype=np.uint8), grey, grey)
+
+
+def coloured_texture(index: int, *, width: int, height: int, seed: int) -> Planes:
+    """``moving_texture`` whose colours move as well."""
+    small = {"width": width // 2, "height": height // 2}
+    moved = index * STEP[0] / 2, index * STEP[1] / 2
+    u, v = (texture(**small, moved=moved, seed=seed + n) for n in (20, 40))
+    return Planes(moving_texture(index, width=width, height=height, seed=seed).y, u, v)
 
 
 def write_clip(
@@ -183,4 +191,37 @@ def tiny_motion_recipe(task: str, **train: float) -> MotionRecipe:
         }
     )
     assert isinstance(recipe, MotionRecipe)
+    return recipe
+
+
+def tiny_denoise_recipe(*, data: dict[str, object] | None = None, **train: float) -> DenoiseRecipe:
+    """30 iterations of denoising on the tiny clips."""
+    recipe = recipe_from(
+        {
+            "name": "denoising-tiny-test",
+            "task": "denoising",
+            "variant": "tiny",
+            "training": "live",
+            "network": {"channels": 8, "depth": 1, "expansion": 16},
+            "data": {
+                "validation": ["beta"],
+                "patch": 32,
+                "run": 4,
+                "segments_per_clip": 1,
+                "segment_frames": 6,
+                "patches_per_segment": 6,
+                "image_segments": 0,
+                **(data or {}),
+            },
+            "train": {
+                "iterations": 30,
+                "batch": 4,
+                "learning_rate": 3e-3,
+                "warmup": 5,
+                "clip_norm": 1.0,
+                **train,
+            },
+        }
+    )
+    assert isinstance(recipe, DenoiseRecipe)
     return recipe

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from streamer.errors import EngineError
 from streamer.infer.engine import Tensors
-from streamer.infer.native import NativeEngine
+from streamer.infer.native import TASKS, NativeEngine
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.self_test import (
@@ -234,9 +234,21 @@ def test_drawn_inputs_are_always_the_same_and_in_the_range_of_real_ones(
         assert np.abs(drawn["motion"]).max() < 5
 
 
+def test_what_denoising_is_drawn_follows_a_picture_that_moved_a_little() -> None:
+    manifest = read_manifest(MODELS / "denoise-lite.json")
+    followed = drawn_inputs(manifest, SIZES)["followed"]
+    assert followed.shape == (1, 12, 48, 64)
+    assert np.array_equal(followed, drawn_inputs(manifest, SIZES)["followed"])
+    packed = drawn_inputs(ReferenceEngine(1).manifest, SIZES)["packed"]
+    assert np.array_equal(followed[:, :6], packed)
+    # In luma, at edges more than on slopes.
+    assert 2 < 219 * root_mean_square(followed[:, 6:10]) < 50
+    assert not np.array_equal(followed[:, 6:], packed)
+
+
 def test_a_model_with_unknown_inputs_is_refused() -> None:
     manifest = replace(MOTION, inputs=(TensorSpec(name="depth", shape=(1, 1, "h", "w")),))
-    with pytest.raises(EngineError, match="takes 'depth', known are packed, pictures, motion"):
+    with pytest.raises(EngineError, match="takes 'depth', known are packed, followed, pictures, "):
         drawn_inputs(manifest, SIZES)
 
 
@@ -245,5 +257,5 @@ def test_every_shipped_model_can_be_tested(path: Path) -> None:
     manifest = read_manifest(path)
     assert set(manifest.self_test) == {spec.name for spec in manifest.outputs}
     # Int8 of ONNX Runtime saturates on processors without VNNI; ours is right on all of them.
-    is_ours = manifest.precision == "int8" and manifest.task == "super_resolution"
+    is_ours = manifest.precision == "int8" and manifest.task in TASKS
     check((NativeEngine if is_ours else OrtCpuEngine)(manifest, threads=1))

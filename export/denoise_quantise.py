@@ -1,0 +1,54 @@
+"""What a denoising network is calibrated on, and what it loses in int8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from export.data.planes import crop
+from export.denoise_feeds import followed
+from export.denoise_judge import JUDGED, held_out, model_change, psnr_by_condition
+from export.runner import Feed
+from streamer.errors import ConfigError
+from streamer.model import ModelManifest
+from streamer.ops.denoising import Denoise
+
+CONDITIONS = ("clean", "noise 5", "noise 5, crf 23")
+FRAMES = 3
+"""Of each run; its last one is taken."""
+
+
+def denoising_feeds(manifest: ModelManifest, clips: Sequence[Path]) -> list[Feed]:
+    """A network's inputs from a picture of each clip in each condition, all cut to one size."""
+    del manifest  # all are fed alike
+    runs = [run.noisy[:FRAMES] for run in held_out(clips, conditions=CONDITIONS)]
+    runs = [run for run in runs if len(run) == FRAMES]
+    height = min((run[0].height for run in runs), default=0)
+    width = min((run[0].width for run in runs), default=0)
+    return [
+        followed([crop(planes, top=0, left=0, height=height, width=width) for planes in run])[-1]
+        for run in runs
+    ]
+
+
+def denoising_losses_db(
+    reference: ModelManifest, variant: ModelManifest, clips: Sequence[Path]
+) -> dict[str, float]:
+    """By condition; of undamaged pictures, which have no PSNR before, the mean of what is lost of it."""
+    runs = held_out(clips)
+    if not runs:
+        raise ConfigError(
+            f"no clip of more than {JUDGED[0]} frames is held out: name some under data.validation in "
+            "the recipe"
+        )
+    before, after = (
+        psnr_by_condition(Denoise(model_change(one)), runs) for one in (reference, variant)
+    )
+    return {
+        name: float(np.mean([made for _, made in before[name]]))
+        - float(np.mean([made for _, made in after[name]]))
+        for name in before
+        if name != "clean"
+    }
