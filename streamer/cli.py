@@ -64,6 +64,9 @@ BetweenHow = Annotated[
 Conceal = Annotated[
     bool, typer.Option("--conceal/--no-conceal", help="Make up for frames that a live source lost.")
 ]
+Denoise = Annotated[
+    str, typer.Option("--denoise", help="Take noise away: auto (while there is any), on, off.")
+]
 Steady = Annotated[
     bool,
     typer.Option("--steady", help="Hold back flicker along motion; about 9 ms a frame at 720p."),
@@ -112,6 +115,7 @@ def demo(
     fps: Fps = None,
     between: BetweenHow = None,
     conceal: Conceal = True,
+    denoise: Denoise = "auto",
     steady: Steady = False,
     duration: Duration = None,
     report: Report = None,
@@ -132,6 +136,7 @@ def demo(
         fps=fps,
         between=between,
         conceals=conceal,
+        denoise=denoise,
         steady=steady,
         duration_s=duration,
     )
@@ -151,6 +156,7 @@ def run(
     fps: Fps = None,
     between: BetweenHow = None,
     conceal: Conceal = True,
+    denoise: Denoise = "auto",
     steady: Steady = False,
     duration: Duration = None,
     report: Report = None,
@@ -173,6 +179,7 @@ def run(
         fps=fps,
         between=between,
         conceals=conceal,
+        denoise=denoise,
         steady=steady,
         duration_s=duration,
         encode=EncodeSettings(bitrate_kbps=bitrate_kbps, preset=preset, **quality),

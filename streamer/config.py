@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from streamer.addresses import AddressPolicy, has_two_readings
 from streamer.errors import ConfigError
@@ -19,6 +19,7 @@ from streamer.rate import Rate, parse_rate
 SourceKind = Literal["file", "device", "synthetic", "rtsp", "network", "whip"]
 MadeTask = Literal["interpolation", "prediction"]
 Between = Literal["interpolate", "predict", "none"]
+Denoise = Literal["auto", "on", "off"]
 SinkKind = Literal["webrtc", "rtsp", "push", "hls", "file", "y4m", "null"]
 
 LIVE_KINDS: tuple[SourceKind, ...] = ("rtsp", "network", "whip", "device")
@@ -140,6 +141,8 @@ class StreamSettings:
     second, or ahead of the last one. With ``none`` a rate can only be lowered."""
     conceals: bool = True
     """Whether frames stand in for those that a live source lost."""
+    denoise: Denoise = "auto"
+    """Whether pictures are cleaned of noise before they are enlarged; ``auto`` while they are noisy."""
     steady: bool = False
     """Whether flicker is held back along motion; costs most of what the ``lite`` network does."""
     duration_s: float | None = None
@@ -151,6 +154,10 @@ class StreamSettings:
         if self.scale not in SCALES:
             raise ConfigError(f"--scale {self.scale} is not possible; use 1, 2, 3 or 4")
         check_budget(self.budget_ms)
+        if self.denoise not in get_args(Denoise):
+            raise ConfigError(
+                f"--denoise {self.denoise!r} is not possible; use {', '.join(get_args(Denoise))}"
+            )
         if self.duration_s is not None and not 0 < self.duration_s < math.inf:
             raise ConfigError(
                 f"--duration {self.duration_s:g} is out of range; use more than 0 seconds"

@@ -21,6 +21,7 @@ def describe_stream(settings: StreamSettings) -> str:
     stage.close()
     is_refused = choices.device.stage is None and bool(choices.device.reason)
     made = _made(settings, choices.make)
+    cleaned = _cleaned(settings, choices.denoise)
     tiers = tuple(rung.name for rung in rungs_of(stage.tiers, makes_frames=made.makes))
     outputs = ", ".join(sink.label for sink in settings.sinks)
     loss = "nothing is dropped, the links wait" if settings.is_offline else "late frames step down"
@@ -35,6 +36,7 @@ def describe_stream(settings: StreamSettings) -> str:
             *_costs(choices.upscale),
             *((f"           {choices.device.reason}",) if is_refused else ()),
             *made.engines,
+            *cleaned,
             f"  tiers    {' > '.join(tiers)}",
             f"  waits    {made.waits}",
             f"  budget   {settings.budget_ms:g} ms from arrival to outputs; {loss}",
@@ -69,6 +71,17 @@ def _made(settings: StreamSettings, choice: Choice | None) -> _Made:
         waits=waits if settings.waits_for_next else "for no later frame",
         makes=True,
     )
+
+
+def _cleaned(settings: StreamSettings, choice: Choice | None) -> tuple[str, ...]:
+    """What is said of denoising; its engine is closed."""
+    if choice is None:
+        return ()
+    for engine in choice.engines:
+        engine.close()
+    when = "auto: while there is noise" if settings.denoise == "auto" else "on: always"
+    said = [f"{_engine(engine)} ({when})" for engine in choice.engines] or ["not done"]
+    return (f"  denoise  {said[0]}", f"           {choice.reason}")
 
 
 def _costs(choice: Choice) -> tuple[str, ...]:

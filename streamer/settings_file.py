@@ -36,6 +36,7 @@ KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "fps": (str, int, float),
         "between": (str,),
         "conceal": (bool,),
+        "denoise": (str, bool),
         "steady": (bool,),
         "bitrate_kbps": (int,),
         "crf": (int,),
@@ -180,6 +181,9 @@ def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
     encode = {key: fields[key] for key in ENCODE_KEYS if key in fields}
     renamed = ("to", "fps", "between", "conceal", *ENCODE_KEYS)
     others = {key: value for key, value in fields.items() if key not in renamed}
+    if isinstance(fields.get("denoise"), bool):
+        # YAML reads on and off, as they are written everywhere else, as true and false.
+        others["denoise"] = "on" if fields["denoise"] else "off"
     fps = str(fields["fps"]) if "fps" in fields else None
     try:
         rate, between = parse_made_frames(fps, fields.get("between"))

@@ -11,9 +11,11 @@ from streamer.config import StreamSettings
 from streamer.cores import usable_cores
 from streamer.enhance.chain import Chain
 from streamer.enhance.conceal import Concealer
+from streamer.enhance.denoise import Denoising
 from streamer.enhance.frame_maker import FrameMaker
 from streamer.enhance.made_frames import MadeFrames
 from streamer.enhance.making import Making
+from streamer.enhance.noise_watch import NoiseWatch
 from streamer.enhance.scene_change import SceneWatch
 from streamer.enhance.slots import output_time_base
 from streamer.enhance.steady import Steady
@@ -23,7 +25,13 @@ from streamer.gpu.choosing import NOT_CHOSEN, DeviceChoice, choose_on_device
 from streamer.gpu.encoding import encodes
 from streamer.gpu.fallback import FallingBack, Upscaler
 from streamer.gpu.made_frames import DeviceWarper
-from streamer.infer.backends import Choice, Use, choose_motion, choose_super_resolution
+from streamer.infer.backends import (
+    Choice,
+    Use,
+    choose_denoising,
+    choose_motion,
+    choose_super_resolution,
+)
 from streamer.infer.engine import Deadline, Engine
 from streamer.infer.guarded import Guarded
 from streamer.infer.reference import ReferenceEngine
@@ -46,13 +54,15 @@ class Engines:
     """Of the picture at hand, for engines that wait for the pictures of other streams."""
     device: DeviceChoice = NOT_CHOSEN
     """What upscales in place of ``upscale`` where pictures stay on a device."""
+    denoise: Engine | None = None
+    """Of denoising; ``None`` where none is done."""
     pixel_ns: Mapping[str, float] = field(default_factory=dict)
     """What each of ``upscale`` takes alone, by tier, in ns per pixel of the input."""
 
     def close(self) -> None:
         if self.device.stage is not None:
             self.device.stage.close()
-        for engine in filter(None, (*self.upscale, self.make)):
+        for engine in filter(None, (*self.upscale, self.make, self.denoise)):
             engine.close()
 
 
@@ -65,6 +75,8 @@ class Choices:
     make: Choice | None
     """Of made frames; ``None`` where none are made."""
     device: DeviceChoice
+    denoise: Choice | None = None
+    """Of denoising; ``None`` where none is asked for, or pictures stay on a device."""
 
     @property
     def stage(self) -> Upscaler:
@@ -80,8 +92,8 @@ def choose(
     With the ``deadline`` of a stream they may be shared with other streams. Raises ``EngineError``.
     """
     device = NOT_CHOSEN
-    # What is calmed over time is calmed on the host.
-    if not settings.steady:
+    # What follows things over time is on the host.
+    if not settings.steady and settings.denoise != "on":
         device = choose_on_device(
             scale=settings.scale,
             backend=settings.backend,
@@ -96,14 +108,17 @@ def choose(
         upscale = Choice((), device.reason)
     else:
         upscale = _choose_on_host(settings, settings.backend, use)
-    if settings.made_task is None:
-        return Choices(upscale, None, device)
+    make = denoise = None
     try:
-        make = choose_motion(task=settings.made_task, backend=settings.backend, use=use)
+        if settings.made_task is not None:
+            make = choose_motion(task=settings.made_task, backend=settings.backend, use=use)
+        if settings.denoise != "off" and device.stage is None:
+            denoise = choose_denoising(backend=settings.backend, use=use)
     except EngineError:
-        Engines(upscale.engines, None, Deadline(), device).close()
+        made = () if make is None else make.engines
+        Engines((*upscale.engines, *made), None, Deadline(), device).close()
         raise
-    return Choices(upscale, make, device)
+    return Choices(upscale, make, device, denoise)
 
 
 def choose_engines(settings: StreamSettings, clock: Clock, metrics: Metrics) -> Engines:
@@ -117,6 +132,7 @@ def choose_engines(settings: StreamSettings, clock: Clock, metrics: Metrics) -> 
         _maker(settings, choices, clock, metrics),
         deadline,
         choices.device,
+        _denoiser(settings, choices, clock, metrics),
         choices.upscale.pixel_ns,
     )
 
@@ -159,6 +175,18 @@ def _maker(
     return Guarded(best, clock, metrics, fallback=others[-1]) if others else best
 
 
+def _denoiser(
+    settings: StreamSettings, choices: Choices, clock: Clock, metrics: Metrics
+) -> Engine | None:
+    if choices.denoise is None:
+        return None
+    engines = _guarded(choices.denoise, clock, metrics)
+    # Where it was asked for, the user must see that it is not done.
+    level = logging.WARNING if settings.denoise == "on" and not engines else logging.INFO
+    _log.log(level, "denoising: %s", choices.denoise.reason)
+    return engines[0] if engines else None
+
+
 def _say(choice: Choice, settings: StreamSettings) -> None:
     if not choice.engines:
         _log.info("engines: %s", choice.reason)
@@ -193,9 +221,12 @@ def _stage(
     """What upscales, and what makes frames of the pictures that it leaves on a device."""
     device, deadline = engines.device, engines.deadline
     if device.stage is None or device.gpu is None:
-        steady = Steady() if settings.steady else None
         on_host = SuperResolution(
-            engines.upscale, steady=steady, deadline=deadline, notice=device.reason
+            engines.upscale,
+            denoising=_denoising(settings, engines, clock, metrics),
+            steady=Steady() if settings.steady else None,
+            deadline=deadline,
+            notice=device.reason,
         )
         return on_host, None
 
@@ -211,6 +242,15 @@ def _stage(
         metrics=metrics,
     )
     return falling_back, DeviceWarper(device.gpu)
+
+
+def _denoising(
+    settings: StreamSettings, engines: Engines, clock: Clock, metrics: Metrics
+) -> Denoising | None:
+    if engines.denoise is None:
+        return None
+    watch = NoiseWatch() if settings.denoise == "auto" else None
+    return Denoising(engines.denoise, clock, metrics, watch=watch)
 
 
 def _making(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.enhance.denoise import Denoising
 from streamer.enhance.steady import Steady
 from streamer.frame import Frame, Planes
 from streamer.infer.engine import Deadline, Engine
@@ -34,6 +35,7 @@ class SuperResolution:
         self,
         engines: Sequence[Engine],
         *,
+        denoising: Denoising | None = None,
         steady: Steady | None = None,
         deadline: Deadline | None = None,
         notice: str = "",
@@ -41,12 +43,13 @@ class SuperResolution:
         """``engines`` run from best to cheapest; each is a tier named after its network. ``notice`` is
         what the user must see of where this is done.
 
-        ``steady`` calms what they make. Engines that wait for other streams read ``deadline``,
+        ``denoising`` cleans what they are given, ``steady`` calms what they make. Engines that wait for other streams read ``deadline``,
         which is set here before each run.
         """
         self.engines = {engine.manifest.variant: engine for engine in engines}
         self.scale = engines[0].manifest.scale
         self.notice = notice
+        self.denoising = denoising
         self._steady = steady
         self._deadline = deadline or Deadline()
         self._size = (0, 0)
@@ -97,6 +100,8 @@ class SuperResolution:
         self._resize(width, height)
         for tier, engine in self.engines.items():
             engine.run({"packed": self._packed}, {"residual": self._residuals[tier]})
+        if self.denoising is not None:
+            self.denoising.warm_up(width, height)
 
     def _begin_output(self) -> None:
         """The first picture decides: what was announced may be turned on its way in."""
@@ -125,6 +130,8 @@ class SuperResolution:
         """Fills ``out``, which for the plain tier holds the upscaled picture already; the tier that it
         has then: the plain one where the network failed."""
         if tier != PLAIN:
+            if self.denoising is not None:
+                small = self.denoising.cleaned(small)
             host.pack(small, self._packed)
             residual, engine = self._residuals[tier], self.engines[tier]
             engine.run({"packed": self._packed}, {"residual": residual})
@@ -133,6 +140,8 @@ class SuperResolution:
                 host.upscale(small, out)
             else:
                 host.enhance(small, residual, out)
+        elif self.denoising is not None:
+            self.denoising.reset()
         if self._steady is not None and tier == PLAIN:
             self._steady.reset()
         elif self._steady is not None:
@@ -142,6 +151,8 @@ class SuperResolution:
     def close(self) -> None:
         for engine in self.engines.values():
             engine.close()
+        if self.denoising is not None:
+            self.denoising.close()
 
     def _resize(self, width: int, height: int) -> None:
         half = (height // 2, width // 2)

@@ -61,22 +61,30 @@ class Backend:
         return taken
 
 
+ON_HOST = ("super_resolution", "interpolation", "prediction", "denoising")
+"""Tasks of what runs every network on the host. Denoising follows pictures there."""
+
 BACKENDS: Mapping[str, Backend] = {
     "native": Backend(
         native.is_installed,
         native.NativeEngine,
         precisions=("int8",),
-        tasks=("super_resolution",),
+        tasks=native.TASKS,
         has_threads=True,
     ),
     # Both compute fp16 convolutions in fp32 on a CPU and only cast on top of that.
     "ort-cpu": Backend(
-        ort.is_installed, ort.OrtCpuEngine, precisions=("fp32", "int8"), has_threads=True
+        ort.is_installed,
+        ort.OrtCpuEngine,
+        precisions=("fp32", "int8"),
+        tasks=ON_HOST,
+        has_threads=True,
     ),
     "openvino": Backend(
         openvino.is_installed,
         openvino.OpenVinoEngine,
         precisions=("fp32", "int8"),
+        tasks=ON_HOST,
         has_threads=True,
         has_bf16=openvino.has_bf16,
     ),
@@ -211,6 +219,22 @@ def choose_motion(
         return Choice((reference,), f"{backend} runs no networks for {task}")
     chosen = _chosen(models, backend, use)
     return Choice((*chosen.engines, reference), chosen.reason)
+
+
+def choose_denoising(*, backend: str, use: Use) -> Choice:
+    """The engine for denoising: one, or none where nothing here runs its network.
+
+    On the host alone; a backend of a device leaves it to what ``auto`` takes. Raises ``EngineError`` when
+    a named backend cannot run the network.
+    """
+    _check_name(backend)
+    if backend == "reference":
+        return Choice((), "asked for with --backend reference")
+    models = find_models(task="denoising", scale=1)
+    if not models:
+        return Choice((), "no trained network for denoising is shipped")
+    on_host = {name for name, known in BACKENDS.items() if known.has_threads}
+    return _chosen(models, backend if backend in on_host else "auto", use)
 
 
 def _check_name(backend: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cv2
@@ -43,9 +44,7 @@ class Watchdog:
         self.verdict = ""
         """Why the engine is to be used no more, in one sentence for the log; empty until then."""
         self._label = f"{engine.manifest.name} on {engine.backend}"
-        self._judge = (
-            _residual_fault if engine.manifest.task == "super_resolution" else _guide_fault
-        )
+        self._judge = FAULTS.get(engine.manifest.task, _guide_fault)
         self._clock = clock
         self._in_a_row = 0
         self._lately_ns: deque[int] = deque(maxlen=IN_A_MINUTE)
@@ -99,6 +98,15 @@ def _residual_fault(name: str, residual: NDArray[Any]) -> str:
     return "" if size <= limit else f"{name} of {size:.3g} code values"
 
 
+def _change_fault(name: str, change: NDArray[Any]) -> str:
+    """What is wrong with what a denoising network gives; empty where nothing is. Shares are bounded by
+    what takes them."""
+    shares, residuals = np.split(change, 2, axis=1)
+    if not np.isfinite(shares).all():
+        return f"{name} that is not a number"
+    return _residual_fault(name, residuals)
+
+
 def _guide_fault(name: str, values: NDArray[Any]) -> str:
     """What is wrong with an output of a motion network; empty where nothing is."""
     rows = values.reshape(-1, values.shape[-1]).astype(np.float32, copy=False)
@@ -108,3 +116,10 @@ def _guide_fault(name: str, values: NDArray[Any]) -> str:
         return f"{name} that is not a number"
     largest = cv2.norm(rows, cv2.NORM_INF)
     return "" if largest <= limit else f"{name} of {largest:.3g}, at most {limit:g} makes sense"
+
+
+FAULTS: Mapping[str, Callable[[str, NDArray[Any]], str]] = {
+    "super_resolution": _residual_fault,
+    "denoising": _change_fault,
+}
+"""By task, what judges an output; all others are of motion."""

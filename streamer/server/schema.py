@@ -186,6 +186,9 @@ class NewStream(_Request):
     conceal: Annotated[
         bool | None, Field(description="whether frames stand in for those that were lost")
     ] = None
+    denoise: Annotated[
+        Literal["auto", "on", "off"] | None, Field(description="whether noise is taken away")
+    ] = None
     steady: Annotated[bool | None, Field(description="whether flicker is held back")] = None
     bitrate_kbps: Annotated[int | None, Field(description=BITRATE)] = None
     preset: Annotated[str | None, Field(description="libx264's, ultrafast to slow")] = None

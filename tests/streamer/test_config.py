@@ -94,6 +94,8 @@ def test_what_is_no_source_is_refused_with_what_is_one(source: str) -> None:
     ("fields", "said"),
     [
         ({"scale": 0}, "--scale 0 is not possible; use 1, 2, 3 or 4"),
+        ({"denoise": "maybe"}, "--denoise 'maybe' is not possible; use auto, on, off"),
+        ({"denoise": ""}, "use auto, on, off"),
         ({"budget_ms": 0.5}, "--budget-ms 0.5 is out of range; use 1 to 60000"),
         ({"budget_ms": float("nan")}, "--budget-ms nan is out of range"),
         ({"duration_s": -1.0}, "--duration -1 is out of range; use more than 0 seconds"),
@@ -175,6 +177,18 @@ def test_outputs_are_called_by_kind_and_name() -> None:
 def test_a_change_to_what_is_not_possible_cannot_even_be_said(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="out of range"):
         Changes(**wrong)
+
+
+def test_a_change_to_what_is_possible_can_be_said() -> None:
+    changes = Changes(budget_ms=60.0, bitrate_kbps=900, tier="plain")
+    assert (changes.budget_ms, changes.bitrate_kbps, changes.tier) == (60.0, 900, "plain")
+    assert Changes() == Changes(budget_ms=None)
+
+
+@pytest.mark.parametrize("denoise", ["auto", "on", "off"])
+def test_noise_is_taken_away_while_there_is_any_always_or_never(denoise: str) -> None:
+    assert settings(denoise=denoise).denoise == denoise
+    assert settings().denoise == "auto"
 
 
 @pytest.mark.parametrize(

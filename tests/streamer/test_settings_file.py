@@ -40,7 +40,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "streams: {yard: {source: clip.mp4, to: ['null:', 'out.mkv'], scale: 3, "
         "budget_ms: 50, backend: reference, variant: lite, bitrate_kbps: 900, crf: 20, "
         "preset: fast, fps: 59.94, between: predict, conceal: false, "
-        "steady: true}}"
+        "denoise: 'off', steady: true}}"
     )
     (stream,) = read_settings(written(tmp_path, text))
     assert all(f"{key}:" in text for key in KINDS)
@@ -49,7 +49,20 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert (stream.backend, stream.variant) == ("reference", "lite")
     assert stream.rate == Rate(fps=Fraction(60_000, 1001))
     assert (stream.between, stream.conceals, stream.steady) == ("predict", False, True)
+    assert stream.denoise == "off"
     assert stream.encode == EncodeSettings(bitrate_kbps=900, crf=20, preset="fast")
+
+
+@pytest.mark.parametrize(
+    ("text", "denoise"),
+    [("", "auto")] + [(f", denoise: {quoted}", word) for word in ("auto", "on", "off")
+                      for quoted in (word, f"'{word}'")],
+)  # fmt: skip
+def test_on_and_off_need_no_quotes(text: str, denoise: str, tmp_path: Path) -> None:
+    # YAML reads them as true and false.
+    text = f"streams: {{yard: {{source: 'synthetic:', to: ['null:']{text}}}}}"
+    (stream,) = read_settings(written(tmp_path, text))
+    assert stream.denoise == denoise
 
 
 def test_frames_in_between_alone_mean_twice_as_many(tmp_path: Path) -> None:
@@ -76,6 +89,8 @@ def test_frames_in_between_alone_mean_twice_as_many(tmp_path: Path) -> None:
         ("streams: {door: {source: a.mp4, to: ['null:'], budget_ms: fast}}", "'door'"),
         ("streams: {door: {source: a.mp4, to: ['null:'], scale: true}}", "'door'"),
         ("streams: {door: {source: a.mp4, to: ['null:'], backend: 5}}", "'door'"),
+        ("streams: {door: {source: a.mp4, to: ['null:'], denoise: 1}}", "'door' has 1 as its 'den"),
+        ("streams: {a: {source: a.mp4, to: ['null:'], denoise: maybe}}", "use auto, on, off"),
         ("streams: {a: {source: a.mp4, to: ['null:']}, a: {source: b.mp4}}", "'a' is there twice"),
         ("streams: {a: {source: a.mp4, to: ['null:'], crf: 99}}", "crf 99 is out of range"),
         ("streams: {a: {source: a.mp4, to: ['webrtc:'], crf: 18}}", "use a bitrate here"),

@@ -23,7 +23,7 @@ from streamer.infer.conv_model import read_conv_model
 from streamer.infer.engine import code_values
 from streamer.infer.native import NativeEngine
 from streamer.infer.ort import OrtCpuEngine
-from streamer.infer.self_test import ROUNDING, check, root_mean_square, storage
+from streamer.infer.self_test import ROUNDING, check, drawn_inputs, root_mean_square, storage
 from streamer.model import MODELS, read_manifest
 from streamer.sources.scene import Scene
 from tests.packages import needs_package
@@ -35,6 +35,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 NAMES = sorted(path.stem for path in MODELS.glob("sr-*-int8.json"))
+DENOISING = sorted(path.stem for path in MODELS.glob("denoise-*-int8.json"))
 SIZES = [(90, 160), (1, 1), (45, 79), (4, 200), (128, 9)]
 """Rows and columns of packed pictures."""
 
@@ -79,6 +80,19 @@ def test_shipped_networks_give_what_their_definition_gives(name: str) -> None:
     )
     with closing(engine(name, threads=2)) as it:
         np.testing.assert_array_equal(made(it, packed)[0], expected)
+
+
+@pytest.mark.parametrize("name", DENOISING)
+def test_networks_for_denoising_are_right_and_give_what_their_definition_gives(name: str) -> None:
+    for threads in (1, 3):
+        with closing(engine(name, threads=threads)) as it:
+            check(it)
+            for rows, columns in SIZES:
+                sizes = {"h": rows, "w": columns}
+                inputs, outputs = drawn_inputs(it.manifest, sizes), storage(it.manifest, sizes)
+                it.run(inputs, outputs)
+                expected = reference.convolve(inputs["followed"][0], read_conv_model(it.manifest))
+                np.testing.assert_array_equal(outputs["change"][0], expected)
 
 
 @needs_package("onnxruntime")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 
 from streamer.errors import EngineError
 from streamer.infer.openvino import OpenVinoEngine, has_bf16
+from streamer.infer.self_test import check
+from streamer.model import MODELS, read_manifest
 from tests.packages import needs_package
 from tests.streamer.models import summed, tiny
 
@@ -50,6 +53,13 @@ def test_bf16_is_the_fp32_model_computed_more_coarsely(tmp_path: Path) -> None:
         errors[precision] = float(np.abs(residual - summed(packed)).max())
     assert errors["fp32"] < 1e-4
     assert 1e-3 < errors["bf16"] < 0.5
+
+
+@needs_package("openvino")
+@pytest.mark.parametrize("path", sorted(MODELS.glob("denoise-*.json")), ids=lambda path: path.stem)
+def test_networks_for_denoising_are_right(path: Path) -> None:
+    with closing(OpenVinoEngine(read_manifest(path), threads=1)) as engine:
+        check(engine)
 
 
 def test_without_the_package_there_is_a_sentence_that_says_what_to_install(

@@ -11,7 +11,7 @@ from streamer.clock import ManualClock
 from streamer.infer.engine import Tensors
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
-from streamer.infer.watchdog import IN_A_MINUTE, IN_A_ROW, Watchdog
+from streamer.infer.watchdog import FAULTS, IN_A_MINUTE, IN_A_ROW, Watchdog
 from streamer.model import MODELS, read_manifest
 
 SHAPE = (1, 24, 9, 16)
@@ -85,6 +85,61 @@ def test_what_shipped_networks_give_for_the_harshest_pictures_is_sound() -> None
             packed[0, :4] = [code[i::2, j::2] for i in range(2) for j in range(2)]
             engine.run({"packed": packed}, {"residual": given})
             assert watchdog.is_sound({"residual": given}), manifest.name
+
+
+def change(dtype: type, value: float = 0.0, *, spread: float = 5.0) -> NDArray[Any]:
+    """What a denoising network gives: shares of any size, and residuals around ``value``."""
+    numbers = np.random.default_rng(2)
+    both = np.concatenate(
+        [numbers.uniform(-128, 127, (1, 6, 9, 16)), numbers.normal(value, spread, (1, 6, 9, 16))], 1
+    )
+    codes = np.clip(np.rint(both + 128), 0, 255) if dtype is np.uint8 else both
+    given: NDArray[Any] = codes.astype(dtype)
+    return given
+
+
+def denoising_dog() -> Watchdog:
+    engine = ReferenceEngine(1)
+    engine.manifest = replace(engine.manifest, task="denoising")
+    return Watchdog(engine, ManualClock())
+
+
+def test_every_task_of_the_shipped_networks_is_judged_in_its_own_way() -> None:
+    tasks = {read_manifest(path).task for path in MODELS.glob("*.json")}
+    assert tasks - set(FAULTS) <= {"interpolation", "prediction"}, "all others are of motion"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.uint8])
+def test_a_change_as_networks_give_it_is_sound(dtype: type) -> None:
+    for value, spread in ((0.0, 0.0), (0.0, 5.0), (-3.0, 60.0)):
+        assert denoising_dog().is_sound({"change": change(dtype, value, spread=spread)})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+@pytest.mark.parametrize("share", [-128.0, 127.0, 1e6])
+def test_a_change_may_take_any_share_of_the_last_picture(dtype: type, share: float) -> None:
+    given = change(dtype)
+    given[:, :6] = min(share + 128, 255) if dtype is np.uint8 else share
+    assert denoising_dog().is_sound({"change": given})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+@pytest.mark.parametrize(("value", "spread"), [(-127.0, 0.5), (60.0, 5.0), (0.0, 4000.0)])
+def test_a_change_that_adds_what_cannot_be_is_not_sound(
+    dtype: type, value: float, spread: float
+) -> None:
+    assert not denoising_dog().is_sound({"change": change(dtype, value, spread=spread)})
+
+
+@pytest.mark.parametrize("channel", [0, 5, 6, 11])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_of_a_change_that_is_not_a_number_is_enough(channel: int, value: float) -> None:
+    spoilt = change(np.float32)
+    spoilt[0, channel, 4, 7] = value
+    watchdog = denoising_dog()
+    for _ in range(IN_A_ROW):
+        assert not watchdog.is_sound({"change": spoilt})
+    assert "gave what cannot be 3 times in a row (last: change " in watchdog.verdict
 
 
 def test_a_guide_for_a_made_frame_is_sound() -> None:

@@ -142,6 +142,8 @@ REFUSED: tuple[tuple[Any, int, str], ...] = (
     ({"name": "x"}, 422, "source: "),
     ({**body("x"), "size": 2, "hunter2": 1}, 422, "there is no key"),
     (body("x", crf=4), 422, "there is no key 'crf' here"),
+    (body("x", denoise="maybe"), 422, "denoise: "),
+    (body("x", denoise=True), 422, "denoise: "),
     (body("x", "rtsp://" + "hunter2" * 400), 422, "source: "),
     (["hunter2"], 422, "the body: "),
 )

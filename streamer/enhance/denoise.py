@@ -1,0 +1,68 @@
+"""Takes noise away from a stream that is noisy, before it is enlarged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamer.clock import Clock
+from streamer.enhance.noise_watch import NoiseWatch
+from streamer.frame import Planes
+from streamer.infer.engine import Engine
+from streamer.infer.guarded import Guarded
+from streamer.metrics import Metrics
+from streamer.ops.denoising import Denoise
+from streamer.ops.memory import PicturePool
+
+
+class Denoising:
+    """Cleans the pictures of a stream that is noisy, before they are enlarged. Belongs to one thread."""
+
+    def __init__(
+        self, engine: Engine, clock: Clock, metrics: Metrics, *, watch: NoiseWatch | None = None
+    ) -> None:
+        """With a ``watch`` only while that sees noise, otherwise always."""
+        self.engine = engine
+        self._clock, self._metrics, self._watch = clock, metrics, watch
+        self._denoise = Denoise(self._change, kind=engine.manifest.residual_dtype)
+        self._pool = PicturePool(0, 0)
+
+    def cleaned(self, planes: Planes) -> Planes:
+        """The picture without its noise, in other memory; itself where it is left as it is."""
+        if self._watch is not None:
+            self._watch.see(planes[0])
+            if not self._watch.is_noisy:
+                self._denoise.reset()
+                return planes
+        began_ns = self._clock.now_ns()
+        height, width = planes[0].shape
+        if (width, height) != (self._pool.width, self._pool.height):
+            self._pool = PicturePool(width, height)
+        out = self._pool.lease()
+        if not self._denoise.clean(planes, out):
+            return planes
+        self._metrics.time("denoise", (self._clock.now_ns() - began_ns) / 1e6)
+        return out
+
+    def reset(self) -> None:
+        """A picture was left out, so what comes next follows nothing."""
+        self._denoise.reset()
+        if self._watch is not None:
+            self._watch.reset()
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Run once at this size: a runtime's first run plans its memory and takes far longer."""
+        picture = PicturePool(width, height).lease()
+        for plane in picture:
+            plane[:] = 0
+        self._denoise.clean(picture, PicturePool(width, height).lease())
+        self._denoise.reset()
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def _change(self, packed: NDArray[np.float32], change: NDArray[Any]) -> bool:
+        self.engine.run({"followed": packed}, {"change": change})
+        return not (isinstance(self.engine, Guarded) and self.engine.fell_back)

@@ -1,0 +1,51 @@
+"""The shipped network for denoising, for the tests around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.native import native
+from streamer.frame import Planes
+from streamer.infer.engine import Engine
+from streamer.infer.native import NativeEngine
+from streamer.infer.ort import OrtCpuEngine
+from streamer.model import MODELS, ModelManifest, read_manifest
+from streamer.ops.denoising import Denoise
+from tests.streamer.pictures import empty
+
+Tensor = NDArray[np.float32]
+
+
+def manifest(name: str = "denoise-lite-int8") -> ModelManifest:
+    return read_manifest(MODELS / f"{name}.json")
+
+
+def opened() -> Engine:
+    """The shipped network, as it runs here."""
+    if native() is None:
+        return OrtCpuEngine(manifest("denoise-lite"), threads=1)
+    return NativeEngine(manifest(), threads=1)
+
+
+def denoise(engine: Engine) -> Denoise:
+    """With the network alone, without anything that looks after it."""
+
+    def change(followed: Tensor, change: NDArray[Any]) -> bool:
+        engine.run({"followed": followed}, {"change": change})
+        return True
+
+    return Denoise(change, kind=engine.manifest.residual_dtype)
+
+
+def cleaned(it: Denoise, came: Planes) -> Planes:
+    """What is made of a picture."""
+    out = empty(width=came[0].shape[1], height=came[0].shape[0])
+    assert it.clean(came, out)
+    return out
+
+
+def same(ours: Planes, theirs: Planes) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))

@@ -1,0 +1,157 @@
+"""Which engines a stream's settings open, and that each of them is closed again."""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from streamer.clock import MonotonicClock
+from streamer.config import SinkSpec, StreamSettings, parse_made_frames
+from streamer.enhance.assembly import Engines, build_chain, choose, choose_engines
+from streamer.enhance.super_resolution import SuperResolution
+from streamer.errors import EngineError
+from streamer.gpu import choosing
+from streamer.gpu.choosing import NOT_CHOSEN
+from streamer.media import Color, VideoInfo
+from streamer.metrics import Metrics
+from tests.streamer.noisy_pictures import drawn, noisy
+from tests.streamer.noted_engines import Noted, only_noted
+from tests.streamer.pictures import frame_of
+
+VIDEO = VideoInfo(
+    codec="h264",
+    width=64,
+    height=48,
+    fps=Fraction(30),
+    time_base=Fraction(1, 30),
+    color=Color(matrix="bt709"),
+)
+
+
+def settings(**fields: Any) -> StreamSettings:
+    sinks = (SinkSpec(kind="null"),)
+    return StreamSettings(**{"source": "clip.mp4", "sinks": sinks, "scale": 1, **fields})
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> type[Noted]:
+    return only_noted(monkeypatch)
+
+
+def tasks_of(noted: type[Noted]) -> set[str]:
+    """Of the engines that are open."""
+    return {engine.manifest.task for engine in noted.opened}
+
+
+def chosen(**fields: Any) -> Engines:
+    return choose_engines(settings(**fields), MonotonicClock(), Metrics())
+
+
+def test_without_denoising_no_engine_is_opened_for_it(noted: type[Noted]) -> None:
+    engines = chosen(denoise="off")
+    assert engines.denoise is None
+    assert set(noted.ever) == {"super_resolution"}
+    engines.close()
+    assert not noted.opened
+
+
+@pytest.mark.parametrize("denoise", ["auto", "on"])
+@pytest.mark.parametrize("backend", ["auto", "ort-cpu"])
+def test_what_was_opened_for_a_stream_is_closed_with_its_engines(
+    denoise: str, backend: str, noted: type[Noted]
+) -> None:
+    engines = chosen(denoise=denoise, backend=backend)
+    assert engines.denoise is not None
+    assert engines.denoise.manifest.task == "denoising"
+    assert tasks_of(noted) == {"super_resolution", "denoising"}
+    engines.close()
+    assert not noted.opened
+
+
+@pytest.mark.parametrize("denoise", ["auto", "on"])
+def test_what_was_opened_for_a_stream_is_closed_with_its_chain(
+    denoise: str, noted: type[Noted]
+) -> None:
+    chain = build_chain(
+        settings(denoise=denoise),
+        chosen(denoise=denoise),
+        VIDEO,
+        clock=MonotonicClock(),
+        metrics=Metrics(),
+    )
+    assert tasks_of(noted) == {"super_resolution", "denoising"}
+    chain.close()
+    assert not noted.opened
+
+
+@pytest.mark.parametrize("denoise", ["auto", "on", "off"])
+def test_pictures_are_cleaned_always_never_or_while_they_are_noisy(denoise: str) -> None:
+    metrics, clock = Metrics(), MonotonicClock()
+    stream = settings(denoise=denoise, backend="ort-cpu")
+    engines = choose_engines(stream, clock, metrics)
+    chain = build_chain(stream, engines, VIDEO, clock=clock, metrics=metrics)
+    stage = chain._super_resolution
+    assert isinstance(stage, SuperResolution)
+    calm = drawn(width=64, height=48)
+
+    def counted() -> int:
+        timings = metrics.timings()
+        return timings["denoise"].n if "denoise" in timings else 0
+
+    for _ in range(6):
+        stage.process(frame_of(calm), tier=stage.tiers[0], with_comparison=False)
+    assert counted() == (6 if denoise == "on" else 0)
+    for seed in range(40):
+        came = noisy(calm, 8, seed=seed)
+        stage.process(frame_of(came), tier=stage.tiers[0], with_comparison=False)
+    assert counted() in {"on": (46,), "off": (0,), "auto": range(1, 40)}[denoise]
+    chain.close()
+
+
+def test_what_is_followed_over_time_opens_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if a package for a device were there; whether a device is, is not asked with "on".
+    doors = {"ort-cuda": (lambda: True, ("fp16",)), "tensorrt": (lambda: False, ("fp16",))}
+    monkeypatch.setattr(choosing, "DOORS", doors)
+    seen = {}
+    for denoise in ("auto", "on"):
+        choices = choose(settings(scale=2, denoise=denoise), MonotonicClock(), Metrics())
+        seen[denoise] = choices.device
+        assert (choices.denoise is None) == (choices.device.stage is not None)
+        choices.stage.close()
+        for engine in choices.denoise.engines if choices.denoise else ():
+            engine.close()
+    assert seen["on"] is NOT_CHOSEN
+    assert seen["auto"].reason, "it was looked for"
+
+
+@pytest.mark.parametrize(("denoise", "level"), [("on", logging.WARNING), ("auto", logging.INFO)])
+def test_who_asks_for_denoising_is_told_where_it_is_not_done(
+    denoise: str, level: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        engines = chosen(denoise=denoise, backend="reference")
+    assert engines.denoise is None
+    said = [record for record in caplog.records if record.message.startswith("denoising: ")]
+    assert [record.levelno for record in said] == [level]
+    assert said[0].message == "denoising: asked for with --backend reference"
+
+
+@pytest.mark.parametrize("between", [None, "predict"])
+def test_where_denoising_cannot_be_had_all_others_are_closed(
+    between: str | None, noted: type[Noted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rate, how = parse_made_frames(None, between)
+    made = {"rate": rate, "between": how, "denoise": "on"}
+    monkeypatch.setattr(noted, "refused", "denoising")
+    with pytest.raises(EngineError, match="there is no denoising today"):
+        chosen(backend="ort-cpu", **made)
+    assert set(noted.ever) == {"super_resolution"} | ({"prediction"} if between else set())
+    assert not noted.opened
+    # Where no backend is named, it goes on without.
+    engines = chosen(**made)
+    assert engines.denoise is None
+    engines.close()
+    assert not noted.opened

@@ -1,0 +1,47 @@
+"""What is said of a stream before anything runs, and that nothing stays open behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streamer.config import SinkSpec, StreamSettings
+from streamer.describe import describe_stream
+from tests.streamer.noted_engines import only_noted
+
+
+def lines(**fields: Any) -> list[str]:
+    sinks = (SinkSpec(kind="null"),)
+    wanted = {"source": "clip.mp4", "sinks": sinks, "scale": 1, "backend": "ort-cpu", **fields}
+    return describe_stream(StreamSettings(**wanted)).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("denoise", "when"), [("auto", "(auto: while there is noise)"), ("on", "(on: always)")]
+)
+def test_it_says_what_takes_noise_away_and_when(denoise: str, when: str) -> None:
+    said = lines(denoise=denoise)
+    (at,) = [n for n, line in enumerate(said) if line.startswith("  denoise  ")]
+    assert said[at].startswith("  denoise  denoise-lite")
+    assert " on ort-cpu, " in said[at]
+    assert said[at].endswith(when)
+    assert "ort-cpu" in said[at + 1]
+
+
+def test_where_none_is_taken_away_it_says_so_or_nothing() -> None:
+    assert not any("denoise" in line for line in lines(denoise="off"))
+    said = lines(denoise="on", backend="reference")
+    at = said.index("  denoise  not done")
+    assert said[at + 1].strip() == "asked for with --backend reference"
+
+
+@pytest.mark.parametrize("denoise", ["auto", "on", "off"])
+def test_what_was_opened_to_be_described_is_closed(
+    denoise: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = only_noted(monkeypatch)
+    lines(denoise=denoise)
+    assert "super_resolution" in noted.ever
+    assert ("denoising" in noted.ever) == (denoise != "off")
+    assert not noted.opened
