@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import cv2
 
-from benchmarks.quality import extras, minterpolate, scores
+from benchmarks.quality import denoising, extras, filters, scores
 from benchmarks.quality.ahead import PredictionTask
 from benchmarks.quality.concealment import CONDITION, ConcealmentTask
 from benchmarks.quality.in_between import InterpolationTask
@@ -51,6 +51,7 @@ TASKS: Mapping[str, tuple[Callable[[Bench], Task], int]] = {
     "interpolation": (InterpolationTask, 61),
     "prediction": (PredictionTask, 60),
     "concealment": (ConcealmentTask, 240),
+    "denoising": (denoising.DenoisingTask, 12),
 }
 """By name: what opens it, and how many frames of a clip it looks at where nobody says."""
 
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str]) -> None:
         "definitions": _definitions(means),
         "settings": _as_json(settings, options),
         "machine": report.machine(),
-        "ffmpeg": minterpolate.version() if options.task == "interpolation" else None,
+        "ffmpeg": filters.version() if options.task in ("interpolation", "denoising") else None,
         "data": [folder.resolve().name for folder in options.data],
     }
     if options.out is not None:
@@ -108,7 +109,12 @@ def _parse(arguments: Sequence[str]) -> Any:
     add("--clips", action="append", default=[], help="only names that start so; may be repeated")
     add("--frames", type=_positive, help="frames of a clip, from its start")
     add("--scale", type=int, choices=(1, 2, 3, 4), help="sr: lines out per line in; default 2")
-    add("--condition", action="append", choices=CONDITIONS, help="sr: may be repeated")
+    add(
+        "--condition",
+        action="append",
+        choices=(*CONDITIONS, *denoising.CONDITIONS),
+        help="sr, denoising: may be repeated",
+    )
     add("--step", type=_step, help="prediction: intervals ahead, such as 1 or 1/2; default 1")
     add("--seed", type=int, help="concealment: of the losses; default 1")
     add(
@@ -125,7 +131,6 @@ def _parse(arguments: Sequence[str]) -> Any:
     options = parser.parse_args(arguments)
     owners = {
         "scale": "sr",
-        "condition": "sr",
         "steady": "sr",
         "step": "prediction",
         "seed": "concealment",
@@ -133,6 +138,13 @@ def _parse(arguments: Sequence[str]) -> Any:
     for name, task in owners.items():
         if getattr(options, name) is not None and options.task != task:
             parser.error(f"--{name} belongs to --task {task}")
+    own = {"sr": CONDITIONS, "denoising": tuple(denoising.CONDITIONS)}.get(options.task, ())
+    for condition in options.condition or ():
+        if condition not in own:
+            parser.error(
+                f"--condition {condition!r} is none of --task {options.task}, which has "
+                f"{', '.join(own) or 'none'}"
+            )
     if options.out is not None and not options.out.resolve().parent.is_dir():
         parser.error(f"--out names a folder that does not exist: {options.out.parent}")
     return options
@@ -220,6 +232,7 @@ def _as_json(settings: Settings, options: Any) -> dict[str, Any]:
         "interpolation": {"t": 0.5},
         "prediction": {"step": str(settings.step)},
         "concealment": {"seed": settings.seed},
+        "denoising": {"conditions": settings.conditions or tuple(denoising.CONDITIONS)},
     }
     return {
         **own[options.task],

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.latency.stage import Goal
-from benchmarks.quality import minterpolate
+from benchmarks.quality import filters, minterpolate
 from benchmarks.quality.extras import y4m, y4m_header
 from benchmarks.quality.material import Kind, as_tuple, find_items, read_frames
 from benchmarks.quality.metrics import psnr
@@ -73,7 +73,7 @@ def against_minterpolate(settings: Settings) -> Outcome:
             ),
         ),
         extra={
-            "ffmpeg": minterpolate.version(),
+            "ffmpeg": filters.version(),
             "rounds": ROUNDS,
             **live,
             "of_files": of_files,

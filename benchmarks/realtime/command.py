@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.latency.command import goal_line
 from benchmarks.latency.plot import draw
 from benchmarks.latency.stage import gstreamer_version
-from benchmarks.quality.minterpolate import version as ffmpeg_version
+from benchmarks.quality.filters import version as ffmpeg_version
 from benchmarks.realtime.between import against_minterpolate
 from benchmarks.realtime.cores import Taken, speed
 from benchmarks.realtime.cuts import cuts

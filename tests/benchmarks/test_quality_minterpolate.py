@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.quality import minterpolate
+from benchmarks.quality import filters, minterpolate
 from benchmarks.quality.metrics import psnr
 from streamer.clock import MonotonicClock
 from streamer.errors import ConfigError
@@ -40,4 +40,4 @@ def test_what_ffmpeg_refuses_is_said_in_its_words(monkeypatch: pytest.MonkeyPatc
 def test_a_missing_program_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert minterpolate.why_missing() == "minterpolate: the program ffmpeg is not on PATH"
-    assert minterpolate.version() is None
+    assert filters.version() is None
