@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from streamer.clock import MonotonicClock
 from streamer.config import StreamSettings, place_of
-from streamer.enhance.assembly import choose
+from streamer.enhance.assembly import Choices, choose
 from streamer.infer.backends import Choice
 from streamer.infer.engine import Engine
 from streamer.infer.trial import PICTURE
 from streamer.metrics import Metrics
 from streamer.rungs import rungs_of
+
+ON_DEVICE = "not done to pictures that stay on a device; --denoise on cleans them on the host"
 
 
 def describe_stream(settings: StreamSettings) -> str:
@@ -21,7 +23,7 @@ def describe_stream(settings: StreamSettings) -> str:
     stage.close()
     is_refused = choices.device.stage is None and bool(choices.device.reason)
     made = _made(settings, choices.make)
-    cleaned = _cleaned(settings, choices.denoise)
+    cleaned = _cleaned(settings, choices)
     tiers = tuple(rung.name for rung in rungs_of(stage.tiers, makes_frames=made.makes))
     outputs = ", ".join(sink.label for sink in settings.sinks)
     loss = "nothing is dropped, the links wait" if settings.is_offline else "late frames step down"
@@ -73,10 +75,12 @@ def _made(settings: StreamSettings, choice: Choice | None) -> _Made:
     )
 
 
-def _cleaned(settings: StreamSettings, choice: Choice | None) -> tuple[str, ...]:
+def _cleaned(settings: StreamSettings, choices: Choices) -> tuple[str, ...]:
     """What is said of denoising; its engine is closed."""
+    choice = choices.denoise
     if choice is None:
-        return ()
+        is_left_out = settings.denoise != "off"
+        return (f"  denoise  {ON_DEVICE}",) if is_left_out else ()
     for engine in choice.engines:
         engine.close()
     when = "auto: while there is noise" if settings.denoise == "auto" else "on: always"

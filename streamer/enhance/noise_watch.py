@@ -26,6 +26,10 @@ STEP = 8
 LOOKS = 3
 """Lately, whose median counts."""
 
+REPEATS = 3
+"""Times that the same picture says nothing when it comes again, as where a lower rate was raised; more often,
+it stands."""
+
 NOISY, CALM = 0.6, 0.45
 """Standard deviations, in code values, from which denoising is begun and below which it is ended."""
 
@@ -50,14 +54,18 @@ class NoiseWatch:
         """Of the noise lately, in code values."""
         self._last: Plane | None = None
         self._until_look = 0
+        self._repeats = 0
         self._seen: deque[float] = deque(maxlen=LOOKS)
 
     def see(self, luma: Plane) -> None:
         """The next picture (H, W) uint8, which must not change any more."""
-        if self._last is not None and self._last.shape == luma.shape:
-            self._look(luma, self._last)
-        elif self._last is not None:
+        if self._last is not None and self._last.shape != luma.shape:
             self._seen.clear()
+        elif self._last is not None:
+            is_again = not cv2.norm(luma, self._last, cv2.NORM_INF)
+            self._repeats = self._repeats + 1 if is_again else 0
+            if not 0 < self._repeats <= REPEATS:
+                self._look(luma, self._last)
         self._until_look = max(0, self._until_look - 1)
         # Only a picture and the one right before it are compared.
         self._last = luma if self._until_look == 0 else None

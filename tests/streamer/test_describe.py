@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from streamer.config import SinkSpec, StreamSettings
-from streamer.describe import describe_stream
+from streamer.describe import _cleaned, describe_stream
+from streamer.enhance.assembly import Choices
+from streamer.gpu.choosing import NOT_CHOSEN
+from streamer.infer.backends import Choice
 from tests.streamer.noted_engines import only_noted
 
 
@@ -45,3 +48,15 @@ def test_what_was_opened_to_be_described_is_closed(
     assert "super_resolution" in noted.ever
     assert ("denoising" in noted.ever) == (denoise != "off")
     assert not noted.opened
+
+
+@pytest.mark.parametrize("denoise", ["auto", "off"])
+def test_where_pictures_stay_on_a_device_it_says_that_they_are_not_cleaned(denoise: str) -> None:
+    settings = StreamSettings(
+        source="clip.mp4",
+        sinks=(SinkSpec(kind="null"),),
+        denoise=denoise,  # type: ignore[arg-type]
+    )
+    on_device = Choices(Choice((), "on a device"), None, NOT_CHOSEN)
+    said = "".join(_cleaned(settings, on_device))
+    assert ("--denoise on cleans them on the host" in said) == (denoise == "auto")
