@@ -107,12 +107,8 @@ class Rows {
                     at[axis][2 * k + 1] = (3 * here[k] + here[k + 1] + 8) >> 4;
                 }
             }
-            for (int k = 0; k < 2 * CHUNK; ++k) {
-                at[0][k] += (2 * begin + k) * STEPS;
-                at[1][k] += row * STEPS;
-            }
             const LookedUp from = {plane.before, plane.before_stride, 2 * it.columns, 2 * it.rows};
-            for (int k = 0; k < 2 * count; k += AT_ONCE) look_up(from, at[0] + k, at[1] + k, found + k);
+            find(from, row, 2 * begin, 2 * count, at[0], at[1], found);
             before = found;
         }
         const uint8_t* const now = plane.now + row * plane.now_stride + 2 * begin;
@@ -132,16 +128,31 @@ class Rows {
         uint8_t found[CHUNK];
         const uint8_t* before = plane.before + y * plane.before_stride + begin;
         if (any) {
-            for (int k = 0; k < CHUNK; ++k) {
-                at[0][k] += (begin + k) * STEPS;
-                at[1][k] += y * STEPS;
-            }
             const LookedUp from = {plane.before, plane.before_stride, it.columns, it.rows};
-            for (int k = 0; k < count; k += AT_ONCE) look_up(from, at[0] + k, at[1] + k, found + k);
+            find(from, y, begin, count, at[0], at[1], found);
             before = found;
         }
         give<1>(before, plane.now + y * plane.now_stride + begin, count, CHROMA,
                 to(3 + number, y) + begin, to(9 + number, y) + begin);
+    }
+
+    // `count` pixels of a row from `first` on, each from a place so many steps away.
+    static void find(const LookedUp& from, int row, int first, int count, int32_t* across,
+                     int32_t* down, uint8_t* out) {
+        for (int k = 0; k < count; k += AT_ONCE) {
+            int32_t any = 0;
+            for (int n = k; n < k + AT_ONCE; ++n) any |= across[n] | down[n];
+            if (!any) {
+                const int left = count - k < AT_ONCE ? count - k : AT_ONCE;
+                std::memcpy(out + k, from.at + row * from.stride + first + k, left);
+                continue;
+            }
+            for (int n = k; n < k + AT_ONCE; ++n) {
+                across[n] += (first + n) * STEPS;
+                down[n] += row * STEPS;
+            }
+            look_up(from, across + k, down + k, out + k);
+        }
     }
 
     // The picture and the difference, of `count` pixels that lie `APART`.
