@@ -83,7 +83,8 @@ def _cleaned(settings: StreamSettings, choices: Choices) -> tuple[str, ...]:
         return (f"  denoise  {ON_DEVICE}",) if is_left_out else ()
     for engine in choice.engines:
         engine.close()
-    when = "auto: while there is noise" if settings.denoise == "auto" else "on: always"
+    calm = "auto: while there is noise, live where there is time"
+    when = calm if settings.denoise == "auto" else "on: always"
     said = [f"{_engine(engine)} ({when})" for engine in choice.engines] or ["not done"]
     return (f"  denoise  {said[0]}", f"           {choice.reason}")
 

@@ -43,6 +43,17 @@ from streamer.schedule import TierLadder
 _log = logging.getLogger(__name__)
 
 
+LIKELY_FPS = 30
+"""Of a stream that does not say."""
+
+OF_LITE = 0.8
+"""What denoising takes where everything moves, as a share of the ``lite`` network: 9.3 of 11.7 ms."""
+
+HELD = 0.45
+"""Of the interval that networks and denoising may take alone, so that both are held beside decoder and encoder:
+0.35 of it was held on two cores, 0.6 was not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engines:
     """The networks of a stream, opened, each watched for outputs that cannot be."""
@@ -202,7 +213,7 @@ def build_chain(
     settings: StreamSettings, engines: Engines, video: VideoInfo, *, clock: Clock, metrics: Metrics
 ) -> Chain:
     """The chain for pictures as ``video`` announces them; it closes ``engines``."""
-    stage, warper = _stage(settings, engines, clock, metrics)
+    stage, warper = _stage(settings, engines, video, clock, metrics)
     stage.warm_up(video.width & ~1, video.height & ~1)
     makes = settings.rate is not None and settings.between != "none"
     return Chain(
@@ -216,14 +227,14 @@ def build_chain(
 
 
 def _stage(
-    settings: StreamSettings, engines: Engines, clock: Clock, metrics: Metrics
+    settings: StreamSettings, engines: Engines, video: VideoInfo, clock: Clock, metrics: Metrics
 ) -> tuple[Upscaler, DeviceWarper | None]:
     """What upscales, and what makes frames of the pictures that it leaves on a device."""
     device, deadline = engines.device, engines.deadline
     if device.stage is None or device.gpu is None:
         on_host = SuperResolution(
             engines.upscale,
-            denoising=_denoising(settings, engines, clock, metrics),
+            denoising=_denoising(settings, engines, video, clock, metrics),
             steady=Steady() if settings.steady else None,
             deadline=deadline,
             notice=device.reason,
@@ -245,12 +256,24 @@ def _stage(
 
 
 def _denoising(
-    settings: StreamSettings, engines: Engines, clock: Clock, metrics: Metrics
+    settings: StreamSettings, engines: Engines, video: VideoInfo, clock: Clock, metrics: Metrics
 ) -> Denoising | None:
     if engines.denoise is None:
         return None
+    if settings.denoise == "auto" and not settings.is_offline and not has_time(engines, video):
+        _log.info("denoising: not done live at this size on this machine; --denoise on does it")
+        engines.denoise.close()
+        return None
     watch = NoiseWatch() if settings.denoise == "auto" else None
     return Denoising(engines.denoise, clock, metrics, watch=watch)
+
+
+def has_time(engines: Engines, video: VideoInfo) -> bool:
+    """Whether a live picture can be cleaned and then enlarged by ``lite``, or by what there is; also where it
+    is not known what a network takes."""
+    pixel_ns = engines.pixel_ns.get("lite", max(engines.pixel_ns.values(), default=0.0))
+    both_ns = (1 + OF_LITE) * pixel_ns * video.width * video.height
+    return both_ns <= HELD * 1e9 / (video.fps or LIKELY_FPS)
 
 
 def _making(

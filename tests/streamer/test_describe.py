@@ -21,7 +21,8 @@ def lines(**fields: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("denoise", "when"), [("auto", "(auto: while there is noise)"), ("on", "(on: always)")]
+    ("denoise", "when"),
+    [("auto", "(auto: while there is noise, live where there is time)"), ("on", "(on: always)")],
 )
 def test_it_says_what_takes_noise_away_and_when(denoise: str, when: str) -> None:
     said = lines(denoise=denoise)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -10,7 +11,13 @@ import pytest
 
 from streamer.clock import MonotonicClock
 from streamer.config import SinkSpec, StreamSettings, parse_made_frames
-from streamer.enhance.assembly import Engines, build_chain, choose, choose_engines
+from streamer.enhance.assembly import (
+    Engines,
+    build_chain,
+    choose,
+    choose_engines,
+    has_time,
+)
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import EngineError
 from streamer.gpu import choosing
@@ -154,4 +161,49 @@ def test_where_denoising_cannot_be_had_all_others_are_closed(
     engines = chosen(**made)
     assert engines.denoise is None
     engines.close()
+    assert not noted.opened
+
+
+@pytest.mark.parametrize(
+    ("pixel_ns", "fps", "expected"),
+    [
+        # 640x360 in 5, 11.7 and again 5 ms.
+        ({"medium": 90.0, "lite": 22.0, "nano": 10.0}, 30, True),
+        ({"medium": 200.0, "lite": 51.0, "nano": 25.0}, 30, False),
+        ({"medium": 90.0, "lite": 22.0, "nano": 10.0}, 60, False),
+        ({"nano": 25.0}, 30, True),
+        ({"lite": 51.0}, 10, True),
+        ({"lite": 51.0}, None, False),
+        ({}, 60, True),
+    ],
+)
+def test_whether_there_is_time_to_clean_live_pictures(
+    pixel_ns: dict[str, float], fps: int | None, *, expected: bool
+) -> None:
+    engines = replace(chosen(denoise="off"), pixel_ns=pixel_ns)
+    rate = None if fps is None else Fraction(fps)
+    assert has_time(engines, replace(VIDEO, width=640, height=360, fps=rate)) == expected
+    engines.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_cleaned"),
+    [
+        ({"denoise": "auto", "source": "rtsp://camera/stream"}, False),
+        ({"denoise": "on", "source": "rtsp://camera/stream"}, True),
+        ({"denoise": "auto"}, True),
+    ],
+)
+def test_without_time_live_pictures_are_cleaned_only_where_asked_for(
+    fields: dict[str, Any], noted: type[Noted], *, is_cleaned: bool
+) -> None:
+    engines = replace(chosen(**fields), pixel_ns={"lite": 1e9})
+    chain = build_chain(
+        settings(**fields), engines, VIDEO, clock=MonotonicClock(), metrics=Metrics()
+    )
+    stage = chain._super_resolution
+    assert isinstance(stage, SuperResolution)
+    assert (stage.denoising is not None) == is_cleaned
+    assert ("denoising" in tasks_of(noted)) == is_cleaned
+    chain.close()
     assert not noted.opened
