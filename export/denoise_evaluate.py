@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 
 from export.data.clips import find_data
-from export.denoise_judge import HeldOut, cleaned_run, held_out, model_change
+from export.denoise_judge import BORDER, HeldOut, cleaned_run, held_out, model_change, psnrs
 from export.model_file import held_out_names
 from export.runner import model_residual
 from export.upscalers import residual_upscaler
 from export.validation import Upscaler, bicubic, psnr_y
 from streamer.model import ModelManifest, find_models
 from streamer.ops.denoising import Denoise
-
-BORDER = 2
 
 UNDAMAGED = "clean"
 
@@ -54,7 +52,7 @@ def evaluate_denoising(
         if run.condition == UNDAMAGED:
             changed[run.clip] = round(_change(run, made), 3)
         else:
-            pair = _psnrs([run.noisy, made], run)
+            pair = psnrs(run, made)
             found["held_out_clips"].setdefault(run.condition, []).append(pair)
             gains.setdefault(run.clip, {})[run.condition] = round(pair[1] - pair[0], 3)
         for name, upscaler in enlarging.items():
@@ -68,14 +66,6 @@ def evaluate_denoising(
             quality[name][condition] = {"input": before, "model": after}
             report(f"{name}, {condition}: {before:.2f} -> {after:.2f} dB ({after - before:+.2f})")
     return quality | {"held_out_clips_gain_db": gains}
-
-
-def _psnrs(series: list[Any], run: HeldOut) -> tuple[float, float]:
-    before, after = (
-        float(np.mean([psnr_y(one[n].y, clean.y, border=BORDER) for n, clean in run.clean.items()]))
-        for one in series
-    )
-    return before, after
 
 
 def _enlarged(run: HeldOut, series: list[Any], upscaler: Upscaler) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.data.planes import Planes
-from export.denoise_judge import held_out
+from export.denoise_judge import cleaned_run, held_out
 from export.runner import Feed
 from streamer.ops.denoising import Denoise
 
@@ -29,10 +29,7 @@ def followed(frames: Sequence[Planes]) -> list[Feed]:
         change[:, :6], change[:, 6:] = SHARE * 255 - 128, 0
         return True
 
-    denoise = Denoise(halfway)
-    for planes in frames:
-        y, u, v = (np.ascontiguousarray(plane) for plane in (planes.y, planes.u, planes.v))
-        denoise.clean((y, u, v), (np.empty_like(y), np.empty_like(u), np.empty_like(v)))
+    cleaned_run(Denoise(halfway), frames)
     return feeds
 
 

@@ -31,6 +31,9 @@ CONDITIONS: Mapping[str, Dimness] = {
     "crf 28": Dimness(coding=x264(28)),
 }
 
+BORDER = 2
+"""Pixels at the edges that are not judged."""
+
 FRAMES = 10
 JUDGED = (4, 7, 9)
 FACTOR = 2.0
@@ -87,8 +90,8 @@ def psnr_by_condition(
     """Luma PSNR as it arrives and cleaned, means over each clip's judged pictures."""
     found: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
-        before, after = np.mean(_psnrs(denoise, run), axis=0)
-        found.setdefault(run.condition, []).append((float(before), float(after)))
+        pair = psnrs(run, cleaned_run(denoise, run.noisy))
+        found.setdefault(run.condition, []).append(pair)
     return found
 
 
@@ -128,12 +131,10 @@ def cleaned_run(denoise: Denoise, frames: Sequence[Planes]) -> list[Planes]:
     return made
 
 
-def _psnrs(denoise: Denoise, run: HeldOut) -> list[tuple[float, float]]:
-    made = cleaned_run(denoise, run.noisy)
-    return [
-        (
-            psnr_y(run.noisy[number].y, original.y, border=2),
-            psnr_y(made[number].y, original.y, border=2),
-        )
-        for number, original in run.clean.items()
-    ]
+def psnrs(run: HeldOut, made: Sequence[Planes]) -> tuple[float, float]:
+    """Luma PSNR of a run as it arrives and cleaned, means over its judged pictures."""
+    before, after = (
+        float(np.mean([psnr_y(one[n].y, clean.y, border=BORDER) for n, clean in run.clean.items()]))
+        for one in (run.noisy, made)
+    )
+    return before, after

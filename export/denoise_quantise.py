@@ -36,7 +36,7 @@ def denoising_feeds(manifest: ModelManifest, clips: Sequence[Path]) -> list[Feed
 def denoising_losses_db(
     reference: ModelManifest, variant: ModelManifest, clips: Sequence[Path]
 ) -> dict[str, float]:
-    """By condition; of undamaged pictures, which have no PSNR before, the mean of what is lost of it."""
+    """By condition; without undamaged pictures, whose PSNR tells of single codes."""
     runs = held_out(clips)
     if not runs:
         raise ConfigError(

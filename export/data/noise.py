@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 
 from export.data.codec import Coding, round_trip, x264
+from export.data.degrade import PRESETS
 from export.data.noise_recipe import NoiseDataRecipe
 from export.data.planes import Plane, Planes
 from export.data.resample import Floats, to_codes
-
-PRESETS = ("veryfast", "superfast", "ultrafast")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

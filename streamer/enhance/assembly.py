@@ -51,7 +51,7 @@ OF_LITE = 0.8
 
 HELD = 0.45
 """Of the interval that networks and denoising may take alone, so that both are held beside decoder and encoder:
-0.35 of it was held on two cores, 0.6 was not."""
+0.35 of it was held on two cores, 0.6 in one run of four."""
 
 
 @dataclass(frozen=True, slots=True)

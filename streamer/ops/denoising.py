@@ -17,13 +17,12 @@ from numpy.typing import DTypeLike, NDArray
 from kernels import native_denoise, reference_denoise
 from kernels.native import native
 from streamer.frame import Plane, Planes
+from streamer.model import RESIDUAL_ZERO
 from streamer.ops import host
 from streamer.ops.both import both
 from streamer.ops.following import Following
 
 Floats = NDArray[np.float32]
-
-RESIDUAL_ZERO = 128
 
 BLOCK = 4
 """Cells to a side over which differences are averaged, with their signs: noise goes, another scene stays."""
@@ -74,7 +73,7 @@ class Denoise:
             luma, cleaned = self._last
             follow(cleaned, planes, self._following.back(planes[0], luma), self._packed)
             if is_cut(self._packed):
-                begin(planes, self._packed)
+                self._packed[:, 6:] = 0
         if not self._network(self._packed, self._change):
             self.reset()
             return False
