@@ -17,7 +17,7 @@ from streamer.color import stated_color
 from streamer.errors import SourceError, SourceLost
 from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
-from streamer.sources.elementary import picture_notes
+from streamer.sources.elementary import frame_rate, picture_notes
 from streamer.sources.joined import Joined
 from streamer.sources.pipe import STANDARD_INPUT, Pipe
 
@@ -165,12 +165,11 @@ def _video_info(container: Any, name: str) -> VideoInfo:
         pix_fmt=codec.pix_fmt,
         height=codec.height,
     )
-    rate = stream.guessed_rate or stream.average_rate
     return VideoInfo(
         codec=codec.name,
         width=codec.width,
         height=codec.height,
-        fps=Fraction(rate) if rate else None,
+        fps=frame_rate(stream),
         time_base=Fraction(stream.time_base),
         color=color,
         sample_aspect=Fraction(stream.sample_aspect_ratio or 1) or Fraction(1),

@@ -63,6 +63,17 @@ def describe_video(
     )
 
 
+def frame_rate(film: Any) -> Fraction | None:
+    """Pictures a second of a libav stream, ``None`` where nobody knows.
+
+    libav's guess is its own only once it has seen enough of the stream to measure an average;
+    before that it is the clock's finest step, for H.264 the rate of fields: twice that of pictures.
+    """
+    guessed, average = film.guessed_rate, film.average_rate
+    rates = (guessed, average) if average else (film.codec_context.framerate, guessed)
+    return next((Fraction(rate) for rate in rates if rate), None)
+
+
 def picture_notes(
     *, width: int, height: int, pix_fmt: str, stated_matrix: int, matrix: str
 ) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from streamer.clock import Clock
 from streamer.errors import SourceError
 from streamer.frame import RTP_TIME_BASE, rescale
 from streamer.media import VideoInfo
-from streamer.sources.elementary import describe_video
+from streamer.sources.elementary import describe_video, frame_rate
 
 MAX_PACKET_BYTES = 1 << 24
 """16 MiB: a keyframe of 8K at 100 Mbit/s and one keyframe a second has 12."""
@@ -238,10 +238,8 @@ def _film(container: Any) -> Any:
 
 
 def _rate(film: Any) -> Fraction | None:
-    for rate in (film.guessed_rate, film.average_rate):
-        if rate and _MIN_FPS <= rate <= _MAX_FPS:
-            return Fraction(rate)
-    return None
+    rate = frame_rate(film)
+    return rate if rate is not None and _MIN_FPS <= rate <= _MAX_FPS else None
 
 
 def _sound(stream: Any) -> tuple[Sound | None, bool]:
