@@ -35,7 +35,10 @@ class Clips:
         """The clip ``name``, which ``ffmpeg`` makes with ``arguments``."""
         path = self._folder / name
         if not path.exists():
-            ffmpeg(*arguments, str(path))
+            # Whole or not at all: a test that is ended in the middle of it must not end all others.
+            part = self._folder / f"part-{name}"
+            ffmpeg(*arguments, str(part))
+            part.rename(path)
         return path
 
     def plain(self, suffix: str = ".mp4") -> Path:
