@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.clock import Clock
+from streamer.costs import Costs
 from streamer.enhance.noise_watch import NoiseWatch
 from streamer.frame import Planes
 from streamer.infer.engine import Engine
@@ -15,6 +16,9 @@ from streamer.infer.guarded import Guarded
 from streamer.metrics import Metrics
 from streamer.ops.denoising import Denoise
 from streamer.ops.memory import PicturePool
+
+RARELY = 1000
+"""Where there is no time for it, it is tried once in so many times what it takes: the time may have come."""
 
 
 class Denoising:
@@ -28,9 +32,15 @@ class Denoising:
         self._clock, self._metrics, self._watch = clock, metrics, watch
         self._denoise = Denoise(self._change, kind=engine.manifest.residual_dtype)
         self._pool = PicturePool(0, 0)
+        self._costs = Costs(clock)
+        self._retry_ns = 0
 
-    def cleaned(self, planes: Planes) -> Planes:
-        """The picture without its noise, in other memory; itself where it is left as it is."""
+    def cleaned(self, planes: Planes, *, until_ns: int | None = None) -> Planes:
+        """The picture without its noise, in other memory; itself where it is left as it is: also where
+        that would hardly be done by ``until_ns``."""
+        if until_ns is not None and not self._fits(until_ns):
+            self.reset()
+            return planes
         if self._watch is not None:
             self._watch.see(planes[0])
             if not self._watch.is_noisy:
@@ -40,10 +50,14 @@ class Denoising:
         height, width = planes[0].shape
         if (width, height) != (self._pool.width, self._pool.height):
             self._pool = PicturePool(width, height)
+            self._costs.forget()
         out = self._pool.lease()
         if not self._denoise.clean(planes, out):
             return planes
-        self._metrics.time("denoise", (self._clock.now_ns() - began_ns) / 1e6)
+        ended_ns = self._clock.now_ns()
+        self._retry_ns = ended_ns + RARELY * (ended_ns - began_ns)
+        self._costs.add((ended_ns - began_ns) / 1e6)
+        self._metrics.time("denoise", self._costs.newest_ms)
         return out
 
     def reset(self) -> None:
@@ -62,6 +76,11 @@ class Denoising:
 
     def close(self) -> None:
         self.engine.close()
+
+    def _fits(self, until_ns: int) -> bool:
+        now_ns = self._clock.now_ns()
+        left_ms = (until_ns - now_ns) / 1e6
+        return left_ms > 0 and (now_ns >= self._retry_ns or self._costs.likely_ms() <= left_ms)
 
     def _change(self, packed: NDArray[np.float32], change: NDArray[Any]) -> bool:
         self.engine.run({"followed": packed}, {"change": change})

@@ -80,11 +80,10 @@ class SuperResolution:
             return self._fitted(frame, tier=tier, with_comparison=with_comparison)
         comparison = self._tall_pool.lease() if with_comparison else None
         planes = host.part(comparison, 0, of=2) if comparison else self._pool.lease()
-        if comparison or tier == PLAIN:
-            host.upscale(frame.planes, planes)
         if comparison:
+            host.upscale(frame.planes, planes)
             host.copy(planes, host.part(comparison, 1, of=2))
-        tier = self._enhance(frame.planes, planes, tier)
+        tier = self._enhance(frame.planes, planes, tier, is_plain=comparison is not None)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
 
     def lend(self, *, with_comparison: bool) -> tuple[Planes, Planes | None]:
@@ -116,22 +115,23 @@ class SuperResolution:
         planes = host.part(comparison, 0, of=2) if comparison else self._output_pool.lease()
         if frame.width >= self._output[0] and frame.height >= self._output[1]:
             upscaled, tier = frame.planes, PLAIN
+            self._leave_out()
+            if comparison:
+                host.fit(upscaled, host.part(comparison, 1, of=2), black=black)
         else:
             upscaled = self._pool.lease()
-            if comparison or tier == PLAIN:
+            if comparison:
                 host.upscale(frame.planes, upscaled)
-        if comparison:
-            host.fit(upscaled, host.part(comparison, 1, of=2), black=black)
-        tier = self._enhance(frame.planes, upscaled, tier)
+                host.fit(upscaled, host.part(comparison, 1, of=2), black=black)
+            tier = self._enhance(frame.planes, upscaled, tier, is_plain=comparison is not None)
         host.fit(upscaled, planes, black=black)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
 
-    def _enhance(self, small: Planes, out: Planes, tier: str) -> str:
-        """Fills ``out``, which for the plain tier holds the upscaled picture already; the tier that it
-        has then: the plain one where the network failed."""
+    def _enhance(self, small: Planes, out: Planes, tier: str, *, is_plain: bool) -> str:
+        """Fills ``out``, which where it ``is_plain`` holds the upscaled picture already; the tier that
+        it has then: the plain one where the network failed."""
+        came, small = small, self._cleaned(small, tier)
         if tier != PLAIN:
-            if self.denoising is not None:
-                small = self.denoising.cleaned(small)
             host.pack(small, self._packed)
             residual, engine = self._residuals[tier], self.engines[tier]
             engine.run({"packed": self._packed}, {"residual": residual})
@@ -140,13 +140,27 @@ class SuperResolution:
                 host.upscale(small, out)
             else:
                 host.enhance(small, residual, out)
-        elif self.denoising is not None:
-            self.denoising.reset()
+        elif small is not came or not is_plain:
+            host.upscale(small, out)
         if self._steady is not None and tier == PLAIN:
             self._steady.reset()
         elif self._steady is not None:
             self._steady.smooth(small[0], out[0])
         return tier
+
+    def _cleaned(self, planes: Planes, tier: str) -> Planes:
+        """Without noise, where that is done. A network would sharpen it; the plain upscale does not, and
+        waits for nothing that takes longer than there is."""
+        if self.denoising is None:
+            return planes
+        return self.denoising.cleaned(planes, until_ns=self._deadline.ns if tier == PLAIN else None)
+
+    def _leave_out(self) -> None:
+        """What comes next follows nothing."""
+        if self.denoising is not None:
+            self.denoising.reset()
+        if self._steady is not None:
+            self._steady.reset()
 
     def close(self) -> None:
         for engine in self.engines.values():

@@ -133,6 +133,45 @@ def test_a_picture_that_is_kept_is_not_written_over(engine: Engine) -> None:
         assert same(planes, again.cleaned(noisy(drawn(width=64, height=48), 5, seed=n)))
 
 
+class Slow(OrtCpuEngine):
+    """Takes 40 ms of a clock for each picture."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(manifest("denoise-lite"), threads=1)
+        self._clock = clock
+
+    def run(self, inputs: Tensors, outputs: Tensors) -> None:
+        self._clock.advance_ms(40)
+        super().run(inputs, outputs)
+
+
+def test_what_it_takes_longer_than_there_is_for_is_hardly_ever_tried() -> None:
+    clock, within_ns, seconds = ManualClock(), 30_000_000, 100
+    came = drawn(width=64, height=48)
+    with closing(Slow(clock)) as engine:
+        it = Denoising(engine, clock, Metrics())
+        tried = 0
+        for second in range(seconds):
+            for _ in range(30):
+                tried += it.cleaned(came, until_ns=clock.now_ns() + within_ns) is not came
+            clock.advance_ms(1000 * (second + 1) - clock.now_ns() / 1e6)
+        # Twice, as once says nothing: at first, after 40 and after 80 seconds.
+        assert tried == 6
+        assert it.cleaned(came, until_ns=clock.now_ns() + 50_000_000) is not came
+        assert it.cleaned(came, until_ns=clock.now_ns()) is came
+        assert it.cleaned(came) is not came
+
+
+def test_a_picture_without_time_is_not_looked_at_either() -> None:
+    watch = NoiseWatch()
+    with closing(opened()) as engine:
+        it = denoising(engine, watch=watch)
+        for seed in range(30):
+            came = noisy(STILL, 5, seed=seed)
+            assert it.cleaned(came, until_ns=0) is came
+    assert not watch.is_noisy
+
+
 def test_warming_up_is_nothing_to_be_followed(engine: Engine) -> None:
     cold, warm = denoising(engine), denoising(engine)
     warm.warm_up(WIDTH, HEIGHT)

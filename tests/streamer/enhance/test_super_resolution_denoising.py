@@ -1,4 +1,4 @@
-"""Where noise is taken away on the way to more lines: before the network, and nowhere else."""
+"""Where noise is taken away on the way to more lines: before anything is made of the picture."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from tests.streamer.noisy_pictures import drawn, noisy, psnr
 from tests.streamer.pictures import empty, frame_of
 
 WIDTH, HEIGHT = 96, 64
+LATER_NS = 10**9
 CAME = [noisy(drawn(width=WIDTH, height=HEIGHT), 5, seed=seed) for seed in range(6)]
 
 
@@ -88,12 +89,42 @@ def test_the_network_is_given_the_cleaned_picture(engine: Engine, tmp_path: Path
         np.testing.assert_array_equal(given[-1], packed)
 
 
+@pytest.mark.parametrize("with_comparison", [False, True])
+@pytest.mark.parametrize("deadline_ns", [None, LATER_NS])
+def test_the_plain_tier_is_cleaned_where_there_is_time(
+    deadline_ns: int | None, engine: Engine, *, with_comparison: bool
+) -> None:
+    stage = SuperResolution((adds_nothing(2),), denoising=denoising(engine))
+    alone = denoise(engine)
+    for came in CAME:
+        enhanced = stage.process(
+            frame_of(came), tier=PLAIN, with_comparison=with_comparison, deadline_ns=deadline_ns
+        )
+        assert same(enhanced.planes, plain(cleaned(alone, came), 2))
+        assert enhanced.tier == PLAIN
+        if with_comparison:
+            assert enhanced.comparison is not None
+            y, u, v = (plane[len(plane) // 2 :] for plane in enhanced.comparison)
+            assert same((y, u, v), plain(came, 2))
+
+
 @pytest.mark.parametrize("scale", [1, 2])
-def test_the_plain_tier_is_left_as_it_comes(scale: int, engine: Engine) -> None:
+def test_the_plain_tier_is_left_as_it_comes_where_there_is_none(scale: int, engine: Engine) -> None:
     stage = SuperResolution((adds_nothing(scale),), denoising=denoising(engine))
     for came in CAME:
-        enhanced = stage.process(frame_of(came), tier=PLAIN, with_comparison=False)
+        enhanced = stage.process(frame_of(came), tier=PLAIN, with_comparison=False, deadline_ns=0)
         assert same(enhanced.planes, plain(came, scale))
+
+
+def test_a_picture_that_is_large_enough_is_only_made_smaller(engine: Engine) -> None:
+    stage = SuperResolution((adds_nothing(1),), denoising=denoising(engine))
+    stage.process(frame_of(CAME[0]), tier="zero", with_comparison=False)
+    came = drawn(width=2 * WIDTH, height=2 * HEIGHT)
+    enhanced = stage.process(frame_of(came), tier=PLAIN, with_comparison=True)
+    assert same(came, drawn(width=2 * WIDTH, height=2 * HEIGHT))
+    expected = empty(width=WIDTH, height=HEIGHT)
+    host.fit(came, expected, black=16)
+    assert same(enhanced.planes, expected)
 
 
 def test_after_pictures_that_were_left_as_they_came_nothing_is_followed(engine: Engine) -> None:
@@ -103,7 +134,7 @@ def test_after_pictures_that_were_left_as_they_came_nothing_is_followed(engine: 
     other = drawn(width=WIDTH, height=HEIGHT, seed=31)
     for seed in range(3):
         came = noisy(other, 5, seed=20 + seed)
-        stage.process(frame_of(came), tier=PLAIN, with_comparison=False)
+        stage.process(frame_of(came), tier=PLAIN, with_comparison=False, deadline_ns=0)
     came = noisy(other, 5, seed=40)
     enhanced = stage.process(frame_of(came), tier="zero", with_comparison=False)
     assert same(enhanced.planes, cleaned(denoise(engine), came))
