@@ -20,12 +20,11 @@ from streamer.enhance.slots import LONGEST_S
 from streamer.frame import Frame
 from streamer.gpu.fallback import Upscaler
 from streamer.infer.engine import Engine
-from streamer.infer.reference import PLAIN
 from streamer.metrics import Metrics
 from streamer.ops.both import both
 from streamer.playout import Offsets, nanoseconds
 from streamer.rungs import Rung
-from streamer.schedule import SHARE, TierLadder
+from streamer.schedule import TierLadder
 from streamer.steps import StepLog
 
 EARLY = 0.05
@@ -353,9 +352,6 @@ class Chain:
         self, frame: Frame, rung: Rung, *, with_comparison: bool, deadline_ns: int | None
     ) -> Frame:
         began_ns = self._clock.now_ns()
-        if deadline_ns is not None and rung.tier == PLAIN and self._interval_ms is not None:
-            # Nothing of the cheapest rung may hold up the next frame, not even by a little each time.
-            deadline_ns = min(deadline_ns, began_ns + round(SHARE * self._interval_ms * 1e6))
         enhanced = self._super_resolution.process(
             frame, tier=rung.tier, with_comparison=with_comparison, deadline_ns=deadline_ns
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -9,16 +11,21 @@ from numpy.typing import NDArray
 
 from streamer.clock import Clock
 from streamer.costs import Costs
+from streamer.enhance.cadence import Cadence
 from streamer.enhance.noise_watch import NoiseWatch
+from streamer.enhance.slots import LONGEST_S
 from streamer.frame import Planes
 from streamer.infer.engine import Engine
 from streamer.infer.guarded import Guarded
 from streamer.metrics import Metrics
 from streamer.ops.denoising import Denoise
 from streamer.ops.memory import PicturePool
+from streamer.schedule import SHARE
 
+PAUSE_NS = 1_000_000_000
 RARELY = 1000
-"""Where there is no time for it, it is tried once in so many times what it takes: the time may have come."""
+"""Where there was no time for it, it is tried again after the pause, or after so many times what it took too
+long by, if that is longer: what others on the machine take may have gone."""
 
 
 class Denoising:
@@ -34,10 +41,18 @@ class Denoising:
         self._pool = PicturePool(0, 0)
         self._costs = Costs(clock)
         self._retry_ns = 0
+        self._cadence = Cadence()
+        self._last_s: Fraction | None = None
 
-    def cleaned(self, planes: Planes, *, until_ns: int | None = None) -> Planes:
-        """The picture without its noise, in other memory; itself where it is left as it is: also where
-        that would hardly be done by ``until_ns``."""
+    def cleaned(
+        self, planes: Planes, *, time_s: Fraction | None = None, until_ns: int | None = None
+    ) -> Planes:
+        """The picture without its noise, in other memory; itself where it is left as it is.
+
+        With ``until_ns`` that is also where it would hardly be done by then, or would take longer on
+        average than pictures are apart, whose times ``time_s`` tells.
+        """
+        self._see(time_s)
         if until_ns is not None and not self._fits(until_ns):
             self.reset()
             return planes
@@ -54,10 +69,7 @@ class Denoising:
         out = self._pool.lease()
         if not self._denoise.clean(planes, out):
             return planes
-        ended_ns = self._clock.now_ns()
-        self._retry_ns = ended_ns + RARELY * (ended_ns - began_ns)
-        self._costs.add((ended_ns - began_ns) / 1e6)
-        self._metrics.time("denoise", self._costs.newest_ms)
+        self._spent(began_ns, until_ns)
         return out
 
     def reset(self) -> None:
@@ -77,10 +89,33 @@ class Denoising:
     def close(self) -> None:
         self.engine.close()
 
+    @property
+    def _most_ms(self) -> float:
+        """What it may take on average."""
+        interval_s = self._cadence.interval_s
+        return math.inf if interval_s is None else float(SHARE * 1000 * interval_s)
+
+    def _see(self, time_s: Fraction | None) -> None:
+        if time_s is not None and self._last_s is not None:
+            interval_s = time_s - self._last_s
+            if 0 < interval_s <= LONGEST_S:
+                self._cadence.see(interval_s)
+        self._last_s = time_s
+
     def _fits(self, until_ns: int) -> bool:
         now_ns = self._clock.now_ns()
         left_ms = (until_ns - now_ns) / 1e6
-        return left_ms > 0 and (now_ns >= self._retry_ns or self._costs.likely_ms() <= left_ms)
+        fits = self._costs.likely_ms() <= left_ms and self._costs.mean_ms() <= self._most_ms
+        return left_ms > 0 and (fits or now_ns >= self._retry_ns)
+
+    def _spent(self, began_ns: int, until_ns: int | None) -> None:
+        ended_ns = self._clock.now_ns()
+        cost_ms = (ended_ns - began_ns) / 1e6
+        self._costs.add(cost_ms)
+        self._metrics.time("denoise", cost_ms)
+        if until_ns is not None:
+            over_ms = max(cost_ms - self._most_ms, (ended_ns - until_ns) / 1e6)
+            self._retry_ns = ended_ns + max(PAUSE_NS, round(RARELY * over_ms * 1e6))
 
     def _change(self, packed: NDArray[np.float32], change: NDArray[Any]) -> bool:
         self.engine.run({"followed": packed}, {"change": change})

@@ -83,7 +83,7 @@ class SuperResolution:
         if comparison:
             host.upscale(frame.planes, planes)
             host.copy(planes, host.part(comparison, 1, of=2))
-        tier = self._enhance(frame.planes, planes, tier, is_plain=comparison is not None)
+        tier = self._enhance(frame, planes, tier, is_plain=comparison is not None)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
 
     def lend(self, *, with_comparison: bool) -> tuple[Planes, Planes | None]:
@@ -123,14 +123,14 @@ class SuperResolution:
             if comparison:
                 host.upscale(frame.planes, upscaled)
                 host.fit(upscaled, host.part(comparison, 1, of=2), black=black)
-            tier = self._enhance(frame.planes, upscaled, tier, is_plain=comparison is not None)
+            tier = self._enhance(frame, upscaled, tier, is_plain=comparison is not None)
         host.fit(upscaled, planes, black=black)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
 
-    def _enhance(self, small: Planes, out: Planes, tier: str, *, is_plain: bool) -> str:
+    def _enhance(self, frame: Frame, out: Planes, tier: str, *, is_plain: bool) -> str:
         """Fills ``out``, which where it ``is_plain`` holds the upscaled picture already; the tier that
         it has then: the plain one where the network failed."""
-        came, small = small, self._cleaned(small, tier)
+        small = self._cleaned(frame, tier)
         if tier != PLAIN:
             host.pack(small, self._packed)
             residual, engine = self._residuals[tier], self.engines[tier]
@@ -140,7 +140,7 @@ class SuperResolution:
                 host.upscale(small, out)
             else:
                 host.enhance(small, residual, out)
-        elif small is not came or not is_plain:
+        elif small is not frame.planes or not is_plain:
             host.upscale(small, out)
         if self._steady is not None and tier == PLAIN:
             self._steady.reset()
@@ -148,12 +148,13 @@ class SuperResolution:
             self._steady.smooth(small[0], out[0])
         return tier
 
-    def _cleaned(self, planes: Planes, tier: str) -> Planes:
-        """Without noise, where that is done. A network would sharpen it; the plain upscale does not, and
-        waits for nothing that takes longer than there is."""
+    def _cleaned(self, frame: Frame, tier: str) -> Planes:
+        """The picture without noise, where that is done. A network would sharpen it; the plain upscale does
+        not, and waits for nothing that takes longer than there is."""
         if self.denoising is None:
-            return planes
-        return self.denoising.cleaned(planes, until_ns=self._deadline.ns if tier == PLAIN else None)
+            return frame.planes
+        until_ns = self._deadline.ns if tier == PLAIN else None
+        return self.denoising.cleaned(frame.planes, time_s=frame.time_s, until_ns=until_ns)
 
     def _leave_out(self) -> None:
         """What comes next follows nothing."""

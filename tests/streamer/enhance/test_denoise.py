@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from fractions import Fraction
 
 import pytest
 
@@ -134,32 +135,65 @@ def test_a_picture_that_is_kept_is_not_written_over(engine: Engine) -> None:
 
 
 class Slow(OrtCpuEngine):
-    """Takes 40 ms of a clock for each picture."""
+    """Takes some time of a clock for each picture."""
 
-    def __init__(self, clock: ManualClock) -> None:
+    def __init__(self, clock: ManualClock, takes_ms: float) -> None:
         super().__init__(manifest("denoise-lite"), threads=1)
         self._clock = clock
+        self.takes_ms = takes_ms
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
-        self._clock.advance_ms(40)
+        self._clock.advance_ms(self.takes_ms)
         super().run(inputs, outputs)
 
 
-def test_what_it_takes_longer_than_there_is_for_is_hardly_ever_tried() -> None:
-    clock, within_ns, seconds = ManualClock(), 30_000_000, 100
-    came = drawn(width=64, height=48)
-    with closing(Slow(clock)) as engine:
+def seen_for(
+    it: Denoising, clock: ManualClock, *, seconds: int, left_ms: float = 80.0
+) -> list[bool]:
+    """Which pictures of a stream at 25 fps are cleaned, each of which is to be done in so much time."""
+    came, began_ms = drawn(width=64, height=48), clock.now_ns() / 1e6
+    seen = []
+    for number in range(25 * seconds):
+        clock.advance_ms(max(0.0, began_ms + 40 * number - clock.now_ns() / 1e6))
+        until_ns = clock.now_ns() + round(left_ms * 1e6)
+        time_s = Fraction(began_ms) / 1000 + Fraction(number, 25)
+        seen.append(it.cleaned(came, time_s=time_s, until_ns=until_ns) is not came)
+    return seen
+
+
+def test_it_goes_on_where_it_keeps_up_with_the_pictures() -> None:
+    clock = ManualClock()
+    with closing(Slow(clock, 35)) as engine:
+        assert all(seen_for(Denoising(engine, clock, Metrics()), clock, seconds=10))
+
+
+@pytest.mark.parametrize(("takes_ms", "left_ms"), [(44, 80.0), (33, 25.0)])
+def test_what_it_takes_too_long_for_is_hardly_ever_tried(takes_ms: float, left_ms: float) -> None:
+    clock = ManualClock()
+    with closing(Slow(clock, takes_ms)) as engine:
         it = Denoising(engine, clock, Metrics())
-        tried = 0
-        for second in range(seconds):
-            for _ in range(30):
-                tried += it.cleaned(came, until_ns=clock.now_ns() + within_ns) is not came
-            clock.advance_ms(1000 * (second + 1) - clock.now_ns() / 1e6)
-        # Twice, as once says nothing: at first, after 40 and after 80 seconds.
-        assert tried == 6
-        assert it.cleaned(came, until_ns=clock.now_ns() + 50_000_000) is not came
-        assert it.cleaned(came, until_ns=clock.now_ns()) is came
-        assert it.cleaned(came) is not came
+        seen = seen_for(it, clock, seconds=20, left_ms=left_ms)
+        # Twice, as once says nothing: at first, and again after 8 seconds, and 8 more.
+        assert sum(seen) == 6
+        assert it.cleaned(STILL) is not STILL
+
+
+def test_when_a_load_has_gone_it_is_back_soon() -> None:
+    clock = ManualClock()
+    with closing(Slow(clock, 20)) as engine:
+        it = Denoising(engine, clock, Metrics())
+        assert all(seen_for(it, clock, seconds=1))
+        engine.takes_ms = 60
+        assert sum(seen_for(it, clock, seconds=4)) < 30
+        engine.takes_ms = 20
+        assert all(seen_for(it, clock, seconds=25)[-25:])
+
+
+def test_without_time_no_picture_is_cleaned() -> None:
+    clock = ManualClock()
+    with closing(Slow(clock, 1)) as engine:
+        it = Denoising(engine, clock, Metrics())
+        assert not any(seen_for(it, clock, seconds=5, left_ms=0))
 
 
 def test_a_picture_without_time_is_not_looked_at_either() -> None:
