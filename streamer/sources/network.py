@@ -106,9 +106,14 @@ class NetworkSource:
             async for packet in self._received():
                 yield packet
             return
-        async with Paced(self._received(), clock=self._clock) as paced:
+        on_skip = self._on_skip if self.video.is_live else None
+        async with Paced(self._received(), clock=self._clock, on_skip=on_skip) as paced:
             async for packet in paced:
                 yield packet
+
+    def _on_skip(self, skipped_s: float) -> None:
+        label = self._address.label
+        log.info("%s had fallen behind; %.1f s of it are left out", label, skipped_s)
 
     async def _received(self) -> AsyncIterator[Packet]:
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
@@ -23,13 +23,34 @@ _JUMP_NS = 10 * _NS_PER_S
 _LATE_NS = 300_000_000
 """Audio lies a little before the video it comes after; only more than this is a stall."""
 
+_WATCHED_NS = 60 * _NS_PER_S
+"""Longer than anything that comes in bursts takes from one burst to the next."""
+_NEEDLESS_S = 2
+"""What is held at the emptiest moment of that time is latency and no more. As long as it was so from
+the beginning the picture need not jump for it."""
+
 
 class Paced:
-    """An iterator over ``packets`` in their own time; reads ahead on a task of its own."""
+    """An iterator over ``packets`` in their own time; reads ahead on a task of its own.
 
-    def __init__(self, packets: AsyncIterator[Packet], *, clock: Clock) -> None:
+    Each stall of a live playlist leaves it further behind: its server keeps what players missed,
+    often for hours. With ``on_skip`` that is left out up to a keyframe, and told in seconds.
+    """
+
+    def __init__(
+        self,
+        packets: AsyncIterator[Packet],
+        *,
+        clock: Clock,
+        on_skip: Callable[[float], None] | None = None,
+    ) -> None:
         self._packets = packets
         self._clock = clock
+        self._on_skip = on_skip
+        self._since_ns = clock.now_ns()
+        self._least_s: Fraction | None = None
+        """What was held at the emptiest moment since then."""
+        self._usual_s: Fraction | None = None
         self._held: deque[Packet] = deque()
         self._held_bytes = 0
         self._changed = asyncio.Condition()
@@ -57,7 +78,9 @@ class Paced:
         """Raises what reading raised, after all that was read before."""
         assert self._reading is not None
         while (packet := await self._take()) is not None:
-            await self._wait_for(packet.dts * packet.time_base)
+            if self._on_skip is not None:
+                packet = await self._nearer(packet, self._on_skip)
+            await self._wait_for(_decoded_at(packet))
             yield replace(packet, arrived_ns=self._clock.now_ns())
         await self._reading
 
@@ -84,6 +107,38 @@ class Paced:
             self._changed.notify_all()
             return packet
 
+    async def _nearer(self, packet: Packet, on_skip: Callable[[float], None]) -> Packet:
+        """``packet``, or a keyframe after it where more was held than is of use."""
+        newest = self._held[-1] if self._held else packet
+        held_s = max(Fraction(0), _decoded_at(newest) - _decoded_at(packet))
+        self._least_s = held_s if self._least_s is None else min(self._least_s, held_s)
+        now_ns = self._clock.now_ns()
+        if now_ns - self._since_ns < _WATCHED_NS:
+            return packet
+        least_s, self._least_s, self._since_ns = self._least_s, None, now_ns
+        self._usual_s = least_s if self._usual_s is None else min(self._usual_s, least_s)
+        needless_s = least_s - self._usual_s
+        if needless_s < _NEEDLESS_S:
+            return packet
+        skipped = [packet, *await self._taken_to(_decoded_at(packet) + needless_s)]
+        keyframe = skipped[-1]
+        if keyframe is packet:
+            return packet
+        on_skip(float(_decoded_at(keyframe) - _decoded_at(packet)))
+        self._anchor = None
+        video = next((one.video for one in reversed(skipped) if one.video is not None), None)
+        return replace(keyframe, follows_loss=True, video=video)
+
+    async def _taken_to(self, latest_s: Fraction) -> list[Packet]:
+        """What is held up to the last keyframe that is not later than this."""
+        ends = [
+            place
+            for place, one in enumerate(self._held, 1)
+            if one.stream == "video" and one.is_keyframe and _decoded_at(one) <= latest_s
+        ]
+        taken = [await self._take() for _ in range(max(ends, default=0))]
+        return [one for one in taken if one is not None]
+
     async def _wait_for(self, at_s: Fraction) -> None:
         """Until its time, counted from the first packet or from the last that came much too late."""
         now_ns = self._clock.now_ns()
@@ -95,3 +150,7 @@ class Paced:
             self._anchor = (now_ns, at_s)
         elif early_ns > 0:
             await asyncio.sleep(early_ns / _NS_PER_S)
+
+
+def _decoded_at(packet: Packet) -> Fraction:
+    return packet.dts * packet.time_base

@@ -1,13 +1,16 @@
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from streamer.clock import ManualClock, MonotonicClock
 from streamer.errors import SourceLost
 from streamer.frame import RTP_TIME_BASE, Packet
+from streamer.media import Color, VideoInfo
 from streamer.sources import network_pace
 from streamer.sources.network_pace import Paced
+from tests.streamer.virtual_time import run
 
 CLOCK = MonotonicClock()
 
@@ -80,6 +83,48 @@ def test_a_jump_of_the_time_stamps_is_no_wait() -> None:
             assert len(await released(jumping())) == 3
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_how_far_a_stall_left_a_live_stream_behind_is_made_up_for(*, is_live: bool) -> None:
+    clock = ManualClock()
+    late_s: list[float] = []
+    skipped_s: list[float] = []
+    described: list[float] = []
+    info = VideoInfo(
+        codec="h264",
+        width=64,
+        height=64,
+        fps=None,
+        time_base=RTP_TIME_BASE,
+        color=Color(matrix="bt601"),
+    )
+
+    async def segments() -> AsyncIterator[Packet]:
+        """Six seconds each, with three keyframes. At 72 s their server is away for ten."""
+        for segment in range(40):
+            due_s = 6 * segment if segment < 12 else max(6 * segment, 82)
+            await asyncio.sleep(due_s - clock.now_ns() / 1e9)
+            for number in range(12):
+                at_s = 6 * segment + number / 2
+                one = replace(packet(at_s), is_keyframe=number % 4 == 0)
+                yield replace(one, video=info) if at_s == 172 else one
+
+    async def play() -> None:
+        on_skip = skipped_s.append if is_live else None
+        async with Paced(segments(), clock=clock, on_skip=on_skip) as paced:
+            async for one in paced:
+                late_s.append(one.arrived_ns / 1e9 - float(one.time_s))
+                assert one.is_keyframe or not (one.follows_loss or one.video)
+                described.extend([float(one.time_s)] * (one.video is not None))
+
+    run(play(), clock)
+    assert 9 < max(late_s) < 11
+    assert (late_s[-1] < 2) is is_live
+    assert len(skipped_s) == is_live
+    # What the picture is from there on is said, wherever it goes on.
+    assert len(described) == 1
+    assert (described[0] > 172) is is_live
 
 
 def test_what_came_before_an_error_comes_out_before_it() -> None:
