@@ -94,18 +94,20 @@ def main() -> None:
 
 
 def _read(job: Mapping[str, Any], parent: _Parent) -> None:
-    url, extra = _opened_by_us(job, parent)
+    url, opening, files = _opened_by_us(job, parent)
     container = av.open(
         url,
-        format=job["format"],
         options=_with_roots(job["options"]),
         timeout=(None if job["waits_for_peer"] else job["open_within_s"], job["packet_within_s"]),
         metadata_errors="replace",
-        **extra,
+        **opening,
     )
     parent.tell({"is": "opened"})
-    # A playlist that goes on, and a file that is still written, do not know how long they are.
-    is_live = job["reader"] != "http" or container.duration is None
+    is_live = True
+    if files is not None:
+        files.is_begun = True
+        # A playlist that goes on does not know how long it is; of a file the server may.
+        is_live = container.duration is None and not files.has_end
     comes_in_bursts = not is_live or container.format.name == "hls"
     pieces = Pieces(container, clock=MonotonicClock())
     for piece in pieces:
@@ -121,26 +123,32 @@ def _read(job: Mapping[str, Any], parent: _Parent) -> None:
         parent.tell(_head(piece), piece.payload)
 
 
-def _opened_by_us(job: Mapping[str, Any], parent: _Parent) -> tuple[str, dict[str, Any]]:
-    """What libav opens, where we bring the bytes; the address itself where it does."""
+def _opened_by_us(
+    job: Mapping[str, Any], parent: _Parent
+) -> tuple[str, dict[str, Any], HttpFiles | None]:
+    """What libav opens, and as what: where we bring the bytes not the address itself."""
     settings = job["settings"]
+
+    def note(text: str) -> None:
+        parent.tell({"is": "note", "text": text})
+
     if job["reader"] == "http":
         files = HttpFiles(
             job["url"],
             may_connect=parent.may_connect if job["asks"] else None,
             timeout_s=job["packet_within_s"],
+            note=note,
         )
-        return job["url"], {"io_open": files.open}
-
-    def note(text: str) -> None:
-        parent.tell({"is": "note", "text": text})
-
+        # By itself libav takes one for a playlist only if its name ends like that of one.
+        opening = {"io_open": files.open, "format": "hls" if files.begin() else None}
+        return job["url"], opening, files
+    opening = {"format": job["format"]}
     if job["reader"] == "rtmp_listen":
         listener = RtmpListener(**settings, silent_after_s=job["packet_within_s"], note=note)
-        return f"pipe:{listener.file_descriptor}", {}
+        return f"pipe:{listener.file_descriptor}", opening, None
     if job["reader"] == "srt":
-        return f"pipe:{_srt(settings, note)}", {}
-    return job["url"], {}
+        return f"pipe:{_srt(settings, note)}", opening, None
+    return job["url"], opening, None
 
 
 def _with_roots(options: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -54,7 +55,10 @@ class Patience:
         return random.uniform(0, min(most_s, self.first_wait_s * 2 ** min(failures, 32)))
 
     def silence_s(self, video: VideoInfo) -> float:
-        """Longer for a source slower than one picture a second: three of its intervals."""
+        """Longer for a source slower than one picture a second: three of its intervals. A film is not
+        given up here, for it would have to begin anew; who reads it knows when its server is gone."""
+        if not video.is_live:
+            return math.inf
         slowest_s = 3 / float(video.fps) if video.fps else 0.0
         return max(self.silent_after_s, slowest_s)
 
@@ -179,6 +183,8 @@ class Lasting:
             except SourceError as error:
                 if self._closed.is_set():
                     return
+                if not source.video.is_live:
+                    raise  # opened again, it would begin anew
                 self._lose(str(error))
             await self._release(source)
             following = await self._opened_again()

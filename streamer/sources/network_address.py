@@ -133,6 +133,8 @@ def _http(url: str, parts: SplitResult, label: str) -> NetworkAddress:
             "protocol_whitelist": "http,https",
             "format_whitelist": "hls,mpegts,mov,mp4,matroska,webm,flv,avi,mpeg,aac,webvtt",
             "http_persistent": "0",
+            # Segments are called what servers like; of what kind they may be says the whitelist.
+            "extension_picky": "0",
             # The newest whole segment. The one after it is there when this one has been shown.
             "live_start_index": "-1",
         },

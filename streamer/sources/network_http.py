@@ -21,6 +21,7 @@ from streamer.errors import ConfigError, SourceError
 
 _MAX_REDIRECTS = 5
 _PASSED_ON = (301, 302, 303, 307, 308)
+_PLAYLIST = b"#EXTM3U"
 _PLAYLIST_BYTES = 1 << 22
 _URI = re.compile(r'(?<=\bURI=")[^"]*')
 _UNQUOTED = re.compile(r" |[^\x00-\x7f]+")
@@ -28,19 +29,48 @@ _CHUNK_BYTES = 1 << 16
 _AGENT = "streamer"
 
 
+class Refused(SourceError):
+    """The server is there and does not give this file."""
+
+
 class HttpFiles:
     """Opens addresses for ``av.open(io_open=...)``."""
 
     def __init__(
-        self, first: str, *, may_connect: Callable[[str], bool] | None, timeout_s: float
+        self,
+        first: str,
+        *,
+        may_connect: Callable[[str], bool] | None,
+        timeout_s: float,
+        note: Callable[[str], None],
     ) -> None:
-        """The user and password in ``first`` are sent to its own host only."""
+        """The user and password in ``first`` are sent to its own host only; ``note`` is told what is
+        left out."""
         parts = split(first)
         self._home = (parts.scheme, parts.hostname, parts.port)
         self._login = _login(parts)
         self._may_connect = may_connect
         self._timeout_s = timeout_s
+        self._note = note
         self._trust = ssl.create_default_context()
+        self._first = first
+        self.has_end = False
+        """The server says how long it is, and it is no playlist."""
+        self._waiting: HttpFile | None = None
+        """The first file, until libav asks for it."""
+        self._playlists: set[str] = set()
+        self._may_miss_one = False
+        """The last segment came."""
+        self._tracks: set[bytes] = set()
+        """What the headers of fragmented MP4 say of theirs."""
+        self.is_begun = False
+        """To be set once libav knows all streams: it reads no other header then, see ``_header``."""
+
+    def begin(self) -> bool:
+        """Open the first file, for libav to read later; whether it is a playlist."""
+        self._waiting = HttpFile(self, self._first)
+        self.has_end = self._waiting.has_end and not self._waiting.is_playlist
+        return self._waiting.is_playlist
 
     def open(self, url: str, flags: int, options: Mapping[str, str]) -> HttpFile | BytesIO:
         """``url`` for reading, of it the bytes from ``offset`` to before ``end_offset``, where libav names
@@ -48,11 +78,44 @@ class HttpFiles:
         if url.startswith("crypto"):
             raise SourceError("sends encrypted HLS; use a playlist without EXT-X-KEY")
         begin, end = int(options.get("offset", 0)), int(options.get("end_offset", 0))
-        file = HttpFile(self, url, begin=begin, end=end or None)
-        if not file.is_moved_playlist:
+        file, self._waiting = self._waiting, None
+        try:
+            if file is None or url != self._first or begin or end:
+                file = HttpFile(self, url, begin=begin, end=end or None)
+        except Refused as error:
+            return self._instead_of(url, error)
+        if not file.is_playlist:
+            self._may_miss_one = file.is_segment = bool(self._playlists)
+            return self._header(file) if file.is_segment and file.is_header else file
+        self._playlists.add(url)
+        if file.url == url:
             return file
+        # libav looks for what it names beside the first address.
         with closing(file):
-            return BytesIO(_rebased(file.read_playlist(), file.url))
+            return BytesIO(_rebased(file.read_all(), file.url))
+
+    def _header(self, file: HttpFile) -> BytesIO:
+        """All of it. Raises ``SourceError`` where tracks change in the middle: libav passes over that,
+        and makes noise of what follows."""
+        with closing(file):
+            data = file.read_all()
+        tracks = _tracks_in(data)
+        if self.is_begun and tracks not in self._tracks:
+            raise SourceError(
+                "goes on with another header (EXT-X-MAP) and has to be opened anew; "
+                "give all parts of a film the same one"
+            )
+        self._tracks.add(tracks)
+        return BytesIO(data)
+
+    def _instead_of(self, url: str, error: Refused) -> BytesIO:
+        """An empty segment: where one is missing, players go on with the next. Two in a row, a
+        playlist and the very first one are raised."""
+        if url in self._playlists or not self._may_miss_one:
+            raise error
+        self._may_miss_one = False
+        self._note(f"a segment is left out, the server {error}")
+        return BytesIO()
 
     def get(
         self, url: str, *, begin: int, end: int | None = None
@@ -93,7 +156,7 @@ class HttpFiles:
         wanted = (200, 206) if not begin else (206,)
         if response.status not in (*wanted, *_PASSED_ON):
             response.close()
-            raise SourceError(
+            raise Refused(
                 f"answered {response.status} {http.client.responses.get(response.status, '')}"
                 f"; {_ADVICE.get(response.status, 'check the address')}"
             )
@@ -131,47 +194,91 @@ class HttpFile:
         self._files = files
         self._response, self.url = files.get(url, begin=begin, end=end)
         length = self._response.getheader("Content-Length", "")
-        self._length = int(length) if length.isdigit() else None
+        self._end = begin + int(length) if length.isdigit() else None
         is_part = begin > 0 or end is not None
         takes_ranges = self._response.getheader("Accept-Ranges", "") == "bytes"
         self._takes_ranges = takes_ranges and not is_part
         self._at = begin
-        self._is_playlist = url.partition("?")[0].endswith((".m3u8", ".m3u"))
-        self.is_moved_playlist = self._is_playlist and self.url != url
-        """libav looks for what it names beside the first address, and has to be told."""
+        head = self._head()
+        self.is_playlist = head.startswith(_PLAYLIST)
+        is_short = self._end is not None and self._end - begin <= _CHUNK_BYTES
+        self.is_header = is_short and head[4:8] in (b"ftyp", b"moov")
+        """Of fragmented MP4."""
+        self.is_segment = False
+        """It is one of many, and players go on with the next."""
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the server says how long it is."""
+        return self._end is not None
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes, as soon as there are any; empty at the end."""
-        if self._is_playlist and self._at > _PLAYLIST_BYTES:
+        if self.is_playlist and self._at > _PLAYLIST_BYTES:
             raise SourceError("sends a playlist of more than 4 MiB")
+        has_more = self._end is not None and self._at < self._end
         try:
-            data = self._response.read1(size)
-        except (OSError, http.client.HTTPException) as error:
-            raise SourceError(_said(error)) from None
+            data = self._read(size)
+        except SourceError:
+            if not has_more:
+                raise
+            data = b""
+        if not data and has_more:
+            # The standard library takes a connection that is cut for the end.
+            data = self._read_on(size)
         self._at += len(data)
         return data
 
-    def read_playlist(self) -> bytes:
-        """All of it. Raises ``SourceError`` beyond 4 MiB."""
+    def read_all(self) -> bytes:
+        """What is left of it. Raises ``SourceError`` for a playlist beyond 4 MiB."""
         return b"".join(iter(lambda: self.read(_CHUNK_BYTES), b""))
 
     def seekable(self) -> bool:
-        return self._takes_ranges and self._length is not None
+        return self._takes_ranges and self._end is not None
 
     def tell(self) -> int:
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Also to the end, which only libav's question for the length does."""
-        assert self._length is not None
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
-        at = max(0, min(base + offset, self._length))
+        assert self._end is not None
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        at = max(0, min(base + offset, self._end))
         if at != self._at:
             self._response.close()
-            if at < self._length:
+            if at < self._end:
                 self._response, self.url = self._files.get(self.url, begin=at)
             self._at = at
         return at
+
+    def _head(self) -> bytes:
+        """The first bytes, which stay to be read."""
+        if self._end == self._at:
+            return b""  # nothing comes, which would be waited for
+        try:
+            return self._response.peek(8)
+        except (OSError, http.client.HTTPException) as error:
+            raise SourceError(_said(error)) from None
+
+    def _read_on(self, size: int) -> bytes:
+        """As ``read``, over another connection; of a segment, what came may be all."""
+        self._response.close()
+        try:
+            self._response, self.url = self._files.get(self.url, begin=self._at, end=self._end)
+            data = self._read(size)
+        except SourceError as error:
+            if self.is_segment:
+                return b""
+            raise SourceError(f"broke off before its end, and then {error}") from None
+        if not data and not self.is_segment:
+            raise SourceError("broke off before its end, twice; check the server")
+        return data
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._response.read1(size)
+        except (OSError, http.client.HTTPException) as error:
+            raise SourceError(_said(error)) from None
 
     def close(self) -> None:
         self._response.close()
@@ -196,6 +303,14 @@ def _rebased(playlist: bytes, url: str) -> bytes:
         for line in lines
     )
     return "\n".join(whole).encode(errors="surrogateescape")
+
+
+def _tracks_in(header: bytes) -> bytes:
+    """What the header of an MP4 says of the coding of its tracks."""
+    places = (found.start() - 4 for found in re.finditer(b"stsd", header))
+    return b"".join(
+        header[at : at + int.from_bytes(header[at : at + 4], "big")] for at in places if at >= 0
+    )
 
 
 def _joined(base: str, place: str) -> str:

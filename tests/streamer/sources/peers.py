@@ -83,7 +83,8 @@ class _Files(SimpleHTTPRequestHandler):
                 self.end_headers()
                 return
         path = Path(self.translate_path(self.path))
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        asked = self.headers.get("Range", "") if server.knows_ranges else ""
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", asked)
         if not path.is_file():
             self.send_error(404)
             return
@@ -92,13 +93,14 @@ class _Files(SimpleHTTPRequestHandler):
         end = int(wanted[2]) + 1 if wanted and wanted[2] else len(data)
         part = data[begin:end]
         self.send_response(206 if wanted else 200)
-        self.send_header("Accept-Ranges", "bytes")
+        if server.knows_ranges:
+            self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(len(part)))
         if wanted:
             last = begin + len(part) - 1
             self.send_header("Content-Range", f"bytes {begin}-{last}/{len(data)}")
         self.end_headers()
-        self.wfile.write(part)
+        self.wfile.write(part[: server.cut_after])
 
     def log_message(self, *_: Any) -> None: ...
 
@@ -119,6 +121,9 @@ class FileServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), partial(_Files, directory=str(folder)))
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.rules: list[tuple[str, int, dict[str, str]]] = []
+        self.knows_ranges = True
+        self.cut_after: int | None = None
+        """So many bytes of an answer are sent, whatever its length was said to be."""
 
     @property
     def url(self) -> str:

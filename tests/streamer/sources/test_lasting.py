@@ -270,8 +270,8 @@ def test_a_reader_that_takes_long_is_no_silence() -> None:
     asyncio.run(play())
 
 
-def test_a_slow_camera_has_three_of_its_intervals() -> None:
-    assert Patience().silence_s(picture(fps=30)) == 5
+def test_a_slow_camera_has_three_of_its_intervals_and_a_film_all_time() -> None:
+    assert Patience().silence_s(picture()) == 5 < Patience().silence_s(picture(is_live=False))
     assert Patience().silence_s(picture(fps=Fraction(1, 4))) == 12
     assert Patience().silence_s(replace(picture(), fps=None)) == 5
 
@@ -374,11 +374,13 @@ def test_closing_ends_it_while_it_reads_while_it_waits_and_while_it_opens() -> N
 
 def test_a_source_that_is_not_live_ends_and_a_live_one_does_not() -> None:
     async def play() -> None:
-        film = Camera([packet(0, is_keyframe=True)], video=picture(is_live=False))
-        assert len(await taken(await opened(Cameras(film)), 99)) == 1
-        ended = Camera([packet(0, is_keyframe=True)])
-        again = Camera([packet(0, is_keyframe=True), "silence"])
-        assert len(await taken(await opened(Cameras(ended, again)), 2)) == 2
+        film = [packet(0, is_keyframe=True)]
+        whole, cut = (Camera([*film, *end], video=picture(is_live=False)) for end in ((), [lost()]))
+        assert len(await taken(await opened(Cameras(whole)), 99)) == 1
+        with pytest.raises(SourceLost):
+            await taken(await opened(Cameras(cut)), 99)
+        cameras = Cameras(Camera(film), Camera([*film, "silence"]))
+        assert len(await taken(await opened(cameras), 2)) == 2
 
     asyncio.run(play())
 

@@ -9,7 +9,7 @@ import pytest
 from streamer.decode import Decoder
 from streamer.errors import SourceError
 from streamer.metrics import Metrics
-from tests.clips import Clips
+from tests.clips import Clips, ffmpeg, moving
 from tests.programs import needs, output_of
 from tests.streamer.sources.network_reader import CLOCK, check, read
 from tests.streamer.sources.peers import (
@@ -52,6 +52,34 @@ def test_a_file_over_http_comes_whole_paced_and_ends(
     decoder = Decoder(source.video, low_delay=False, clock=CLOCK, metrics=Metrics())
     frames = [frame for packet in films for frame in decoder.decode(packet)]
     assert len(frames + decoder.flush()) == 30
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_file_without_a_length_of_its_own_ends_where_the_server_says(
+    tmp_path: Path, *, knows_ranges: bool
+) -> None:
+    clip = tmp_path / "recorded.webm"
+    live = ("-f", "webm", "-live", "1")
+    ffmpeg(*moving(frames=15), "-c:v", "libvpx", "-deadline", "realtime", *live, str(clip))
+    with serving(tmp_path) as server:
+        server.knows_ranges = knows_ranges
+        source, got = asyncio.run(read(f"{server.url}/{clip.name}", 1000))
+    assert not source.video.is_live
+    assert len(got) == 15
+    assert got[-1].arrived_ns - got[0].arrived_ns > 0.4e9
+
+
+def test_what_a_cut_connection_left_of_a_file_is_asked_for(clips: Clips, tmp_path: Path) -> None:
+    clip = clips.with_sound(".ts")
+    data = clip.read_bytes()
+    (tmp_path / clip.name).write_bytes(data)
+    with serving(tmp_path) as server:
+        server.cut_after = len(data) // 2 + 1
+        got = asyncio.run(read(f"{server.url}/{clip.name}", 1000))[1]
+        assert len([packet for packet in got if packet.stream == "video"]) == 30
+        server.knows_ranges = False
+        with pytest.raises(SourceError, match="broke off before its end, and then answered 200 OK"):
+            asyncio.run(read(f"{server.url}/{clip.name}", 1000))
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_qualities_that_are_not_shown_are_not_downloaded(tmp_path: Path) -> None
     (tmp_path / "all.m3u8").write_text(everything)
     with serving(tmp_path) as server:
         url = f"{server.url}/all.m3u8"
-        files = HttpFiles(url, may_connect=None, timeout_s=60)
+        files = HttpFiles(url, may_connect=None, timeout_s=60, note=print)
         with av.open(url, io_open=files.open, options=dict(parse(url).options)) as container:
             assert len(list(Pieces(container, clock=CLOCK))) == 120
     asked = {path for path, _ in server.asked}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -22,11 +23,11 @@ FRAGMENTS = ("-hls_segment_type", "fmp4")
 TRANSPORT = ("-hls_segment_type", "mpegts")
 
 
-def playlist(folder: Path, *options: str) -> None:
-    """One second in two segments as ``live.m3u8``."""
+def playlist(folder: Path, *options: str, segments: int = 2) -> None:
+    """Segments of half a second as ``live.m3u8``."""
     folder.mkdir(exist_ok=True)
     hls = ("-f", "hls", "-hls_time", "0.5", "-hls_playlist_type", "vod", *options)
-    ffmpeg(*moving(frames=30), *h264(), *hls, str(folder / "live.m3u8"))
+    ffmpeg(*moving(frames=15 * segments), *h264(), *hls, str(folder / "live.m3u8"))
 
 
 def pictures_at(url: str) -> list[Packet]:
@@ -117,3 +118,58 @@ def test_names_with_spaces_and_letters_outside_ascii_are_found(path: str, tmp_pa
         server.rules.append(("^/go/", 302, {"Location": "/edge/live.m3u8"}))
         assert len(pictures_at(f"{server.url}/{path}/live.m3u8")) == 30
     assert "/edge/entrée 0.ts" in {unquote(path) for path, _ in server.asked}
+
+
+def test_playlists_and_segments_may_be_called_anything(tmp_path: Path) -> None:
+    playlist(tmp_path / "edge", *TRANSPORT, "-hls_segment_filename", str(tmp_path / "edge/part%d"))
+    (tmp_path / "edge" / "live.m3u8").rename(tmp_path / "edge" / "list")
+    with serving(tmp_path) as server:
+        server.rules.append(("^/watch", 302, {"Location": "/edge/list?for=me"}))
+        assert len(pictures_at(f"{server.url}/watch?v=1")) == 30
+
+
+def test_a_segment_that_is_missing_is_passed_over_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    playlist(tmp_path, *TRANSPORT, segments=3)
+    (tmp_path / "live1.ts").unlink()
+    with serving(tmp_path) as server:
+        films = pictures_at(f"{server.url}/live.m3u8")
+    assert len(films) == 30
+    steps = [after.dts - before.dts for before, after in itertools.pairwise(films)]
+    assert max(steps) == 16 * 3000
+    assert "a segment is left out, the server answered 404 Not Found" in caplog.text
+
+
+@pytest.mark.parametrize("missing", [("live0.ts",), ("live1.ts", "live2.ts")])
+def test_the_first_segment_or_two_in_a_row_are_not_passed_over(
+    missing: tuple[str, ...], tmp_path: Path
+) -> None:
+    playlist(tmp_path, *TRANSPORT, segments=4)
+    for name in missing:
+        (tmp_path / name).unlink()
+    with serving(tmp_path) as server, pytest.raises(SourceError, match="answered 404 Not Found"):
+        pictures_at(f"{server.url}/live.m3u8")
+
+
+def test_a_header_that_changes_in_the_middle_ends_the_connection(tmp_path: Path) -> None:
+    """libav would go on with the first one, and make noise of what follows."""
+    parts = []
+    for name, size in (("film", "320x180"), ("advert", "160x90"), ("same", "320x180")):
+        playlist(tmp_path / name, *FRAGMENTS, "-s", size, segments=1)
+        text = (tmp_path / name / "live.m3u8").read_text()
+        places = re.sub(r"(init\.mp4|live\d\.m4s)", rf"{name}/\1", text)
+        parts.append(re.sub(r"(?s)^.*?(#EXT-X-MAP.*)#EXT-X-ENDLIST\n", r"\1", places))
+    film, advert, same = parts
+
+    def joined(*parts: str) -> None:
+        head = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:1\n"
+        body = "#EXT-X-DISCONTINUITY\n".join(parts)
+        (tmp_path / "all.m3u8").write_text(f"{head}{body}#EXT-X-ENDLIST\n")
+
+    with serving(tmp_path) as server:
+        joined(film, same)
+        assert len(pictures_at(f"{server.url}/all.m3u8")) == 30
+        joined(film, advert)
+        with pytest.raises(SourceError, match="goes on with another header"):
+            pictures_at(f"{server.url}/all.m3u8")
