@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -11,6 +12,8 @@ from streamer.rtp.receiver import TrackFormat, UnsupportedFormat, make_depacketi
 from streamer.rtp.unit import CODECS
 from streamer.rtsp.sdp import Format, Media, SessionDescription
 from streamer.rtsp.url import resolve_control
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +49,15 @@ def choose_tracks(session: SessionDescription, *, base_url: str, label: str) -> 
     if not found:
         names = ", ".join(dict.fromkeys(_name(media) for media in films))
         raise UnsupportedFormat(f"{label} sends video as {names}")
-    sounds = (
+    sounds = [
         media for media in session.media if media.kind == "audio" and _comes_to_us(media, films[0])
-    )
+    ]
     heard = [track for media in sounds if (track := _track(media, base_url))]
+    if sounds and not heard:
+        names = ", ".join(dict.fromkeys(_name(media) for media in sounds))
+        logger.warning(
+            "%s sends sound as %s, which is not read; set the camera to AAC or G.711", label, names
+        )
     return [*found[:1], *heard[:1]]
 
 

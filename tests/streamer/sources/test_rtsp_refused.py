@@ -112,6 +112,20 @@ def test_nothing_after_play_names_the_other_transport() -> None:
     run(work)
 
 
+def test_sound_that_is_not_read_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    sound = "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 G726-32/8000\r\na=control:track2\r\n"
+
+    async def work() -> None:
+        async with ScriptedServer(sdp=SDP + sound, playing=film) as server:
+            source = await opened(with_secret(server.url))
+            assert source.audio is None
+            await source.close()
+
+    run(work)
+    assert "sends sound as G726-32, which is not read" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_a_keyframe_that_never_comes_is_an_error() -> None:
     async def work() -> None:
         async def no_keyframes(viewer: Viewer) -> None:
