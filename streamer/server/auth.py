@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 import math
@@ -31,27 +32,33 @@ ADDRESSES: Final = 4096
 
 
 class Guesses:
-    """Counts wrong tokens per address: a bucket of ``GUESSES`` that fills up again."""
+    """Counts wrong tokens per address: a bucket of ``GUESSES`` that fills up again.
+
+    The same one again is no other guess: a player that goes on with an old token would keep out all
+    who share its address, with the right one too.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._spent: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        """Per address: guesses spent, and when that was true, in ns."""
+        self._spent: OrderedDict[str, tuple[float, int, bytes]] = OrderedDict()
+        """Per address: guesses spent, when that was true, in ns, and the hash of the last one."""
 
     def wait_s(self, client: str) -> float:
         """How long this address must wait before its token is looked at; 0 for at once."""
         return max(0.0, (self._spent_by(_network(client)) - GUESSES + 1) * GUESS_EVERY_S)
 
-    def count(self, client: str) -> None:
+    def count(self, client: str, token: str) -> None:
         """It sent a wrong token."""
-        key = _network(client)
-        self._spent[key] = (self._spent_by(key) + 1, self._clock.now_ns())
+        key, guess = _network(client), hashlib.sha256(token.encode()).digest()
+        if key in self._spent and self._spent[key][2] == guess:
+            return
+        self._spent[key] = (self._spent_by(key) + 1, self._clock.now_ns(), guess)
         self._spent.move_to_end(key)
         if len(self._spent) > ADDRESSES:
             self._spent.popitem(last=False)
 
     def _spent_by(self, key: str) -> float:
-        spent, when_ns = self._spent.get(key, (0.0, 0))
+        spent, when_ns, _ = self._spent.get(key, (0.0, 0, b""))
         return max(0.0, spent - (self._clock.now_ns() - when_ns) / 1e9 / GUESS_EVERY_S)
 
 
@@ -103,7 +110,7 @@ class Gate:
                 headers={"Retry-After": str(math.ceil(wait_s))},
             )
         if not hmac.compare_digest(given.encode(), self._token):
-            self._guesses.count(client)
+            self._guesses.count(client, given)
             return _unauthorised("this token is wrong", error="invalid_token")
         return None
 

@@ -114,8 +114,9 @@ def test_wrong_tokens_are_answered_slowly_and_the_right_one_waits_with_them() ->
         clock = ManualClock()
         async with serving_many(settings("yard"), clock=clock) as many:
             wrong = {"Authorization": "Bearer wrong"}
-            for _ in range(GUESSES):
-                answer = await many.http.get("/metrics", headers=wrong)
+            for number in range(GUESSES):
+                guess = {"Authorization": f"Bearer wrong{number}"}
+                answer = await many.http.get("/metrics", headers=guess)
                 assert answer.status_code == 401
                 assert 'error="invalid_token"' in answer.headers["www-authenticate"]
             for headers in (wrong, None):
@@ -131,23 +132,34 @@ def test_wrong_tokens_are_answered_slowly_and_the_right_one_waits_with_them() ->
     run(scenario())
 
 
+def test_a_player_with_an_old_token_locks_nobody_out() -> None:
+    async def scenario() -> None:
+        async with serving_many(settings("yard"), clock=ManualClock()) as many:
+            old = {"Authorization": "Bearer the-token-of-yesterday"}
+            for _ in range(2 * GUESSES):
+                assert (await many.http.get("/metrics", headers=old)).status_code == 401
+            assert (await many.http.get("/metrics")).status_code == 200
+
+    run(scenario())
+
+
 def test_guesses_are_counted_per_address_and_forgotten_with_time() -> None:
     clock = ManualClock()
     guesses = Guesses(clock)
     for number in range(GUESSES):
         assert guesses.wait_s("192.0.2.1") == 0
-        guesses.count("192.0.2.1")
-        guesses.count(f"2001:db8::{number}")
+        guesses.count("192.0.2.1", f"guess {number}")
+        guesses.count(f"2001:db8::{number}", f"guess {number}")
     assert guesses.wait_s("192.0.2.1") == GUESS_EVERY_S
     assert guesses.wait_s("192.0.2.2") == 0
     assert guesses.wait_s("2001:db8::ffff") == GUESS_EVERY_S, "one user has all of a /64"
     assert guesses.wait_s("2001:db8:0:1::1") == 0
     clock.advance_ms(1000 * GUESS_EVERY_S * GUESSES)
-    for _ in range(GUESSES):
+    for number in range(GUESSES):
         assert guesses.wait_s("192.0.2.1") == 0
-        guesses.count("192.0.2.1")
+        guesses.count("192.0.2.1", f"guess {number}")
     for number in range(10_000):
-        guesses.count(f"10.0.{number >> 8}.{number & 255}")
+        guesses.count(f"10.0.{number >> 8}.{number & 255}", "guess")
     assert len(guesses._spent) <= 4096
 
 
