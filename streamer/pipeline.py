@@ -20,7 +20,7 @@ from streamer.config import Changes, StreamSettings
 from streamer.costs import FINISHED, Budget
 from streamer.decode import Decoder
 from streamer.enhance.chain import Chain
-from streamer.errors import SourceError
+from streamer.errors import SinkError, SourceError
 from streamer.frame import Frame, Packet
 from streamer.gpu.door import Gpu
 from streamer.link import Link, Overflow
@@ -133,9 +133,8 @@ class Stream:
             tasks.create_task(self._leaving.run(), name="leave")
             for fanout in self._fanouts:
                 tasks.create_task(fanout.run(), name="fan-out")
-        failures = [failure for fanout in self._fanouts for failure in fanout.failures]
         damage = self._decoder.damage_to(self.settings.source) if self._decoder else None
-        for failure in (self._failure, damage, *failures, *self._outlets.raw.failures):
+        for failure in (self._failure, damage, *self._failed_outputs):
             if failure is not None:
                 raise failure
 
@@ -218,9 +217,15 @@ class Stream:
 
     @property
     def notice(self) -> str:
-        """What the user must see of where things are done; empty where that is as asked for."""
+        """What the user must see of where things are done, and of outputs that broke while others go
+        on; empty where all is as asked for."""
         told = [self.chain.notice, self._decoder.notice if self._decoder is not None else ""]
-        return "; ".join(filter(None, told))
+        return "; ".join(filter(None, [*told, *map(str, self._failed_outputs)]))
+
+    @property
+    def _failed_outputs(self) -> list[SinkError]:
+        coded = [failure for fanout in self._fanouts for failure in fanout.failures]
+        return [*coded, *self._outlets.raw.failures]
 
     @property
     def dropped(self) -> dict[str, int]:

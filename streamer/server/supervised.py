@@ -78,6 +78,8 @@ class Supervised:
         self._stream: RunningStream | None = None
         self._changes = Changes()
         self._report: dict[str, Any] | None = None
+        self._told = ""
+        """What the log was told of its failing."""
         self._stopping = asyncio.Event()
         self.secrets = secrets_of(settings)
 
@@ -103,13 +105,13 @@ class Supervised:
             try:
                 await self._run_once()
             except Exception as error:  # noqa: BLE001 - whatever it is, the other streams go on
+                if (self._clock.now_ns() - began_ns) / 1e9 >= STEADY_S:
+                    failures, self._told = 0, ""
                 self._fail(error)
                 if any(isinstance(one, (ConfigError, EngineError)) for one in deliberate(error)):
                     return  # would fail in the same way again
             else:
                 break
-            ran_s = (self._clock.now_ns() - began_ns) / 1e9
-            failures = 0 if ran_s >= STEADY_S else failures
             await self._wait_s(min(FIRST_RETRY_S * 2**failures, LAST_RETRY_S))
             failures += 1
             self.restarts += not self._stopping.is_set()
@@ -162,12 +164,12 @@ class Supervised:
     def _fail(self, error: Exception) -> None:
         known = next(deliberate(error), None)
         reason = self._clean(str(known or f"it broke: {type(error).__name__}: {error}"))
-        if known is None:
-            trace = "".join(traceback.format_exception(error))
-            _log.error("%s", clean(trace, self.secrets))
-        if reason != self.reason:
+        if reason != self._told:
+            if known is None:
+                trace = "".join(traceback.format_exception(error))
+                _log.error("%s", clean(trace, self.secrets))
             _log.error("the stream %s: %s", self.name, reason)
-        self._state, self.reason = "failed", reason
+        self._state, self.reason, self._told = "failed", reason, reason
 
     async def _wait_s(self, seconds: float) -> None:
         with suppress(TimeoutError):

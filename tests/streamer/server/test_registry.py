@@ -99,6 +99,45 @@ def test_a_setting_that_can_never_work_is_not_tried_again() -> None:
     run(scenario())
 
 
+def test_what_breaks_again_and_again_is_logged_once(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    full = tmp_path / "full.mkv"
+    full.symlink_to("/dev/full")
+    yard = settings("yard", SMALL, str(full))
+
+    async def scenario() -> None:
+        async with new_registry() as registry:
+            stream = await registry.add(yard)
+            await until(lambda: stream.restarts >= 1, "it is tried again")
+            await becomes(registry, "yard", "live")
+            await becomes(registry, "yard", "failed")
+            assert "full.mkv could not be" in stream.reason
+        assert caplog.text.count("full.mkv could not be") == 1
+
+    run(scenario())
+
+
+def test_an_output_that_failed_is_told_while_the_others_go_on(tmp_path: Path) -> None:
+    full = tmp_path / "full.mkv"
+    full.symlink_to("/dev/full")
+    yard = settings("yard", SMALL, str(full), "null:")
+
+    async def scenario() -> None:
+        async with new_registry() as registry:
+            stream = await registry.add(yard)
+            await until(
+                lambda: "full.mkv could not be" in stream.statistics().get("notice", ""),
+                "nobody is told that the recording is no more",
+            )
+            assert (stream.state, stream.reason) == ("live", "")
+            report = await stream.report()
+            assert report is not None
+            assert "full.mkv could not be" in report["notice"]
+
+    run(scenario())
+
+
 @needs("ffmpeg")
 def test_a_source_that_ends_is_ended_and_its_report_stays(clips: Clips) -> None:
     source = clips.made("five.mp4", *moving(frames=5, size="160x90"), *h264())
