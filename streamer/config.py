@@ -339,12 +339,13 @@ SECRET_KEYS = "token|pass(word|phrase|wd)?|pwd|key|secret|auth|sig(nature)?|stre
 
 def redacted(text: str) -> str:
     """``text`` without the secrets of any URL in it: user and password, the values of telling
-    query keys, and what follows the application in RTMP, which is the stream's key.
+    keys, which some cameras have in their path, and what follows the application in RTMP, which is
+    the stream's key.
 
     A password may hold ``@`` and ``/``, so it rather hides too much than too little.
     """
     text = re.sub(r"(?<=://)\S*@", "***@", text)
     # A slash too few is a slip, and makes the address a file that does not exist.
     text = re.sub(r"(?i)(?<![\w/])((rtsp|rtmp|http|srt|udp|ftp)s?:/?)(?!/)\S*@", r"\1***@", text)
-    text = re.sub(rf"(?i)([?&]({SECRET_KEYS})=)[^&\s'\"]*", r"\1***", text)
+    text = re.sub(rf"(?i)([?&;/_]({SECRET_KEYS})=)[^&\s'\"]*", r"\1***", text)
     return re.sub(r"(?i)(rtmps?://[^/\s]+/[^/\s]+/)[^\s'\"?;,)]+", r"\1***", text)

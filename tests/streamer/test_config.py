@@ -162,6 +162,9 @@ def test_users_and_passwords_are_never_repeated() -> None:
     assert redacted("srt://h:1?passphrase=abc&mode=x") == "srt://h:1?passphrase=***&mode=x"
     assert redacted("GET http://h/x?a=1&Token=abc 401") == "GET http://h/x?a=1&Token=*** 401"
     assert redacted("rtmp://h/live/KEY refused") == "rtmp://h/live/*** refused"
+    # As many cheap cameras have it.
+    assert redacted("454 rtsp://h/user=a_password=b_c=1.sdp") == "454 rtsp://h/user=a_password=***"
+    assert redacted("GET /user=a/pwd=b 404") == "GET /user=a/pwd=*** 404"
     with pytest.raises(ConfigError) as refusal:
         parse_sink("ftp://me:secret@host/live")
     assert "secret" not in str(refusal.value)
