@@ -163,6 +163,8 @@ BUDGET = "allowed milliseconds from arrival to the outputs"
 BITRATE = "average and ceiling of the encoder; by default from size and rate"
 
 
+Word = Annotated[str, Field(max_length=64)]
+
 FPS = "frames per second that leave: a number, or x2 to x8; by default as they come"
 BETWEEN = "where a higher rate gets its frames from: between two real ones, or ahead of the last"
 
@@ -175,11 +177,11 @@ class NewStream(_Request):
     to: Annotated[list[Annotated[str, Field(max_length=2048)]], Field(max_length=16)] = ["webrtc:"]
     scale: Annotated[int | None, Field(description="lines out per line in: 1, 2, 3 or 4")] = None
     budget_ms: Annotated[float | None, Field(description=BUDGET)] = None
-    backend: Annotated[str | None, Field(description="what runs the networks: auto, ort-cpu …")] = (
-        None
-    )
-    variant: Annotated[str | None, Field(description="a network by name: nano, lite …")] = None
-    fps: Annotated[str | int | float | None, Field(description=FPS, examples=["x2"])] = None
+    backend: Annotated[
+        Word | None, Field(description="what runs the networks: auto, ort-cpu …")
+    ] = None
+    variant: Annotated[Word | None, Field(description="a network by name: nano, lite …")] = None
+    fps: Annotated[Word | int | float | None, Field(description=FPS, examples=["x2"])] = None
     between: Annotated[
         Literal["interpolate", "predict", "none"] | None, Field(description=BETWEEN)
     ] = None
@@ -191,7 +193,7 @@ class NewStream(_Request):
     ] = None
     steady: Annotated[bool | None, Field(description="whether flicker is held back")] = None
     bitrate_kbps: Annotated[int | None, Field(description=BITRATE)] = None
-    preset: Annotated[str | None, Field(description="libx264's, ultrafast to slow")] = None
+    preset: Annotated[Word | None, Field(description="libx264's, ultrafast to slow")] = None
 
 
 def _without_null(schema: dict[str, Any]) -> None:
@@ -208,7 +210,7 @@ class ChangedStream(_Request):
 
     budget_ms: Annotated[float | None, Field(description=BUDGET)] = None
     bitrate_kbps: Annotated[int | None, Field(description=BITRATE)] = None
-    tier: Annotated[str | None, Field(description="the best tier that may be taken")] = None
+    tier: Annotated[Word | None, Field(description="the best tier that may be taken")] = None
 
     @field_validator("*", mode="before")
     @classmethod

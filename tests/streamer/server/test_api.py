@@ -146,6 +146,7 @@ REFUSED: tuple[tuple[Any, int, str], ...] = (
     (body("x", denoise=True), 422, "denoise: "),
     (body("x", "rtsp://" + "hunter2" * 400), 422, "source: "),
     (["hunter2"], 422, "the body: "),
+    (body("x", backend="hunter2" * 100), 422, "backend: "),
 )
 
 
@@ -178,6 +179,13 @@ def test_a_body_that_is_not_json_is_refused() -> None:
                 )
                 assert broken.status_code == 400
                 assert "the body is not JSON; check its brackets" in broken.text
+            # JSON can write half a letter, which no answer can hold.
+            half = await many.http.post(
+                "/api/streams",
+                content=r'{"name": "x", "source": "synthetic:", "fps": "\ud800"}',
+                headers={"Content-Type": "application/json"},
+            )
+            assert (half.status_code, half.text[:4]) == (422, "fps.")
             # What a form of another page could send without asking is never taken for JSON.
             for kind in ("text/plain", "application/x-www-form-urlencoded"):
                 typed = await many.http.post(
