@@ -25,22 +25,24 @@ from streamer.errors import ConfigError
 
 Value = TypeVar("Value")
 
-KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType(
+TEXT, WHOLE, FLAG = "a text, if need be in quotes", "a whole number", "true or false"
+
+KINDS: Mapping[str, tuple[tuple[type, ...], str]] = MappingProxyType(
     {
-        "source": (str,),
-        "to": (list,),
-        "scale": (int,),
-        "budget_ms": (int, float),
-        "backend": (str,),
-        "variant": (str,),
-        "fps": (str, int, float),
-        "between": (str,),
-        "conceal": (bool,),
-        "denoise": (str, bool),
-        "steady": (bool,),
-        "bitrate_kbps": (int,),
-        "crf": (int,),
-        "preset": (str,),
+        "source": ((str,), TEXT),
+        "to": ((list,), "a list, as in to: ['webrtc:']"),
+        "scale": ((int,), WHOLE),
+        "budget_ms": ((int, float), "a number"),
+        "backend": ((str,), TEXT),
+        "variant": ((str,), TEXT),
+        "fps": ((str, int, float), "a number or x2 to x8"),
+        "between": ((str,), TEXT),
+        "conceal": ((bool,), FLAG),
+        "denoise": ((str, bool), "auto, on or off"),
+        "steady": ((bool,), FLAG),
+        "bitrate_kbps": ((int,), WHOLE),
+        "crf": ((int,), WHOLE),
+        "preset": ((str,), TEXT),
     }
 )
 """What a stream may say, and of which kind each value is."""
@@ -173,11 +175,15 @@ def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
                 f"the stream {name!r} has an unknown key {str(key)!r}; "
                 f"the keys are: {', '.join(KINDS)}"
             )
-        if type(value) not in KINDS[key]:
+        kinds, wanted = KINDS[key]
+        if type(value) not in kinds:
             raise ConfigError(
-                f"the stream {name!r} has {redacted(repr(value))} as its {key!r}; "
-                f"it looks like: {EXAMPLE}"
+                f"the stream {name!r} has {redacted(repr(value))} as its {key!r}; it takes {wanted}"
             )
+    if not all(isinstance(output, str) for output in fields.get("to", [])):
+        raise ConfigError(
+            f"the stream {name!r} has an output that is no text; put it in quotes: to: ['webrtc:']"
+        )
     encode = {key: fields[key] for key in ENCODE_KEYS if key in fields}
     renamed = ("to", "fps", "between", "conceal", *ENCODE_KEYS)
     others = {key: value for key, value in fields.items() if key not in renamed}
@@ -188,7 +194,7 @@ def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
     try:
         rate, between = parse_made_frames(fps, fields.get("between"))
         others |= {"rate": rate, "between": between, "conceals": fields.get("conceal", True)}
-        sinks = tuple(parse_sink(str(output)) for output in fields.get("to", []))
+        sinks = tuple(parse_sink(output) for output in fields.get("to", []))
         settings = StreamSettings(name=name, sinks=sinks, encode=EncodeSettings(**encode), **others)
         check_crf(fields.get("crf"), settings)
     except ConfigError as error:
