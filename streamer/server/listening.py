@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 from streamer.errors import ConfigError
 
 BACKLOG: Final = 128
+NAME_ONE: Final = "name an address of this machine"
 
 
 def place_here(host: str, port: int) -> str:
@@ -32,9 +34,7 @@ async def listen(host: str, port: int) -> list[socket.socket]:
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {where}: {_reason(error)}; name an address of this machine"
-        ) from error
+        raise ConfigError(f"cannot listen on {where}: {_reason(error)}; {NAME_ONE}") from error
     for family, _, _, _, address in found:
         try:
             # Where any port will do, all families take the one that the first has found.
@@ -45,10 +45,9 @@ async def listen(host: str, port: int) -> list[socket.socket]:
     # A host without IPv6 still has its IPv4 listener; one whose port is taken has none.
     if not listeners:
         assert failure is not None
-        raise ConfigError(
-            f"cannot listen on {where}: {_reason(failure)}; "
-            "choose another port or stop what uses it"
-        ) from failure
+        is_elsewhere = failure.errno == errno.EADDRNOTAVAIL
+        advice = NAME_ONE if is_elsewhere else "choose another port or stop what uses it"
+        raise ConfigError(f"cannot listen on {where}: {_reason(failure)}; {advice}") from failure
     return listeners
 
 

@@ -95,10 +95,17 @@ def test_a_port_in_use_is_told_in_one_sentence() -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 0), ("127.0.0.1", 70_000)])
-def test_an_address_that_does_not_exist_is_told(host: str, port: int) -> None:
+@pytest.mark.parametrize(
+    ("host", "port", "advice"),
+    [
+        ("no.such.host.invalid", 0, "name an address of this machine"),
+        ("192.0.2.1", 0, "name an address of this machine"),
+        ("127.0.0.1", 70_000, "choose one of these"),
+    ],
+)
+def test_an_address_that_does_not_exist_is_told(host: str, port: int, advice: str) -> None:
     async def scenario() -> None:
-        with pytest.raises(ConfigError, match="cannot listen on"):
+        with pytest.raises(ConfigError, match=f"cannot listen on .*; {advice}"):
             async with Server(FastAPI(), host=host, port=port):
                 pass
 
