@@ -203,8 +203,9 @@ def test_too_many_wrong_tokens_are_told_as_what_they_are(browsers: Browsers) -> 
         async with showing(browsers, front(), token=TOKEN) as (many, page):
             field = page.get_by_role("textbox", name="Token")
             await field.wait_for()
-            for _ in range(GUESSES):
-                await many.http.get("/metrics", headers={"Authorization": "Bearer wrong"})
+            for number in range(GUESSES):
+                guess = {"Authorization": f"Bearer wrong{number}"}
+                await many.http.get("/metrics", headers=guess)
             await field.fill(TOKEN)
             await page.keyboard.press("Enter")
             await page.get_by_text("Too many wrong tokens came from this address").wait_for()

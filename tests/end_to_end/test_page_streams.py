@@ -167,6 +167,31 @@ def test_a_stream_without_a_picture_says_why(browsers: Browsers) -> None:
     browsers.run(scenario())
 
 
+def test_what_is_said_of_a_stream_fits_a_phone_and_its_numbers_end_with_it(
+    browsers: Browsers,
+) -> None:
+    gone = settings("gone", f"/no/{'x' * 120}.mp4", "webrtc:")
+
+    async def scenario() -> None:
+        async with showing(browsers, gone, three()[2], address="?stream=gone", viewport=PHONE) as (
+            many,
+            page,
+        ):
+            said = page.locator("#message-detail", has_text="does not exist")
+            await said.wait_for()
+            box = await said.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= PHONE["width"]
+            await page.goto(f"{many.url}?stream=relay")
+            shown = page.locator('[data-field="output-size"]')
+            await shown.filter(has_text="160×120").wait_for()
+            await many.http.delete("/api/streams/relay")
+            await page.get_by_text("There is no stream relay").wait_for()
+            assert await shown.inner_text() == "–"
+
+    browsers.run(scenario())
+
+
 def test_the_token_is_asked_for_once_and_sent_with_everything(browsers: Browsers) -> None:
     async def scenario() -> None:
         async with showing(browsers, settings("front", FRONT, "webrtc:"), token=TOKEN) as (

@@ -201,6 +201,7 @@ function watch(stream) {
     forgetStream();
     document.title = `${stream.name} · Streamer`;
   }
+  if (stream.isMissing && !current?.isMissing) forgetStream();
   current = stream;
   showNames();
   $("hls-open").hidden = !stream.hls;
