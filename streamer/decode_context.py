@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import av
+from av.sidedata.sidedata import Type as SideDataType
 
 from streamer.gpu.door import Gpu
 from streamer.gpu.hardware import HardwareDecoder, Intake, open_decoder
@@ -12,6 +13,17 @@ from streamer.media import VideoInfo
 
 MAX_PIXELS = 8192 * 4608
 """Of one picture that a stranger sends: 8K and a little."""
+
+
+def _unnamed(cls: type[SideDataType], code: int) -> SideDataType:
+    """What libav attaches to a picture and PyAV has no name for, such as the EXIF of a photo (31); else none
+    of the picture's side data could be looked at."""
+    member: Any = object.__new__(cls)
+    member._name_, member._value_ = f"UNNAMED_{code}", code
+    return cast(SideDataType, member)
+
+
+SideDataType._missing_ = classmethod(_unnamed)  # type: ignore[method-assign, assignment]
 
 
 def open_on_host(video: VideoInfo, *, low_delay: bool) -> Any:

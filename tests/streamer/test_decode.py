@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -98,6 +99,17 @@ def test_an_image_sequence_is_a_video(clips: Clips, tmp_path: Path) -> None:
     ffmpeg(*moving(frames=3), str(tmp_path / "%04d.png"))
     frames = decoded(tmp_path / "%04d.png")
     assert [frame.time_s for frame in frames] == [Fraction(n, 25) for n in range(3)]
+
+
+def test_a_photo_is_held_as_its_exif_says(clips: Clips, tmp_path: Path) -> None:
+    jpeg = clips.made("photo.jpg", *moving(frames=1), *MJPEG).read_bytes()
+    # One entry: Orientation (0x0112), a short, 6: the first row is at the right.
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    exif = b"\xff\xe1" + struct.pack(">H", 8 + len(tiff)) + b"Exif\0\0" + tiff
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(jpeg[:2] + exif + jpeg[2:])
+    lying, upright = decoded(clips.made("photo.jpg")), decoded(photo)
+    assert np.array_equal(upright[0].planes[0], np.rot90(lying[0].planes[0], -1))
 
 
 def test_full_range_stays_full_range(clips: Clips) -> None:
