@@ -68,6 +68,16 @@ def layout_of(channels: int) -> str:
     return LAYOUTS.get(channels, f"{channels}c")
 
 
+def layout_for_copies(stream: Any) -> Any:
+    """What to set as the layout of a copy of ``stream``: its own, or the usual one where it only says how
+    many channels there are, with which MP4 cannot write PCM.
+
+    See Note [Channels in an order of their own] in ``sources/elementary.py``.
+    """
+    layout = stream.codec_context.layout
+    return layout_of(layout.nb_channels) if layout.name.endswith(" channels") else layout
+
+
 def holds_as_is(format: str, audio: AudioInfo) -> bool:
     """Whether the muxer ``format`` takes ``audio`` without coding it anew."""
     codec = codec_of(audio)

@@ -14,7 +14,7 @@ import av.error
 from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
-from streamer.sinks.audio_format import codec_of, coder, layout_of
+from streamer.sinks.audio_format import codec_of, coder, layout_for_copies, layout_of
 
 Target = Literal["aac", "opus"]
 Refused = Callable[[], None]
@@ -187,7 +187,9 @@ def _decoder(audio: AudioInfo) -> tuple[Any, Any]:
             # A stream made from a template is the one way to give a decoder all parameters
             # (block_align of WMA and ADPCM); the input's own decoder belongs to its thread.
             holder: Any = av.open(io.BytesIO(), "w", format="null")
-            return holder, holder.add_stream_from_template(parameters).codec_context
+            decoder: Any = holder.add_stream_from_template(parameters).codec_context
+            decoder.layout = layout_for_copies(parameters)
+            return holder, decoder
         context: Any = av.CodecContext.create(codec_of(audio), "r")
         context.sample_rate = audio.rate_hz
         context.layout = layout_of(audio.channels)

@@ -17,7 +17,7 @@ from streamer.color import stated_color
 from streamer.errors import SourceError, SourceLost
 from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
-from streamer.sources.elementary import frame_rate, picture_notes
+from streamer.sources.elementary import frame_rate, let_channels_be_counted, picture_notes
 from streamer.sources.joined import Joined
 from streamer.sources.pipe import STANDARD_INPUT, Pipe
 
@@ -44,6 +44,9 @@ class Demuxer:
         self._clock = clock
         self._container = _open(url, name=name, format=format, options=options)
         try:
+            let_channels_be_counted(self._container)
+            if isinstance(url, Pipe):
+                _refuse_late_index(self._container, name)
             self.video = _video_info(self._container, name)
         except BaseException:
             self._container.close()
@@ -133,6 +136,16 @@ def _open(url: str | Pipe, *, name: str, format: str | None, options: dict[str, 
             f"{name} cannot be opened as video ({_reason(error)}); "
             "use a file or device that ffmpeg can read"
         ) from error
+
+
+def _refuse_late_index(container: Any, name: str) -> None:
+    """An MP4 out of a pipe is past when its index comes behind it, as cameras and phones write it."""
+    films = [film.codec_context for film in _films(container) if film.codec_context]
+    if "mp4" in container.format.name and films and films[0].pix_fmt is None:
+        raise SourceError(
+            f"{name} brings an MP4 whose index comes last, which cannot be read out of a pipe; give the name "
+            "of the file, or let ffmpeg copy it with -movflags +faststart first"
+        )
 
 
 def _video_info(container: Any, name: str) -> VideoInfo:

@@ -1,4 +1,4 @@
-"""What a bare codec stream shows, found by decoding its first keyframe."""
+"""What streams of libav say of themselves, and what a bare one shows, found by decoding its first keyframe."""
 
 from __future__ import annotations
 
@@ -72,6 +72,20 @@ def frame_rate(film: Any) -> Fraction | None:
     guessed, average = film.guessed_rate, film.average_rate
     rates = (guessed, average) if average else (film.codec_context.framerate, guessed)
     return next((Fraction(rate) for rate in rates if rate), None)
+
+
+def let_channels_be_counted(container: Any) -> None:
+    """Note [Channels in an order of their own]: QuickTime lists the places of channels in any order. Each time
+    somebody looks at such a layout, PyAV frees the list when they are done, and libav goes on using it.
+
+    So it is looked at once, here, and what takes its place only says how many there are. Copies of the stream
+    have the list again: theirs is to be replaced before anybody looks, as by ``audio_format.layout_for_copies``.
+    """
+    for stream in container.streams.audio:
+        codec = stream.codec_context
+        layout = None if codec is None else codec.layout
+        if layout is not None and layout.name.startswith(f"{layout.nb_channels} channels ("):
+            codec.layout = f"{layout.nb_channels}c"
 
 
 def picture_notes(

@@ -17,7 +17,7 @@ from streamer.clock import Clock
 from streamer.errors import SourceError
 from streamer.frame import RTP_TIME_BASE, rescale
 from streamer.media import VideoInfo
-from streamer.sources.elementary import describe_video, frame_rate
+from streamer.sources.elementary import describe_video, frame_rate, let_channels_be_counted
 
 MAX_PACKET_BYTES = 1 << 24
 """16 MiB: a keyframe of 8K at 100 Mbit/s and one keyframe a second has 12."""
@@ -62,6 +62,7 @@ class Pieces:
 
     def __init__(self, container: Any, *, clock: Clock) -> None:
         """Raises ``SourceError`` with what is wrong, to be said after the source's name."""
+        let_channels_be_counted(container)
         self._container = container
         self._clock = clock
         self._film = _film(container)

@@ -129,6 +129,22 @@ def test_uncompressed_sound_is_carried(
     assert ffmpeg("-i", str(output), *arguments) == before
 
 
+def test_channels_in_an_order_of_their_own_are_carried(
+    clips: Clips, streamer: RunHere, tmp_path: Path
+) -> None:
+    # As QuickTime has 7.1: the sides before the back.
+    noise = "anoisesrc=amplitude=0.1:duration=0.2,aformat=channel_layouts=7.1"
+    sound = ("-f", "lavfi", "-i", noise, "-c:a", "pcm_s24le")
+    clip = clips.made("eight.mov", *moving()[:4], *sound, "-t", "0.2", *h264())
+    copied, coded = tmp_path / "out.mkv", tmp_path / "out.mp4"
+    plain = ("--tier", "plain", "--scale", 1)
+    assert streamer("run", clip, "--to", copied, "--to", coded, *plain).code == 0
+    samples = ("-map", "0:a:0", "-f", "s24le", "-")
+    assert ffmpeg("-i", str(copied), *samples) == ffmpeg("-i", str(clip), *samples) != b""
+    assert stream_of(coded, "a")["codec_name"] == "aac"
+    assert len(times_of(coded, "a")) >= 9
+
+
 def test_sound_that_a_container_cannot_hold_is_coded_anew(
     clips: Clips, streamer: RunHere, tmp_path: Path
 ) -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import fcntl
+import os
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+from streamer.clock import ManualClock
 from streamer.errors import SourceError
 from streamer.media import Color
+from streamer.sources.demux import Demuxer
+from streamer.sources.pipe import Pipe
 from tests.clips import Clips, h264, moving
 from tests.programs import needs
 from tests.streamer.decoding import opened
@@ -129,6 +134,18 @@ def test_a_text_is_not_drawn_as_a_video(tmp_path: Path) -> None:
     text.write_text("Dear diary.\n" * 200)
     with pytest.raises(SourceError, match=r"notes\.txt is a text file; use a file with a picture"):
         opened(text)
+
+
+def test_what_a_pipe_cannot_give_is_said(clips: Clips) -> None:
+    clip = clips.plain(".mp4")
+    out, into = os.pipe()
+    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 1 << 20)
+    assert os.write(into, clip.read_bytes()) == clip.stat().st_size
+    os.close(into)
+    pipe = Pipe(out)
+    with pytest.raises(SourceError, match=r"^- brings an MP4 whose index comes last"):
+        Demuxer(pipe, name="-", clock=ManualClock(), format=None, options={})
+    pipe.close()
 
 
 def test_a_file_that_may_not_be_read_is_said(tmp_path: Path) -> None:

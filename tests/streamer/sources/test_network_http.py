@@ -9,7 +9,7 @@ import pytest
 from streamer.decode import Decoder
 from streamer.errors import SourceError
 from streamer.metrics import Metrics
-from tests.clips import Clips, ffmpeg, moving
+from tests.clips import Clips, ffmpeg, h264, moving
 from tests.programs import needs, output_of
 from tests.streamer.sources.network_reader import CLOCK, check, read
 from tests.streamer.sources.peers import (
@@ -67,6 +67,22 @@ def test_a_file_without_a_length_of_its_own_ends_where_the_server_says(
     assert not source.video.is_live
     assert len(got) == 15
     assert got[-1].arrived_ns - got[0].arrived_ns > 0.4e9
+
+
+def test_channels_in_an_order_of_their_own_do_not_end_the_reader(tmp_path: Path) -> None:
+    noise = (
+        "-f",
+        "lavfi",
+        "-i",
+        "anoisesrc=amplitude=0.1:duration=0.2,aformat=channel_layouts=7.1",
+    )
+    sound = ("-c:a", "pcm_s24le", "-t", "0.2")
+    ffmpeg(*moving()[:4], *noise, *h264(), *sound, str(tmp_path / "eight.mov"))
+    with serving(tmp_path) as server:
+        source, got = asyncio.run(read(f"{server.url}/eight.mov", 1000))
+    assert len([packet for packet in got if packet.stream == "video"]) == 6
+    assert source.audio is not None
+    assert source.audio.channels == 8
 
 
 def test_what_a_cut_connection_left_of_a_file_is_asked_for(clips: Clips, tmp_path: Path) -> None:
