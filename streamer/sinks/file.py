@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from fractions import Fraction
+from math import floor
 from pathlib import Path
 
 import av.error
@@ -40,6 +41,10 @@ OPTIONS = {"mp4": MP4_OPTIONS, "matroska": MKV_OPTIONS, "mpegts": AT_ONCE | TS_S
 
 # Else the picture on the disk lags ten seconds behind a microphone that falls silent.
 LIVE_OPTIONS = {"max_interleave_delta": "250000"}
+
+LATEST_START_S = 10
+"""Players of MP4 and Matroska show nothing from zero to the first packet: hours, where that has the time of
+a broadcast's clock, or of a stream whose recording goes on in another file."""
 
 EARLY_PACKETS = 3000
 """One minute of live audio in packets of 20 ms: what may come before the first picture. A file whose
@@ -97,11 +102,11 @@ class _Writer:
         self._early_audio: list[Packet] = []
         self._is_open = False
         self._has_failed = False
-        format = FILE_SUFFIXES[path.suffix.lower()]
+        self._format = FILE_SUFFIXES[path.suffix.lower()]
         output = Output(
             url=_url(path),
-            format=format,
-            options=OPTIONS[format] | (LIVE_OPTIONS if is_live else {}),
+            format=self._format,
+            options=OPTIONS[self._format] | (LIVE_OPTIONS if is_live else {}),
             describes_once=False,
         )
         try:
@@ -164,8 +169,7 @@ class _Writer:
                 fps=self._fps,
                 url=_url(self._path),
             )
-            # A transport stream that wraps may begin before zero, and MP4 hides what does.
-            self._muxer.begin_at_zero(keyframe.time_s)
+            self._muxer.move_by(self._late_s(keyframe))
         except (av.error.FFmpegError, OSError) as error:
             self._has_failed = True
             raise SinkError(
@@ -175,6 +179,17 @@ class _Writer:
         for early in self._early_audio:
             self._muxer.write(early)
         self._early_audio = []
+
+    def _late_s(self, keyframe: Packet) -> Fraction:
+        """What to add to all times, so that a player begins with the first picture or sound."""
+        if keyframe.time_s < 0:
+            # A transport stream that wraps may begin there, and MP4 hides what does.
+            return -keyframe.time_s
+        first_s = min(packet.time_s for packet in (*self._early_audio, keyframe))
+        if self._format == "mpegts" or first_s < LATEST_START_S:
+            return Fraction(0)
+        # Whole seconds are exact in any time base; one is left to sound that comes after its picture.
+        return Fraction(1 - floor(first_s))
 
 
 def _url(path: Path) -> str:

@@ -12,7 +12,14 @@ import av.error
 
 from streamer.frame import Packet, rescale
 from streamer.media import AudioInfo
-from streamer.sinks.audio_format import Template, codec_of, holds_as_is, layout_of, without_adts
+from streamer.sinks.audio_format import (
+    Template,
+    codec_of,
+    holds_as_is,
+    layout_for_copies,
+    without_adts,
+)
+from streamer.sinks.audio_holes import Holes
 from streamer.sinks.audio_transcode import AudioTranscoder, Refused
 from streamer.sinks.muxer_protocol import Output
 
@@ -56,11 +63,14 @@ class Muxer:
         self._adts: av.BitStreamFilterContext | None = None
         self.transcoder: AudioTranscoder | None = None
         self._template: Template | None = None
+        self._holes: Holes | None = None
         self._audio = audio
         if audio is None:
             return
         if holds_as_is(output.audio_format, audio):
             self._template = Template(audio)
+            if output.format == "mp4" and codec_of(audio).startswith("pcm_"):
+                self._holes = Holes(audio)
         else:
             self.transcoder = AudioTranscoder(audio, "aac", refused=refused)
             self._template = Template(self.transcoder.audio)
@@ -96,9 +106,9 @@ class Muxer:
             self._add_audio()
         self._container.start_encoding()
 
-    def begin_at_zero(self, time_s: Fraction) -> None:
-        """Move all by as much as ``time_s``, the first picture's, lies before zero."""
-        self._offset_s = max(Fraction(0), -time_s)
+    def move_by(self, seconds: Fraction) -> None:
+        """Write all at so much later times, or earlier ones."""
+        self._offset_s = seconds
 
     def write(self, packet: Packet) -> None:
         """Append one packet. Raises ``FFmpegError``, ``OSError`` or ``PictureChanged``."""
@@ -129,10 +139,7 @@ class Muxer:
     def _add_audio(self) -> None:
         assert self._template is not None
         self._audio_stream = self._container.add_stream_from_template(self._template.stream)
-        context = self._audio_stream.codec_context
-        if context.layout.name.endswith(" channels"):
-            # A bare number; MP4 cannot write PCM without the channels' places.
-            context.layout = layout_of(context.channels)
+        self._audio_stream.codec_context.layout = layout_for_copies(self._template.stream)
         audio = self._audio
         if (
             self._output.format == "mp4"
@@ -150,6 +157,10 @@ class Muxer:
         if self.transcoder is not None:
             for coded in self.transcoder.transcode(packet):
                 self._mux(_own(coded), self._audio_stream, coded)
+            return
+        if self._holes is not None:
+            for whole in self._holes.filled(packet):
+                self._mux(_own(whole), self._audio_stream, whole)
             return
         if self._strips_adts():
             packet = replace(packet, payload=without_adts(bytes(packet.payload)))

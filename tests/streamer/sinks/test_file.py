@@ -203,6 +203,44 @@ def test_a_file_keeps_all_sound_before_its_first_picture(tmp_path: Path, *, is_l
     assert abs(len(times) * 1024 / 48_000 - kept_s) < 0.1
 
 
+def test_what_follows_a_hole_in_uncompressed_sound_does_not_play_early(tmp_path: Path) -> None:
+    """MP4 has no times for it. Half a packet may be missing time and again, or more than a second at once."""
+    audio = AudioInfo(codec="pcm_s16le", rate_hz=8000, channels=2, time_base=Fraction(1, 8000))
+    numbers = [*range(10), *range(100, 110), *range(200, 220)]
+    packets = [
+        # A quarter is missing of each of the last twenty.
+        replace(sound(number), payload=bytes([number] * (480 if number >= 200 else 640)))
+        for number in numbers
+    ]
+    asyncio.run(write(tmp_path / "out.mp4", [*encoded(1), *packets], audio))
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        heard = b"".join(bytes(one) for one in container.demux(audio=0) if one.size)[::4]
+    begins = [heard.index(number) / 160 for number in numbers]
+    assert max(begin - number for begin, number in zip(begins, numbers, strict=True)) <= 0
+    assert max(number - begin for begin, number in zip(begins, numbers, strict=True)) <= 1
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.ts"])
+@pytest.mark.parametrize("is_live", [False, True])
+def test_nobody_waits_for_the_hour_at_which_a_recording_begins(
+    name: str, tmp_path: Path, *, is_live: bool
+) -> None:
+    """As a broadcast's clock says, or where sound came late and the recording goes on with it."""
+    hours_s = 40_000
+    packets = [sound(0), *encoded(6), sound(1)]
+    later = [
+        replace(one, pts=one.pts + ticks, dts=one.dts + ticks)
+        for one in packets
+        for ticks in [int(hours_s / one.time_base)]
+    ]
+    asyncio.run(write(tmp_path / name, later, G711, is_live=is_live))
+    begins_s = hours_s if name == "out.ts" else 1
+    before = [one.time_s for one in packets if one.stream == "video"]
+    assert [time_s - begins_s for time_s in times(tmp_path / name)] == pytest.approx(
+        before, abs=6e-4
+    )
+
+
 def test_sound_of_an_unknown_codec_is_refused_at_once(tmp_path: Path) -> None:
     audio = AudioInfo(codec="no-codec", rate_hz=48_000, channels=2, time_base=Fraction(1, 48_000))
     with pytest.raises(SinkError, match="ts files cannot hold no-codec audio, and it cannot be"):
