@@ -23,6 +23,10 @@ OURS = re.compile(
 """Names this sink gives; nothing else in the folder is ever touched."""
 
 _END = "#EXT-X-ENDLIST\n"
+_APART = "#EXT-X-DISCONTINUITY"
+_TARGET = re.compile(r"(?m)^#EXT-X-TARGETDURATION:(\d+)$")
+_FIRST = re.compile(r"(?m)^#EXT-X-MEDIA-SEQUENCE:(\d+)$")
+_GONE = re.compile(r"(?m)^#EXT-X-DISCONTINUITY-SEQUENCE:(\d+)$")
 
 
 class Published:
@@ -35,6 +39,8 @@ class Published:
         self._run = listed.stem.removeprefix("list-")
         self._seen: tuple[int, int] | None = None
         """Which list was shown last: its file and when that was written."""
+        self._shown = ""
+        """What was made of it; before the first one, of the run that this one goes on from."""
 
     def publish(self) -> None:
         """Show what libav lists by now. Raises ``OSError`` where that was cut off, and changes nothing.
@@ -50,9 +56,13 @@ class Published:
             last = (*_headers(text)[-1:], *_segments(text)[-1:])
             if not text.endswith("\n") or not all(_is_whole(self._folder / one) for one in last):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._seen is None:
+                self._shown = _text(self._folder)
+            text = following(text, self._shown)
             written = self._folder / f"{PLAYLIST}.tmp"
             written.write_text(text, encoding="utf-8")
             written.replace(self._folder / PLAYLIST)
+            self._shown = text
             if self._seen is None:
                 clear(self._folder, keeps=lambda name: name == PLAYLIST or self._run in name)
             self._seen = seen
@@ -64,11 +74,8 @@ class Published:
 
 def shown(folder: Path) -> set[str]:
     """The playlist and all that it names; empty where there is none. Raises ``OSError``."""
-    try:
-        text = (folder / PLAYLIST).read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return set()
-    return {PLAYLIST, *_headers(text), *_segments(text)}
+    text = _text(folder)
+    return {PLAYLIST, *_headers(text), *_segments(text)} if text else set()
 
 
 def clear(folder: Path, *, keeps: Callable[[str], bool]) -> None:
@@ -85,6 +92,36 @@ def end(folder: Path) -> None:
     if playlist.exists() and not playlist.read_text(encoding="utf-8").endswith(_END):
         with playlist.open("a", encoding="utf-8") as file:
             file.write(_END)
+
+
+def following(text: str, before: str) -> str:
+    """libav's list ``text`` as one that players may load after ``before``, which is what they loaded last.
+
+    RFC 8216, 6.2.1 and 6.2.2: the target duration stays, where libav's is that of what is listed, and each
+    discontinuity that left the list is counted, where libav's starts at none in each run.
+    """
+    longest_s = max(_value(_TARGET, text), _value(_TARGET, before))
+    text = re.sub(_TARGET, f"#EXT-X-TARGETDURATION:{longest_s}", text)
+    names, gone, is_apart = set(_segments(text)), _value(_GONE, before), False
+    for line in before.splitlines():
+        is_apart |= line == _APART
+        if line and not line.startswith("#"):
+            gone += is_apart and line not in names
+            is_apart = False
+    return re.sub(_FIRST, rf"\g<0>\n#EXT-X-DISCONTINUITY-SEQUENCE:{gone}", text) if gone else text
+
+
+def _value(tag: re.Pattern[str], text: str) -> int:
+    found = tag.search(text)
+    return int(found[1]) if found else 0
+
+
+def _text(folder: Path) -> str:
+    """The playlist that is shown; empty where there is none. Raises ``OSError``."""
+    try:
+        return (folder / PLAYLIST).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def _headers(text: str) -> list[str]:
