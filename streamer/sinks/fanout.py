@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from streamer.errors import SinkError
@@ -41,8 +42,11 @@ class FanOut:
 
     @property
     def dropped(self) -> Mapping[str, int]:
-        """Packets that a ring lost, by ``sink.`` and the sink's label."""
-        return {f"sink.{outlet.label}": outlet.link.stats.dropped for outlet in self._outlets}
+        """Packets that rings lost, by ``sink.`` and the sink's label, which several may share."""
+        lost: Counter[str] = Counter()
+        for outlet in self._outlets:
+            lost[f"sink.{outlet.label}"] += outlet.link.stats.dropped
+        return lost
 
     async def send(self, packet: Packet) -> None:
         """Queue ``packet`` for every sink that still works."""

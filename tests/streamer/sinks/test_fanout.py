@@ -127,6 +127,24 @@ def test_a_slow_live_sink_loses_packets_up_to_a_keyframe_and_the_fast_one_none()
     asyncio.run(scenario())
 
 
+def test_what_outputs_of_one_name_lost_is_added_up() -> None:
+    async def scenario() -> None:
+        # As two keys of one server: the label leaves the key out.
+        gate = asyncio.Event()
+        slow, fast = ("rtmp://host", Collect(gate=gate)), ("rtmp://host", Collect())
+        fanout = FanOut([slow, fast], may_drop=True, request_keyframe=lambda: None)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(fanout.run())
+            for pts in range(RING_PACKETS + 40):
+                await fanout.send(packet(pts, is_keyframe=pts == 0))
+                await asyncio.sleep(0)
+            assert fanout.dropped["sink.rtmp://host"] >= RING_PACKETS
+            gate.set()
+            await fanout.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_cancelled_fan_out_still_closes_its_sinks() -> None:
     async def scenario() -> None:
         sink = Collect()
