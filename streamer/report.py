@@ -100,6 +100,7 @@ def _frames(metrics: Metrics, dropped: Mapping[str, int]) -> dict[str, Any]:
         **{origin.value: metrics.counted(f"sent.{origin.value}") for origin in made},
         "sent": metrics.counted("sent"),
         "left_out": metrics.counted("left_out"),
+        "cleaned": metrics.counted("cleaned"),
         "concealed": metrics.counts("concealed."),
         "dropped": dict(dropped),
     }

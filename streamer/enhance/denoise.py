@@ -113,6 +113,7 @@ class Denoising:
         cost_ms = (ended_ns - began_ns) / 1e6
         self._costs.add(cost_ms)
         self._metrics.time("denoise", cost_ms)
+        self._metrics.count("cleaned")
         if until_ns is not None:
             over_ms = max(cost_ms - self._most_ms, (ended_ns - until_ns) / 1e6)
             self._retry_ns = ended_ns + max(PAUSE_NS, round(RARELY * over_ms * 1e6))

@@ -67,6 +67,8 @@ class FrameNumbers(_Answer):
     repeated: int = 0
     sent: int = 0
     left_out: int = 0
+    cleaned: int = 0
+    """Whose noise was taken away."""
     concealed: dict[str, int] = {}
     dropped: dict[str, int] = {}
 

@@ -213,6 +213,7 @@ def test_the_report_has_the_promised_keys(clips: Clips, streamer: RunHere, tmp_p
         "repeated": 0,
         "sent": 30,
         "left_out": 0,
+        "cleaned": 0,
         "concealed": {},
         "dropped": {},
     }

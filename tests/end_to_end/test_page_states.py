@@ -29,7 +29,7 @@ LARGE = """{
     latency_ms: {arrived_to_sent: {p50: 134.2, p95: 1533.5}},
     tier: "lite", tiers: {lite: 33000, nano: 6000, plain: 900},
     steps: [{ago_s: 3, from: "lite", to: "nano", reason: "too_late"}],
-    frames: {sent: 120000, interpolated: 60000, dropped: {"decoded_link.full": 12345}},
+    frames: {sent: 120000, interpolated: 60000, cleaned: 33000, dropped: {"decoded_link.full": 12345}},
     engines: [{model: "sr-lite-x2-live-int8", backend: "native", precision: "int8", device: "cpu"}],
     viewers: 12,
 }"""
@@ -80,6 +80,21 @@ def test_the_engine_that_is_shown_is_that_of_the_tier(browsers: Browsers) -> Non
                 }"""
             )
             assert shown == ["sr-nano-x2-live-int8", "sr-lite-x2-live-int8", "–"]
+            # A picture whose noise is taken away is enhanced, whatever made it larger.
+            shown = await page.evaluate(
+                """async () => {
+                    const {forgetStream, isMostlyPlain, showStream} = await import("/static/numbers.js");
+                    forgetStream();
+                    return [[30, 0], [60, 30], [90, 60], [120, 60]].map(([plain, cleaned]) => {
+                        const numbers = {tier: "plain", tiers: {plain}, frames: {cleaned}};
+                        showStream(numbers);
+                        const said = document.querySelector("[data-field=engine-detail]").innerText;
+                        return [said, isMostlyPlain(numbers)];
+                    });
+                }"""
+            )
+            left, cleaned = ["plain upscale", True], ["plain upscale · denoised", False]
+            assert shown == [left, cleaned, cleaned, left]
 
     browsers.run(scenario())
 

@@ -11,6 +11,7 @@ const fields = Object.fromEntries(
 const history = [];
 let before = null;
 let tiersBefore = {};
+let cleanedBefore = 0;
 
 export function showStream(numbers) {
   // What is not known yet may be missing as well as null.
@@ -29,7 +30,7 @@ export function showStream(numbers) {
   put("tier", numbers.tier || "–");
   showTiers(numbers.tiers ?? {});
   showSteps(numbers.steps ?? []);
-  showEngines(numbers.engines ?? [], numbers.tier, numbers.notice);
+  showEngines(numbers.engines ?? [], numbers.tier, numbers.notice, (frames.cleaned ?? 0) > cleanedBefore);
   showMade(frames, numbers.prediction_gain_db);
   const shown = numbers.webrtc?.find((one) => one.name === "compare");
   put("bitrate", grouped(output.bitrate_kbps ?? shown?.bitrate_kbps));
@@ -44,6 +45,7 @@ export function showStream(numbers) {
 export function forgetStream() {
   history.length = 0;
   tiersBefore = {};
+  cleanedBefore = 0;
   document.querySelector("#spark path").removeAttribute("d");
   showStream({});
 }
@@ -85,13 +87,15 @@ function showTiers(tiers) {
   );
 }
 
-// Whether most frames since the last call were scaled without a network.
-export function isMostlyPlain(tiers = {}) {
+// Whether most frames since the last call were scaled without a network, and left as noisy as they came.
+export function isMostlyPlain({ tiers = {}, frames } = {}) {
+  const cleaned = (frames?.cleaned ?? 0) - cleanedBefore;
+  cleanedBefore = frames?.cleaned ?? 0;
   const since = Object.entries(tiers).map(([name, count]) => [name, count - (tiersBefore[name] ?? 0)]);
   tiersBefore = tiers;
   const total = since.reduce((sum, [, count]) => sum + count, 0);
   const plain = since.find(([name]) => name === "plain")?.[1] ?? 0;
-  return total > 0 && plain > total / 2;
+  return total > 0 && plain > total / 2 && cleaned < total / 2;
 }
 
 // The newest step for a while, the others where the pointer rests.
@@ -112,12 +116,14 @@ function showMade(frames, gain) {
 }
 
 // The one that makes the picture now, all of them where the pointer rests.
-function showEngines(engines, tier, notice) {
+function showEngines(engines, tier, notice, isCleaned) {
   const isPlain = tier === "plain";
   const engine = isPlain ? null : (engines.find((one) => one.model.includes(`-${tier}-`)) ?? engines[0]);
   put("engine", engine?.model ?? "–");
-  const detail = engine ? [engine.backend, engine.precision, engine.device].filter(Boolean).join(" · ") : "";
-  put("engine-detail", isPlain ? "plain upscale" : detail);
+  const parts = engine ? [engine.backend, engine.precision, engine.device].filter(Boolean) : [];
+  if (isPlain) parts.push("plain upscale");
+  if (isCleaned) parts.push("denoised");
+  put("engine-detail", parts.join(" · "));
   put("notice", notice ?? "");
   fields.engine.title = engines.map((one) => `${one.model} (${one.backend}, ${one.precision}, ${one.device})`).join("\n");
 }

@@ -267,7 +267,7 @@ async function showNumbers(stream) {
   if (current?.name !== stream.name) return; // another was chosen meanwhile
   showStream(numbers);
   compare.setSampleAspect(numbers.output?.sample_aspect ?? 1);
-  compare.setEnhanced(!isMostlyPlain(numbers.tiers));
+  compare.setEnhanced(!isMostlyPlain(numbers));
   showDelay(numbers.latency_ms?.arrived_to_sent?.p50);
   $("sound").hidden = !numbers.audio;
 }

@@ -78,7 +78,7 @@ def test_without_a_watch_every_picture_is_cleaned_and_counted(engine: Engine) ->
     it = denoising(engine, metrics=metrics)
     for _ in range(6):
         assert it.cleaned(STILL) is not STILL
-    assert metrics.timings()["denoise"].n == 6
+    assert metrics.timings()["denoise"].n == metrics.counted("cleaned") == 6
 
 
 def touched(it: Denoising, pictures: Iterable[Planes]) -> list[bool]:
