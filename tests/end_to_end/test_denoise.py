@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 
 from streamer.frame import Planes
-from tests.command import started
+from tests.command import RunHere
 from tests.measure import as_planes
 from tests.streamer.noisy_pictures import HEIGHT, WIDTH, noisy, panned, psnr
 
@@ -38,43 +37,38 @@ def written(path: Path, *, deviation: float) -> list[Planes]:
     return drawn
 
 
-def run(clip: Path, out: Path, denoise: str) -> list[Planes]:
-    """What it makes of the clip, every picture of it."""
-    options = ("--scale", "1", "--crf", "4", "--denoise", denoise)
-    process = started("run", str(clip), "--to", str(out), *options)
-    try:
-        _, said = process.communicate(timeout=300)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-    assert process.returncode == 0, said
+def made(streamer: RunHere, clip: Path, out: Path, denoise: str) -> list[Planes]:
+    """What is made of the clip, every picture of it."""
+    options = ("--scale", 1, "--crf", 4, "--denoise", denoise)
+    assert streamer("run", clip, "--to", out, *options).code == 0
     with av.open(str(out)) as container:
         frames = [frame.to_ndarray().tobytes() for frame in container.decode(video=0)]
     return [as_planes(data, width=WIDTH, height=HEIGHT) for data in frames]
 
 
-def test_noise_is_taken_away_and_calm_pictures_are_left(tmp_path: Path) -> None:
+def test_noise_is_taken_away_and_calm_pictures_are_left(streamer: RunHere, tmp_path: Path) -> None:
     clip, calm = tmp_path / "noisy.avi", tmp_path / "calm.avi"
     drawn = written(clip, deviation=6)
-    made = {way: run(clip, tmp_path / f"{way}.mkv", way) for way in ("on", "auto", "off")}
-    assert {len(pictures) for pictures in made.values()} == {PICTURES}
+    ways = {
+        way: made(streamer, clip, tmp_path / f"{way}.mkv", way) for way in ("on", "auto", "off")
+    }
+    assert {len(pictures) for pictures in ways.values()} == {PICTURES}
     late = range(PICTURES // 2, PICTURES)
     near = {
         way: float(np.mean([psnr(pictures[n][0], drawn[n][0]) for n in late]))
-        for way, pictures in made.items()
+        for way, pictures in ways.items()
     }
     assert near["on"] > near["off"] + 1
     assert near["auto"] > near["off"] + 1
     written(calm, deviation=0)
-    left = [run(calm, tmp_path / f"calm-{way}.mkv", way) for way in ("auto", "off")]
+    left = [made(streamer, calm, tmp_path / f"calm-{way}.mkv", way) for way in ("auto", "off")]
     for ours, theirs in zip(*left, strict=True):
         for one, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("way", ["maybe", "ON"])
-def test_another_way_is_refused(way: str, tmp_path: Path) -> None:
-    process = started("run", "synthetic:", "--to", str(tmp_path / "o.mp4"), "--denoise", way)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 2
-    assert f"--denoise {way!r} is not possible; use auto, on, off" in said.decode()
+def test_another_way_is_refused(way: str, streamer: RunHere, tmp_path: Path) -> None:
+    done = streamer("run", "synthetic:", "--to", tmp_path / "o.mp4", "--denoise", way)
+    assert done.code == 2
+    assert f"--denoise {way!r} is not possible; use auto, on, off" in done.err
