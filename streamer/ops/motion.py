@@ -97,6 +97,9 @@ class OpenCvSearch:
         self._search.setVariationalRefinementIterations(0)
 
     def search(self, start: Plane, end: Plane) -> Floats:
+        # It refuses rows with a gap between them, as a decoder leaves them; nothing is copied where
+        # there is none.
+        start, end = np.ascontiguousarray(start), np.ascontiguousarray(end)
         flow = self._search.calc(start, end, None)  # type: ignore[call-overload]
         return np.asarray(flow, dtype=np.float32)
 

@@ -16,6 +16,7 @@ from streamer.ops.motion import (
     FlowEstimator,
     Flows,
     Guide,
+    OpenCvSearch,
     coarser,
     half,
     motions_at,
@@ -162,3 +163,18 @@ def test_a_coarser_flow_stays_in_its_place_whether_sides_are_odd_or_even(
 @pytest.mark.parametrize(("side", "expected"), [(1, 8), (8, 8), (9, 16), (180, 184)])
 def test_sides_are_enlarged_to_the_next_multiple(side: int, expected: int) -> None:
     assert padded(side, 8) == expected
+
+
+def with_gaps(picture: Plane) -> Plane:
+    """The same with rows apart, as decoders leave them."""
+    wide = np.zeros((picture.shape[0], picture.shape[1] + 24), np.uint8)
+    wide[:, : picture.shape[1]] = picture
+    return wide[:, : picture.shape[1]]
+
+
+def test_rows_with_a_gap_between_them_are_searched_like_others() -> None:
+    pictures = at(0.0), at(1.0)
+    wanted = FlowEstimator(OpenCvSearch).between(*pictures)
+    found = FlowEstimator(OpenCvSearch).between(*map(with_gaps, pictures))
+    np.testing.assert_array_equal(found.forward, wanted.forward)
+    np.testing.assert_array_equal(found.backward, wanted.backward)
