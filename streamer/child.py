@@ -73,14 +73,18 @@ class Child:
 
     @classmethod
     async def start(cls, module: str) -> Child:
-        """Run ``python -m module`` with pipes on all three streams."""
+        """Run ``python -m module`` with pipes on all three streams; it imports from where we do."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            # Without it the folder that the user is in comes first, and a file there named like one
+            # of Python's (code.py, queue.py) would be run in its place.
+            "-P",
             "-m",
             module,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             # Ctrl-C is for the parent, which finishes its children in order.
             start_new_session=True,
         )

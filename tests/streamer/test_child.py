@@ -73,6 +73,19 @@ def test_a_child_that_floods_its_standard_error_goes_on_and_its_end_is_kept() ->
     with_child(play)
 
 
+def test_files_where_the_user_is_are_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('a file of the user')")
+    monkeypatch.chdir(tmp_path)
+
+    async def play(child: Child) -> None:
+        await child.send(Message({"do": "echo"}))
+        assert await child.receive() == Message({"do": "echo"})
+
+    with_child(play)
+
+
 @pytest.mark.parametrize("wish", ["garbage", "list", "exit"])
 def test_what_is_no_message_is_the_end(wish: str) -> None:
     async def play(child: Child) -> None:
@@ -145,6 +158,7 @@ def test_arguments_of_the_child_hold_nothing_but_its_module() -> None:
         assert await child.receive() is not None
         assert arguments_of(child._process.pid) == [
             os.fsencode(sys.executable),
+            b"-P",
             b"-m",
             PROGRAM.encode(),
             b"",
