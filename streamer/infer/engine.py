@@ -42,6 +42,21 @@ def ended(manifest: ModelManifest) -> str:
     return f"{manifest.name} is closed, and nothing runs after that; open the stream again"
 
 
+def missing(backend: str, package: str, *, extra: str, error: Exception | None = None) -> str:
+    """What a backend says whose package cannot be had; ``error``, if any, is of its import."""
+    is_absent = error is None or (isinstance(error, ModuleNotFoundError) and error.name == package)
+    why = "is not installed" if is_absent else f"cannot be loaded ({_first_line(error)})"
+    what = f"'streamer[{extra}]'" if is_absent else f"--force-reinstall {package}"
+    return (
+        f"the backend {backend} needs the package {package}, which {why}; "
+        f"run: pip install {what}, or use --backend reference"
+    )
+
+
+def _first_line(error: Exception | None) -> str:
+    return next(iter(str(error).splitlines()), "")[:160] or type(error).__name__
+
+
 @dataclass(slots=True)
 class Deadline:
     """Until when the picture at hand has to be done.

@@ -12,7 +12,7 @@ from typing import Any
 
 from streamer.cores import usable_cores
 from streamer.errors import EngineError
-from streamer.infer.engine import Tensors, ended
+from streamer.infer.engine import Tensors, ended, missing
 from streamer.model import ModelManifest
 
 CONVERTER = "openvino.tools.ovc"
@@ -69,7 +69,7 @@ class OpenVinoEngine:
 
 
 def is_installed() -> bool:
-    """Whether OpenVINO can be imported."""
+    """Whether OpenVINO is there; what is left of it may not load."""
     return find_spec("openvino") is not None
 
 
@@ -78,11 +78,15 @@ def has_bf16() -> bool:
     """Whether OpenVINO is here and this processor computes in bf16."""
     if not is_installed():
         return False
-    return "BF16" in _runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    try:
+        return "BF16" in _runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except (EngineError, RuntimeError):
+        # Opening a model says why; where another backend runs, nobody needs this one.
+        return False
 
 
 def _runtime() -> ModuleType:
-    """The package. See Note [No word to the vendor].
+    """The package; ``EngineError`` where it cannot be had. See Note [No word to the vendor].
 
     Note [No word to the vendor]: importing ``openvino`` imports its model converter, which writes an
     identifier into the home folder and posts an event to an analytics service, without asking. The
@@ -93,16 +97,17 @@ def _runtime() -> ModuleType:
     if is_hidden:
         sys.modules[CONVERTER] = None  # type: ignore[assignment]
     try:
-        return import_module("openvino")
-    except ImportError as error:
-        raise EngineError(
-            "the backend openvino needs the package openvino, which is not installed; "
-            "run: pip install 'streamer[openvino]', or use --backend reference"
-        ) from error
+        runtime = import_module("openvino")
+    except Exception as error:  # damaged, or of another system, it raises what it likes
+        raise EngineError(missing("openvino", "openvino", extra="openvino", error=error)) from error
     finally:
         if is_hidden:
             with suppress(KeyError):
                 del sys.modules[CONVERTER]
+    if not hasattr(runtime, "Core"):
+        # A folder that an uninstall left behind is imported as an empty package.
+        raise EngineError(missing("openvino", "openvino", extra="openvino"))
+    return runtime
 
 
 def _compiled(runtime: ModuleType, manifest: ModelManifest, threads: int) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 from streamer.cores import usable_cores
 from streamer.errors import EngineError
-from streamer.infer.engine import Tensors
+from streamer.infer.engine import Tensors, missing
 from streamer.model import ModelManifest
 
 
@@ -62,22 +65,24 @@ class OrtCpuEngine:
 
 
 def is_installed() -> bool:
-    """Whether ONNX Runtime can be imported."""
+    """Whether ONNX Runtime is there; what is left of it may not load."""
+    return find_spec("onnxruntime") is not None
+
+
+def _runtime() -> ModuleType:
+    """The package; ``EngineError`` where it cannot be had."""
     try:
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        return False
-    return True
+        runtime = import_module("onnxruntime")
+    except Exception as error:  # damaged, or of another system, it raises what it likes
+        raise EngineError(missing("ort-cpu", "onnxruntime", extra="cpu", error=error)) from error
+    if not hasattr(runtime, "InferenceSession"):
+        # A folder that an uninstall left behind is imported as an empty package.
+        raise EngineError(missing("ort-cpu", "onnxruntime", extra="cpu"))
+    return runtime
 
 
 def _open(manifest: ModelManifest, threads: int) -> Any:
-    try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise EngineError(
-            "the backend ort-cpu needs the package onnxruntime, which is not installed; "
-            "run: pip install 'streamer[cpu]', or use --backend reference"
-        ) from error
+    ort = _runtime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -51,7 +51,7 @@ class TrialStore:
         """The trial of that key, unless it is too old."""
         try:
             remembered = _understood(self._read()[key])
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return None
         # One from the future was written under a wrong date.
         age = self._today - remembered.tried_on
@@ -76,7 +76,7 @@ class TrialStore:
     def _read(self) -> dict[str, Any]:
         try:
             trials = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return trials if isinstance(trials, dict) else {}
 

@@ -87,8 +87,11 @@ def test_the_file_does_not_grow_for_ever(tmp_path: Path) -> None:
         '{"key": {"tried_on": "2026-03-01", "costs_ms": {"a": "soon"}}}',
         '{"key": {"tried_on": "yesterday", "costs_ms": {"a": 1}}}',
         '{"key": {"tried_on": 20260301, "costs_ms": {"a": 1}}}',
+        '{"key": {"tried_on": "2026-03-01", "costs_ms": {"a": 1' + "0" * 400 + "}}}",
+        "[" * 100_000,
         "\udcff",
     ],
+    ids=lambda text: text[:60],
 )
 def test_a_damaged_file_is_as_good_as_none_and_is_written_anew(text: str, tmp_path: Path) -> None:
     path = tmp_path / "deep" / "trials.json"
