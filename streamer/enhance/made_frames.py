@@ -110,7 +110,18 @@ class MadeFrames:
             pair = self._looked
             time = 1.0 + damped(_steps(pair, time_s))
             return self._make(pair, time, pts=pts, like=last, origin=Origin.PREDICTED)
-        return replace(earlier.enhanced, pts=pts, origin=Origin.REPEATED, tier=last.enhanced.tier)
+        again = earlier.enhanced
+        # It came about as the second of the two arrived: were it as old as what it shows, after a gap it
+        # would be over its time, and all frames would be shown too soon for that.
+        return replace(
+            last.enhanced,
+            planes=again.planes,
+            comparison=again.comparison,
+            color=again.color,
+            sample_aspect=again.sample_aspect,
+            pts=pts,
+            origin=Origin.REPEATED,
+        )
 
     def ahead(self, time_s: Fraction, *, pts: int, is_plain: bool = False) -> Frame | None:
         """The frame at a time after the last real one; ``None`` where nothing moves or nothing is

@@ -51,9 +51,11 @@ class Camera:
     conceals: bool = False
     slide: int | None = None
     """Number of a frame that shows something else than the pan."""
+    stands_until: int = 0
+    """Number of the frame that the pan begins with."""
 
     def scene(self, number: int) -> Planes:
-        return SLIDE if number == self.slide else pan(number)
+        return SLIDE if number == self.slide else pan(max(0, number - self.stands_until))
 
     def watch(self, times: list[int]) -> list[tuple[Frame, float]]:
         """Frames and when they were shown, in thirtieths of a second, as ``times`` are."""
@@ -86,6 +88,7 @@ class Camera:
             async for frame in showing.frames():
                 assert frame is not None
                 shown.append((frame, bench.clock.now_ns() * 30 / 1e9))
+                showing.coded(frame, bench.clock.now_ns())
         return shown
 
     async def _shoot(self, times: list[int], link: Link[Frame], showing: Showing) -> None:
@@ -167,3 +170,14 @@ def test_what_is_the_newest_picture_already_is_not_shown_again(
     apart = range(0, 60, 10)
     shown = Camera(rate=rate, between=between).watch([*EVEN, *(EVEN[-1] + n for n in apart[1:])])
     assert all(frame.origin is not Origin.REPEATED for frame, _ in shown)
+
+
+def test_a_still_picture_before_a_gap_takes_no_time_from_what_moves_behind_it() -> None:
+    still = [0, 1, 2, 3, 9]
+    moving = list(range(10, 40))
+    camera = Camera(rate="x2", conceals=True, stands_until=still[-1])
+    shown = camera.watch([*still, *moving])
+    real = [round(frame.time_s * 30) for frame, _ in shown if frame.origin is Origin.DECODED]
+    assert real == [*still, *moving]
+    # Half an interval for the next frame to come, and nothing is predicted in the place of what comes.
+    assert all(at >= frame.time_s * 30 - 0.01 for frame, at in shown if at > moving[0])
