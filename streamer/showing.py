@@ -79,7 +79,9 @@ class Showing:
             lead_ms=lead_ms,
         )
         pacer = Pacer(pacing, rhythm=rhythm, clock=clock, metrics=metrics)
-        hold = Hold(clock, fps=fps)
+        # At a low rate that was asked for, nothing is shown for as long, though the source is there.
+        fixed = None if settings.rate is None else settings.rate.fps
+        hold = Hold(clock, fps=min(filter(None, (fps, fixed)), default=None))
         return cls(link, pacer=pacer, hold=hold, conceal=conceal, newest=newest, clock=clock)
 
     @property

@@ -8,11 +8,13 @@ from fractions import Fraction
 import pytest
 
 from streamer.clock import Clock, ManualClock, MonotonicClock
+from streamer.config import SinkSpec, StreamSettings
 from streamer.frame import Frame, Origin
 from streamer.hold import Hold
 from streamer.link import Link, Overflow
 from streamer.metrics import Metrics
 from streamer.pace import MOST_LOST, Pacer, Pacing
+from streamer.rate import Rate
 from streamer.showing import Showing
 from tests.streamer.pictures import empty, frame_of
 from tests.streamer.test_pace import Steady
@@ -88,6 +90,48 @@ def test_frames_are_shown_in_order_and_all_of_them() -> None:
 def test_even_frames_are_all_shown_though_the_source_ends_before_they_are_due() -> None:
     frames = shown(Stage(is_even=True), range(8))
     assert [frame.time_s * 30 for frame in frames] == list(range(8))
+
+
+@pytest.mark.parametrize("source_fps", [Fraction(30), None])
+def test_a_frame_a_second_is_no_silence(source_fps: Fraction | None) -> None:
+    clock = ManualClock()
+    stage = Stage(clock=clock)
+
+    async def nothing(*_: object) -> None:
+        """There is nothing to be made."""
+
+    stage.showing = Showing.of(
+        stage.link,
+        settings=StreamSettings(
+            source="rtsp://camera/",
+            sinks=(SinkSpec(kind="null"),),
+            rate=Rate(fps=Fraction(1)),
+            between="none",
+            conceals=False,
+        ),
+        fps=source_fps,
+        budget_ms=lambda: 80,
+        lead_ms=lambda: 0,
+        rhythm=Steady,
+        conceal=nothing,
+        newest=nothing,
+        clock=clock,
+        metrics=Metrics(),
+    )
+
+    async def play() -> list[Frame]:
+        async def put_all() -> None:
+            for number in range(5):
+                # Every other one comes a little late.
+                await asyncio.sleep(number + number % 2 / 100 - clock.now_ns() / 1e9)
+                await stage.put(30 * number)
+            await stage.link.close()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(put_all())
+            return [frame async for frame in stage.showing.frames() if frame is not None]
+
+    assert [frame.tier for frame in run(play(), clock)] == [""] * 5
 
 
 def test_where_frames_are_missing_others_stand_in_and_then_the_last_one_is_held() -> None:
