@@ -19,6 +19,10 @@ TOLERANCE = Fraction(1, 20)
 """Share of an interval within which a slot takes a real frame as it is. Time stamps in whole
 milliseconds stay within it up to 100 fps."""
 
+ROUNDED_S = Fraction(1, 1500)
+"""By how much whole milliseconds make intervals of 60 fps shorter than they are, those of 30 and 120 less.
+More would take 50 fps for 48."""
+
 FINEST = Fraction(1, 10_000_000)
 """The encoder's finest time base."""
 
@@ -213,7 +217,8 @@ class Slots:
         assert self._rate.times is not None
         assert self.cadence.interval_s is not None
         wanted = round(interval_s * self._rate.times / self.cadence.interval_s)
-        return max(1, min(wanted, math.floor(interval_s * HIGHEST_FPS)))
+        most = math.floor((interval_s + ROUNDED_S) * HIGHEST_FPS)
+        return max(1, min(wanted, most))
 
     def _due(self, after_s: Fraction, until_s: Fraction) -> list[Fraction]:
         return list(takewhile(lambda at_s: at_s <= until_s, self._grid(after_s)))

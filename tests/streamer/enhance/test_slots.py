@@ -85,6 +85,12 @@ def test_the_grid_meets_every_real_frame_at_twice_its_rate_in_whole_milliseconds
     assert [slot.share for slot in found[1::2]] == pytest.approx([0.5] * 99, abs=0.02)
 
 
+@pytest.mark.parametrize(("source", "most"), [(30, 8), (50, 4), (60, 4), (120, 2)])
+def test_the_highest_rate_is_reached_from_whole_milliseconds(source: int, most: int) -> None:
+    frames = [Fraction(round(1000 * time)) * MS for time in times(source, 100)]
+    assert len(given(slots_for("x8", MS), frames)) == 99 * most + 1
+
+
 def test_half_the_rate_takes_every_other_frame_when_it_comes() -> None:
     slots, frames = slots_for("30"), times(60, 9)
     slots.first(frames[0])
