@@ -107,6 +107,8 @@ def run(
         rate=parse_rate(rate) if rate else None,
         backend=backend,
         variant="nano",
+        # It is done on the host alone.
+        denoise="off",
     )
 
     async def whole() -> Stream:
