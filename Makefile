@@ -7,11 +7,12 @@ ARGS ?=
 WHEELS ?= wheels
 
 # Sets of tests, three at once on two cores: those that stream mostly wait. Kernels are compiled once for a whole set. They are
-# begun in this order, the longest first: one that is left alone at the end uses a single core.
-TESTS_export := tests/export
+# begun in this order, the longest first, and the last two are about as long: one that is left alone at the end uses a
+# single core.
+TESTS_export := tests/export tests/streamer/ops
 TESTS_end-to-end := tests/end_to_end
 TESTS_kernels := tests/kernels tests/benchmarks tests/streamer/gpu
-TESTS_enhance := $(addprefix tests/streamer/,enhance infer ops)
+TESTS_enhance := $(addprefix tests/streamer/,enhance infer)
 TESTS_streams := tests $(addprefix --ignore=,$(TESTS_export) $(TESTS_end-to-end) $(TESTS_kernels) $(TESTS_enhance))
 SETS := $(addprefix test-,kernels end-to-end streams export enhance)
 
