@@ -50,8 +50,8 @@ OF_LITE = 0.8
 """What denoising takes where everything moves, as a share of the ``lite`` network: 9.3 of 11.7 ms."""
 
 HELD = 0.45
-"""Of the interval that networks and denoising may take alone, so that both are held beside decoder, encoder and
-frames that are made: 0.35 of it was held on two cores without these, 0.6 in one run of four."""
+"""Of the interval that networks and denoising may take alone, so that both are held beside decoder and encoder:
+0.35 of it was held on two cores, 0.6 in one run of four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,19 +215,15 @@ def build_chain(
     """The chain for pictures as ``video`` announces them; it closes ``engines``."""
     stage, warper = _stage(settings, engines, video, clock, metrics)
     stage.warm_up(video.width & ~1, video.height & ~1)
+    makes = settings.rate is not None and settings.between != "none"
     return Chain(
         stage,
-        TierLadder(stage.tiers, clock, makes_frames=_makes(settings), pixel_ns=engines.pixel_ns),
+        TierLadder(stage.tiers, clock, makes_frames=makes, pixel_ns=engines.pixel_ns),
         clock,
         metrics,
         concealer=_concealer(settings, engines.make, metrics),
         making=_making(settings, video, stage, engines.make, clock, metrics, warper),
     )
-
-
-def _makes(settings: StreamSettings) -> bool:
-    """Whether frames are made between real ones."""
-    return settings.rate is not None and settings.between != "none"
 
 
 def _stage(
@@ -264,9 +260,8 @@ def _denoising(
 ) -> Denoising | None:
     if engines.denoise is None:
         return None
-    is_second = settings.denoise == "auto" and not settings.is_offline and _makes(settings)
-    if is_second and not has_time(engines, video):
-        _log.info("denoising: no time for it beside made frames; --denoise on prefers it to them")
+    if settings.denoise == "auto" and not settings.is_offline and not has_time(engines, video):
+        _log.info("denoising: not done live at this size on this machine; --denoise on does it")
         engines.denoise.close()
         return None
     watch = NoiseWatch() if settings.denoise == "auto" else None
