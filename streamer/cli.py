@@ -115,7 +115,8 @@ def demo(
     fps: Fps = None,
     between: BetweenHow = None,
     conceal: Conceal = True,
-    denoise: Denoise = "auto",
+    # A drawn scene has no noise; its texture, which moves everywhere, would be taken for some.
+    denoise: Denoise = "off",
     steady: Steady = False,
     duration: Duration = None,
     report: Report = None,
