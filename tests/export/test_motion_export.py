@@ -98,8 +98,9 @@ def test_a_model_is_measured_beside_frames_made_without_it(
     row = quality["held_out_clips"]["clean"]
     assert set(row) == {"repetition", "motion", "model"}
     assert row["motion"] > row["repetition"]
-    # It was never trained; found in full, this motion leaves it nothing to say.
-    assert (row["model"] != row["motion"]) == (shipped.task == "prediction")
+    # It was never trained; found in full, this motion leaves it next to nothing to say.
+    said = abs(row["model"] - row["motion"])
+    assert said > 0 if shipped.task == "prediction" else said < 0.01, row
     gain = quality["held_out_clips_gain_db"]["beta_1"]["clean"]
     assert gain == pytest.approx(row["model"] - row["motion"], abs=2e-3)
     assert quality["training"] == {}
