@@ -6,6 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+SHARE = 0.9
+"""Of the interval between real frames: what one may take on average. The rest works off a backlog:
+a frame that waits for a whole interval is caught up with in ten."""
+
+EASY_SHARE = 0.6
+"""The same for a network above the two cheapest. All frames leave as late as the slowest of them, and what such a
+one gives beside the next, 0.06 dB at crf 28, nobody sees: it is for machines that hardly notice it."""
+
+CAUTION = 0.1
+"""So much less on trial for a rung that was lost right after its last one, or it would come and go."""
+
 Reason = Literal["late", "backlog", "too_slow", "recovered", "limited"]
 
 
@@ -38,6 +49,11 @@ def rungs_of(tiers: Sequence[str], *, makes_frames: bool) -> tuple[Rung, ...]:
     """
     made = (tiers[:-1] or tiers) if makes_frames else ()
     return (*(Rung(tier, makes_frames=True) for tier in made), *map(Rung, tiers))
+
+
+def most_share(rung: Rung, tiers: Sequence[str]) -> float:
+    """Of the interval: what a rung may take on average, where there are these tiers, from best to cheapest."""
+    return EASY_SHARE if rung.tier in tiers[:-3] else SHARE
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 Note [Late or too slow]: A frame can be late although its rung is fast enough: the machine stopped
 for a moment, or frames before it waited. It alone takes a cheaper rung then, and the next one has
-the old rung again. The rung itself is lost when what it costs cannot be kept up (``SHARE``), or when
+the old rung again. The rung itself is lost when what it costs cannot be kept up (``most_share``), or when
 it had to be left for every other frame. It is tried again after a pause: what it cost before is
 forgotten, and it stays if its new costs fit for ``TRIAL_NS``. As soon as a real frame would have to
 wait for it the trial ends, so that under a lasting load a trial is a frame or two, and no step.
@@ -15,6 +15,7 @@ would ever say so.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -22,15 +23,8 @@ from types import MappingProxyType
 from streamer.clock import Clock
 from streamer.costs import ENOUGH, LATEST, CostBook, Costs, Size
 from streamer.errors import ConfigError
-from streamer.rungs import Demand, Reason, Rung, Step, rungs_of
+from streamer.rungs import CAUTION, SHARE, Demand, Reason, Rung, Step, most_share, rungs_of
 from streamer.trials import TRIAL_NS, WARM_UP_NS, Loss, Trial
-
-SHARE = 0.9
-"""Of the interval between real frames: what one may take on average. The rest works off a backlog:
-a frame that waits for a whole interval is caught up with in ten."""
-
-RELAPSED_SHARE = 0.8
-"""The same on trial for a rung that was lost right after its last one, or it would come and go."""
 
 OVERRUN = 1.1
 """Of the interval: what a rung that is late already may take by its latest costs, which vary by 10 %."""
@@ -177,7 +171,7 @@ class TierLadder:
         parts = (rung.tier, MAKING) if rung.makes_frames else (rung.tier,)
         if all(len(self._costs.of(part, self._size)) < ENOUGH for part in parts):
             return self._should_keep_up(rung, demand)
-        return self._share(rung, demand, Costs.mean_ms) <= SHARE
+        return self._share(rung, demand, Costs.mean_ms) <= most_share(rung, self._tiers)
 
     def _falls_behind(self, demand: Demand) -> bool:
         """Whether this frame is too late for the held rung, which takes more than there is by the latest
@@ -193,7 +187,7 @@ class TierLadder:
         making = self._costs.of(MAKING, self._size)
         if rung.makes_frames and len(making) >= ENOUGH:
             expected_ms += demand.made * making.latest_ms()
-        return expected_ms <= SHARE * (demand.interval_ms or USUAL_MS)
+        return expected_ms <= most_share(rung, self._tiers) * (demand.interval_ms or USUAL_MS)
 
     def _dip(self, rung: Rung, reason: Reason, demand: Demand, now_ns: int) -> None:
         """This frame is late: a trial ends with it, a held rung only if that was so too often."""
@@ -270,9 +264,9 @@ class TierLadder:
         def fits(new_ms: float) -> bool:
             is_made = rung.tier == held.tier
             tier_ms, each_ms = (held_ms, new_ms) if is_made else (new_ms, making_ms)
-            return (
-                demand.interval_ms is None or tier_ms + demand.made * each_ms <= demand.interval_ms
-            )
+            # What was measured a while ago is not held against the whole of the rule.
+            most_ms = most_share(rung, self._tiers) / SHARE * (demand.interval_ms or math.inf)
+            return tier_ms + demand.made * each_ms <= most_ms
 
         return loss.is_over(now_ns, held=held.tier, held_ms=held_ms, fits=fits)
 
@@ -332,9 +326,11 @@ class TierLadder:
 
     def _fits(self, rung: Rung, demand: Demand) -> bool:
         """Whether a rung on trial can be kept up by what it has cost there."""
-        loss = self._losses.get(rung)
-        share = RELAPSED_SHARE if loss is not None and loss.has_relapsed else SHARE
-        return self._share(rung, demand, Costs.latest_ms) <= share
+        loss, most = self._losses.get(rung), most_share(rung, self._tiers)
+        # A luxury that comes and goes moves the time at which all frames leave.
+        if most < SHARE or (loss is not None and loss.has_relapsed):
+            most -= CAUTION
+        return self._share(rung, demand, Costs.latest_ms) <= most
 
     def _share(self, rung: Rung, demand: Demand, lately: Callable[[Costs], float]) -> float:
         """Of the interval: what a rung takes by what is known of it; 0 while there is no interval."""

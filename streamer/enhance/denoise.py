@@ -20,7 +20,7 @@ from streamer.infer.guarded import Guarded
 from streamer.metrics import Metrics
 from streamer.ops.denoising import Denoise
 from streamer.ops.memory import PicturePool
-from streamer.schedule import SHARE
+from streamer.rungs import SHARE
 
 PAUSE_NS = 1_000_000_000
 RARELY = 1000

@@ -91,6 +91,34 @@ def test_a_network_that_fits_is_begun_with_and_kept(made: int, seed: int) -> Non
 
 
 @SEEDS
+def test_a_network_that_fits_but_that_all_frames_wait_for_is_not_kept(seed: int) -> None:
+    """As measured on two cores of 2026 at 60 of 30 fps: 0.73 of the interval. Frames leave 20 ms sooner without."""
+    worker = replace(
+        large(made=1, seed=seed),
+        costs_ms={"medium": 22.0, "lite": 9.5, "nano": 6.0, "plain": 2.0},
+        alone_ms={"medium": 11.0, "lite": 4.0, "nano": 2.0},
+        made_ms=2.5,
+    )
+    run = worker.run(60)
+    assert run.shares(5, 60)["lite+made"] > 0.95
+    assert run.lasting_steps(5, 60) <= 2
+    easily = replace(worker, costs_ms={**worker.costs_ms, "medium": 14.0}).run(60)
+    assert tiers(easily, 5) == {"medium"}
+
+
+@SEEDS
+def test_the_two_cheapest_networks_may_take_nearly_all_of_the_interval(seed: int) -> None:
+    worker = replace(
+        large(made=1, seed=seed),
+        costs_ms={"lite": 22.0, "nano": 9.5, "plain": 2.0},
+        alone_ms={"lite": 11.0, "nano": 4.0},
+        made_ms=2.5,
+    )
+    run = worker.run(60)
+    assert tiers(run) == {"lite"}
+
+
+@SEEDS
 def test_a_machine_that_becomes_slower_gives_it_up_and_has_it_back(seed: int) -> None:
     run = large(seed=seed).run(60, load=lambda time_s: 4.5 if 10 <= time_s < 30 else 1.0)
     assert run.shares(12, 30)["lite"] > 0.9
@@ -100,7 +128,7 @@ def test_a_machine_that_becomes_slower_gives_it_up_and_has_it_back(seed: int) ->
 
 @SEEDS
 def test_a_machine_that_becomes_faster_gets_it_within_seconds(seed: int) -> None:
-    run = small(seed=seed).run(40, load=lambda time_s: 1.0 if time_s < 20 else 0.4)
+    run = small(seed=seed).run(40, load=lambda time_s: 1.0 if time_s < 20 else 0.3)
     assert tiers(run, 0, 20) == {"lite"}
     assert run.settled_s("medium", 20) <= 2.0
     assert tiers(run, 22) == {"medium"}
