@@ -47,6 +47,12 @@ class Offsets:
             self._seen.popleft()
         return is_new
 
+    def keep_newest(self) -> None:
+        """Whatever was seen before says nothing any more."""
+        while len(self._seen) > 1:
+            self._seen.popleft()
+        self._found.clear()
+
     def at(self, share: float, *, most_ns: int | None = None) -> int:
         """The offset that this share of the frames had at most. With ``most_ns``, of those that came
         no later than so much after the earliest. At least one has to have been added."""
@@ -72,6 +78,7 @@ class Playout:
         self._offsets, self._arrived = Offsets(), Offsets()
         self._offset_ns: int | None = None
         self._began_ns = self._moved_ns = 0
+        self._is_first = True
 
     def ready(
         self,
@@ -90,7 +97,11 @@ class Playout:
         at_ns = min(now_ns + lead_ns, arrived_ns + budget_ns)
         if self._offsets.add(time_s, at_ns, now_ns=now_ns):
             self._offset_ns = at_ns - nanoseconds(time_s)
-            self._began_ns = now_ns
+            self._began_ns, self._is_first = now_ns, True
+        elif self._is_first and now_ns - self._began_ns >= FIRST_NS:
+            # What frames took while caches were cold would be waited for as long as the window lasts.
+            self._is_first = False
+            self._offsets.keep_newest()
         # What came with a stall is over the budget: nothing waits for such frames again.
         most_ns = budget_ns if most_ns is None else min(budget_ns, most_ns)
         self._move(self._offsets.at(READY_SHARE, most_ns=most_ns), now_ns)
@@ -107,7 +118,7 @@ class Playout:
     def _move(self, wanted_ns: int, now_ns: int) -> None:
         assert self._offset_ns is not None
         elapsed_ns, self._moved_ns = now_ns - self._moved_ns, now_ns
-        if now_ns - self._began_ns < FIRST_NS:
+        if self._is_first:
             self._offset_ns = max(self._offset_ns, wanted_ns)
             return
         change_ns = wanted_ns - self._offset_ns

@@ -37,6 +37,13 @@ def test_the_slowest_frame_of_the_first_second_decides_at_once() -> None:
     assert [round(wait) for wait in waits] == [5, 5, 20, 20, 20]
 
 
+def test_what_the_first_frames_took_is_not_waited_for_longer_than_it_takes_to_come_down() -> None:
+    waits = fed(Playout(budget_ms=lambda: 80), [70] * 30 + [20] * 200)
+    assert round(waits[29]) == 70
+    down_s = 50 / (DOWN * 1000)
+    assert waits[round(30 * (1.2 + down_s))] < 21
+
+
 def test_nearly_all_frames_of_a_jittery_source_are_ready_when_they_are_due() -> None:
     jitter = random.Random(7)
     delays = [jitter.uniform(3, 23) for _ in range(600)]
