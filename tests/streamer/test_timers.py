@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import platform
 import selectors
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from streamer.timers import fine_loop
+from streamer.timers import SETS_ATTRIBUTES, SLICE_NS, be_prompt, fine_loop
 
 NEEDS_TIMERFD = pytest.mark.skipif(sys.platform != "linux", reason="timerfd is Linux's")
 
@@ -105,3 +108,46 @@ def test_a_system_without_timerfd_gets_the_usual_loop(monkeypatch: pytest.Monkey
         return type(loop._selector).__name__
 
     assert run(look) == "EpollSelector"
+
+
+def slice_ns() -> int:
+    """Of this thread, as the system has it."""
+    numbers = {"x86_64": 315, "aarch64": 275}
+    attributes = (ctypes.c_uint64 * 7)()
+    number = numbers[platform.machine()]
+    size = ctypes.sizeof(attributes)
+    assert not ctypes.CDLL(None).syscall(number, 0, ctypes.byref(attributes), size, 0)
+    return attributes[3]
+
+
+HAS_SLICES = pytest.mark.skipif(
+    sys.platform != "linux"
+    or platform.machine() not in SETS_ATTRIBUTES
+    or tuple(map(int, platform.release().split(".")[:2])) < (6, 12),
+    reason="a thread has a slice of its own since Linux 6.12",
+)
+
+
+@HAS_SLICES
+def test_its_thread_is_prompt_and_those_that_it_begins_are_not() -> None:
+    async def look() -> tuple[int, int]:
+        return slice_ns(), await asyncio.to_thread(slice_ns)
+
+    with ThreadPoolExecutor() as threads:
+        own, of_another = threads.submit(run, look).result()
+    assert own == SLICE_NS
+    assert of_another != SLICE_NS
+
+
+@NEEDS_TIMERFD
+@pytest.mark.parametrize("policy", [os.SCHED_OTHER, os.SCHED_BATCH])
+def test_a_thread_stays_as_nice_as_it_is_and_under_its_policy(policy: int) -> None:
+    def try_it() -> tuple[int, int]:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, 7)
+        be_prompt()
+        left = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+        return left, os.getpriority(os.PRIO_PROCESS, 0)
+
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(try_it).result() == (policy, 7)
