@@ -38,7 +38,7 @@ def test_the_slowest_frame_of_the_first_second_decides_at_once() -> None:
 
 
 def test_what_the_first_frames_took_is_not_waited_for_longer_than_it_takes_to_come_down() -> None:
-    waits = fed(Playout(budget_ms=lambda: 80), [70] * 30 + [20] * 200)
+    waits = fed(Playout(budget_ms=lambda: 80), [70.0] * 30 + [20.0] * 200)
     assert round(waits[29]) == 70
     down_s = 50 / (DOWN * 1000)
     assert waits[round(30 * (1.2 + down_s))] < 21
