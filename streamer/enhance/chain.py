@@ -65,15 +65,17 @@ class Chain:
         *,
         making: Making | None = None,
         concealer: Concealer | None = None,
+        cleaner: Engine | None = None,
     ) -> None:
         """Without ``making`` no frames are made, without ``concealer`` damaged ones stay as they
-        are."""
+        are; ``cleaner`` is the network with which ``super_resolution`` takes noise away, if it does."""
         self._super_resolution = super_resolution
         self._ladder = ladder
         self._clock = clock
         self._metrics = metrics
         self._making = making
         self._concealer = concealer
+        self._cleaner = cleaner
         self._is_closed = False
         self._size = (0, 0)
         self._cadence = Cadence() if making is None else making.cadence
@@ -98,9 +100,11 @@ class Chain:
 
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """The networks that upscale, best first, and the one that makes frames, for reports."""
+        """For reports: the networks that upscale, best first, the one that takes noise away, and the one
+        that makes frames."""
+        cleaner = () if self._cleaner is None else (self._cleaner,)
         made = () if self._making is None else (self._making.engine,)
-        return (*self._super_resolution.engines.values(), *made)
+        return (*self._super_resolution.engines.values(), *cleaner, *made)
 
     @property
     def notice(self) -> str:

@@ -205,5 +205,7 @@ def test_without_time_live_pictures_are_cleaned_only_where_asked_for(
     assert isinstance(stage, SuperResolution)
     assert (stage.denoising is not None) == is_cleaned
     assert ("denoising" in tasks_of(noted)) == is_cleaned
+    told = [engine.manifest.task for engine in chain.engines]
+    assert told.count("denoising") == is_cleaned
     chain.close()
     assert not noted.opened
