@@ -1,7 +1,8 @@
 """A WHEP viewer that tells of each picture when it came, when it was meant for, and what it reads.
 
 It decodes when all is over: what the measured program runs on is not to be shared with a decoder that
-stands elsewhere for any real viewer. With ``--judge`` it also draws what the camera drew, from the same seed, and compares: at each of the
+stands elsewhere for any real viewer, and no picture counts as late because it had to wait for a core that the
+program has. With ``--judge`` it also draws what the camera drew, from the same seed, and compares: at each of the
 camera's moments, the picture that is on the screen for that moment with the one that was drawn.
 """
 
@@ -27,6 +28,7 @@ from benchmarks.realtime.screen import Compared, Screen
 from streamer.clock import Clock, MonotonicClock
 from streamer.frame import Plane
 from streamer.sources import counter
+from streamer.timers import be_prompt
 
 SAMPLED = 8
 """Of the picture every n-th row and column says whether it differs from the one before."""
@@ -120,6 +122,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=360)
     parser.add_argument("--fps", type=Fraction, default=Fraction(30))
     options = parser.parse_args()
+    be_prompt()
     screen = None
     if options.judge:
         pictures = Pictures(width=options.width, height=options.height, fps=options.fps)
