@@ -216,7 +216,6 @@ def build_chain(
     stage, warper = _stage(settings, engines, video, clock, metrics)
     stage.warm_up(video.width & ~1, video.height & ~1)
     makes = settings.rate is not None and settings.between != "none"
-    denoising = stage.denoising if isinstance(stage, SuperResolution) else None
     return Chain(
         stage,
         TierLadder(stage.tiers, clock, makes_frames=makes, pixel_ns=engines.pixel_ns),
@@ -224,7 +223,7 @@ def build_chain(
         metrics,
         concealer=_concealer(settings, engines.make, metrics),
         making=_making(settings, video, stage, engines.make, clock, metrics, warper),
-        cleaner=None if denoising is None else denoising.engine,
+        denoising=stage.denoising if isinstance(stage, SuperResolution) else None,
     )
 
 

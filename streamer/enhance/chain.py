@@ -14,6 +14,7 @@ from streamer.clock import Clock
 from streamer.costs import Costs
 from streamer.enhance.cadence import Cadence
 from streamer.enhance.conceal import Concealer
+from streamer.enhance.denoise import Denoising
 from streamer.enhance.frame_maker import SHORTEST_SIDE
 from streamer.enhance.making import Making
 from streamer.enhance.slots import LONGEST_S
@@ -65,17 +66,17 @@ class Chain:
         *,
         making: Making | None = None,
         concealer: Concealer | None = None,
-        cleaner: Engine | None = None,
+        denoising: Denoising | None = None,
     ) -> None:
         """Without ``making`` no frames are made, without ``concealer`` damaged ones stay as they
-        are; ``cleaner`` is the network with which ``super_resolution`` takes noise away, if it does."""
+        are. ``denoising`` is what ``super_resolution`` takes noise away with, if it does."""
         self._super_resolution = super_resolution
         self._ladder = ladder
         self._clock = clock
         self._metrics = metrics
         self._making = making
         self._concealer = concealer
-        self._cleaner = cleaner
+        self._denoising = denoising
         self._is_closed = False
         self._size = (0, 0)
         self._cadence = Cadence() if making is None else making.cadence
@@ -94,6 +95,8 @@ class Chain:
         self._mend_costs = Costs(clock)
         if making is not None:
             making.made_cost = self._spent_making
+        if denoising is not None:
+            denoising.interval_ms = lambda: self._interval_ms
         self.steps = StepLog(clock, metrics)
         """Of the ladder; read from any thread."""
         ladder.on_step = self.steps.add
@@ -102,9 +105,11 @@ class Chain:
     def engines(self) -> tuple[Engine, ...]:
         """For reports: the networks that upscale, best first, the one that takes noise away, and the one
         that makes frames."""
-        cleaner = () if self._cleaner is None else (self._cleaner,)
-        made = () if self._making is None else (self._making.engine,)
-        return (*self._super_resolution.engines.values(), *cleaner, *made)
+        others = (self._denoising, self._making)
+        return (
+            *self._super_resolution.engines.values(),
+            *(other.engine for other in others if other is not None),
+        )
 
     @property
     def notice(self) -> str:

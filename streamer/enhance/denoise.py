@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from streamer.clock import Clock
 from streamer.costs import Costs
-from streamer.enhance.cadence import Cadence
 from streamer.enhance.noise_watch import NoiseWatch
-from streamer.enhance.slots import LONGEST_S
 from streamer.frame import Planes
 from streamer.infer.engine import Engine
 from streamer.infer.guarded import Guarded
@@ -41,18 +39,15 @@ class Denoising:
         self._pool = PicturePool(0, 0)
         self._costs = Costs(clock)
         self._retry_ns = 0
-        self._cadence = Cadence()
-        self._last_s: Fraction | None = None
+        self.interval_ms: Callable[[], float | None] = lambda: None
+        """How far pictures are apart; ``None`` while that is not known. Whoever knows it sets this."""
 
-    def cleaned(
-        self, planes: Planes, *, time_s: Fraction | None = None, until_ns: int | None = None
-    ) -> Planes:
+    def cleaned(self, planes: Planes, *, until_ns: int | None = None) -> Planes:
         """The picture without its noise, in other memory; itself where it is left as it is.
 
         With ``until_ns`` that is also where it would hardly be done by then, or would take longer on
-        average than pictures are apart, whose times ``time_s`` tells.
+        average than pictures are apart.
         """
-        self._see(time_s)
         if until_ns is not None and not self._fits(until_ns):
             self.reset()
             return planes
@@ -92,15 +87,8 @@ class Denoising:
     @property
     def _most_ms(self) -> float:
         """What it may take on average."""
-        interval_s = self._cadence.interval_s
-        return math.inf if interval_s is None else float(SHARE * 1000 * interval_s)
-
-    def _see(self, time_s: Fraction | None) -> None:
-        if time_s is not None and self._last_s is not None:
-            interval_s = time_s - self._last_s
-            if 0 < interval_s <= LONGEST_S:
-                self._cadence.see(interval_s)
-        self._last_s = time_s
+        interval_ms = self.interval_ms()
+        return math.inf if interval_ms is None else SHARE * interval_ms
 
     def _fits(self, until_ns: int) -> bool:
         now_ns = self._clock.now_ns()

@@ -154,7 +154,7 @@ class SuperResolution:
         if self.denoising is None:
             return frame.planes
         until_ns = self._deadline.ns if tier == PLAIN else None
-        return self.denoising.cleaned(frame.planes, time_s=frame.time_s, until_ns=until_ns)
+        return self.denoising.cleaned(frame.planes, until_ns=until_ns)
 
     def _leave_out(self) -> None:
         """What comes next follows nothing."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamer.clock import MonotonicClock
+from streamer.clock import ManualClock, MonotonicClock
 from streamer.config import SinkSpec, StreamSettings, parse_made_frames
 from streamer.enhance.assembly import (
     Engines,
@@ -209,3 +209,23 @@ def test_without_time_live_pictures_are_cleaned_only_where_asked_for(
     assert told.count("denoising") == is_cleaned
     chain.close()
     assert not noted.opened
+
+
+@pytest.mark.parametrize("fps", [None, "50"])
+def test_denoising_knows_how_far_live_pictures_are_apart(fps: str | None) -> None:
+    metrics, clock = Metrics(), ManualClock()
+    rate, between = parse_made_frames(fps, None)
+    made = {"rate": rate, "between": between}
+    stream = settings(denoise="on", source="rtsp://camera/stream", backend="ort-cpu", **made)
+    engines = choose_engines(stream, MonotonicClock(), metrics)
+    chain = build_chain(stream, engines, VIDEO, clock=clock, metrics=metrics)
+    stage = chain._super_resolution
+    assert isinstance(stage, SuperResolution)
+    assert stage.denoising is not None
+    assert stage.denoising.interval_ms() is None
+    for number in range(12):
+        clock.advance_ms(40)
+        frame = replace(frame_of(drawn(width=64, height=48)), pts=number, time_base=Fraction(1, 25))
+        chain.process(frame, deadline_ns=clock.now_ns() + 80_000_000, with_comparison=False)
+    assert stage.denoising.interval_ms() == 40
+    chain.close()

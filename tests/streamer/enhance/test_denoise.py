@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from fractions import Fraction
 
 import pytest
 
@@ -152,12 +151,12 @@ def seen_for(
 ) -> list[bool]:
     """Which pictures of a stream at 25 fps are cleaned, each of which is to be done in so much time."""
     came, began_ms = drawn(width=64, height=48), clock.now_ns() / 1e6
+    it.interval_ms = lambda: 40.0
     seen = []
     for number in range(25 * seconds):
         clock.advance_ms(max(0.0, began_ms + 40 * number - clock.now_ns() / 1e6))
         until_ns = clock.now_ns() + round(left_ms * 1e6)
-        time_s = Fraction(began_ms) / 1000 + Fraction(number, 25)
-        seen.append(it.cleaned(came, time_s=time_s, until_ns=until_ns) is not came)
+        seen.append(it.cleaned(came, until_ns=until_ns) is not came)
     return seen
 
 
