@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
+from aiortc.codecs import CODECS
+from aiortc.rtcpeerconnection import find_common_codecs
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from streamer.rtc.peer import check_transport, codec_names, has_codec, sections
@@ -11,6 +15,9 @@ from streamer.rtc.session import OfferUnsupported
 
 VIDEO_CODECS = ("H264", "VP8")
 AUDIO_CODECS = ("opus",)
+
+KNOWN_PROFILE = "42e01f"
+"""Constrained baseline, the H.264 profile that aiortc has."""
 
 
 def check_publisher(description: SessionDescription) -> bool:
@@ -45,3 +52,45 @@ def _check_section(medias: Sequence[MediaDescription], kind: str, names: Sequenc
 
 def _sends(media: MediaDescription) -> bool:
     return media.direction in ("sendonly", "sendrecv")
+
+
+def unknown_profiles(description: SessionDescription) -> dict[int, str]:
+    """The H.264 profiles by payload type, where aiortc knows none of the video codecs offered.
+
+    It turns main and high profile away, which FFmpeg and cameras offer alone; our decoder reads
+    them. Where there is something that it does know, the publisher's choice among that is kept.
+    """
+    codecs = sections(description, "video")[0].rtp.codecs
+    if find_common_codecs(CODECS["video"], codecs):
+        return {}
+    return {
+        one.payloadType: str(one.parameters["profile-level-id"])
+        for one in codecs
+        if one.payloadType is not None and _is_splittable_h264(one)
+    }
+
+
+def with_known_profile(offer_sdp: str, profiles: Mapping[int, str]) -> str:
+    """The offer as aiortc takes it: each of ``profiles`` stated as one that it knows."""
+    for number, profile in profiles.items():
+        offer_sdp = _with_profile(offer_sdp, number, profile, KNOWN_PROFILE)
+    return offer_sdp
+
+
+def with_own_profiles(answer_sdp: str, profiles: Mapping[int, str]) -> str:
+    """The answer with ``profiles`` as they were offered: RFC 6184, section 8.2.2, has no others."""
+    for number, profile in profiles.items():
+        answer_sdp = _with_profile(answer_sdp, number, r"[0-9A-Fa-f]+", profile)
+    return answer_sdp
+
+
+def _is_splittable_h264(codec: RTCRtpCodecParameters) -> bool:
+    mode = codec.parameters.get("packetization-mode")
+    profile = str(codec.parameters.get("profile-level-id", ""))
+    is_profile = re.fullmatch(r"[0-9A-Fa-f]{6}", profile) is not None
+    return codec.name.lower() == "h264" and str(mode) == "1" and is_profile
+
+
+def _with_profile(sdp: str, number: int, old: str, new: str) -> str:
+    """``sdp`` with another profile of the payload type ``number``; ``old`` is a pattern."""
+    return re.sub(rf"(?m)^(a=fmtp:{number} .*\bprofile-level-id=){old}", rf"\g<1>{new}", sdp)

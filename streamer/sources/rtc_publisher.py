@@ -35,7 +35,13 @@ from streamer.sources.rtc_intake import (
     Kind,
     Received,
 )
-from streamer.sources.rtc_offer import AUDIO_CODECS, check_publisher
+from streamer.sources.rtc_offer import (
+    AUDIO_CODECS,
+    check_publisher,
+    unknown_profiles,
+    with_known_profile,
+    with_own_profiles,
+)
 from streamer.sources.rtc_track import TrackIntake
 from streamer.sources.silence import LOOK_EVERY_S, Silence
 
@@ -110,15 +116,18 @@ class Publisher:
         self._take("video")
         if has_audio:
             self._take("audio")
+        profiles = unknown_profiles(description)
         answer_sdp = await accept_offer(
             self._connection,
-            offer_sdp,
+            with_known_profile(offer_sdp, profiles),
             unknown_codec="the offer has a media section without a codec this server knows; "
             "offer H.264 (packetization-mode=1) or VP8 video and Opus audio",
         )
+        for receiver in self._receivers.values():
+            _send_without_consent(receiver)
         self._ticking = asyncio.create_task(self._tick(), name="publisher")
         self._ticking.add_done_callback(self._on_tick_done)
-        return answer_sdp
+        return with_own_profiles(answer_sdp, profiles)
 
     def begin_reading(self) -> None:
         """Packets are wanted from now on; the first one of video will be a keyframe."""
@@ -312,6 +321,22 @@ class Publisher:
             self._is_over = True
             self._wakes.set()
             self._on_gone(why)
+
+
+def _send_without_consent(receiver: RTCRtpReceiver) -> None:
+    """Have ICE not ask the publisher, every five seconds, whether it still wants to be sent to.
+
+    FFmpeg does not answer that once it sends, and would be hung up after half a minute. All that it
+    is sent are reports about what it keeps on sending, and it is gone when that ends (``SILENT_S``).
+    aioice calls ``query_consent`` once a path is found.
+    """
+    ice = private(receiver.transport.transport, "_connection")
+    private(ice, "query_consent")
+
+    async def ask_nothing() -> None:
+        return None
+
+    ice.query_consent = ask_nothing
 
 
 def _format(codec: RTCRtpCodecParameters, payload_type: int) -> TrackFormat:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aioice import Connection
 from aiortc import RTCPeerConnection, RTCRtpReceiver
 from aiortc.rtcdtlstransport import RTCDtlsTransport
 
@@ -18,6 +19,7 @@ from aiortc.rtcdtlstransport import RTCDtlsTransport
         (RTCDtlsTransport._handle_rtcp_data, "await recipient._handle_rtcp_packet("),
         (RTCDtlsTransport.start, "self.__local_certificate._create_ssl_context("),
         (RTCRtpReceiver.receive, "self.__transport._register_rtp_receiver(self, parameters)"),
+        (Connection.connect, "asyncio.create_task(self.query_consent())"),
         # Nothing of the decoder is ours to stop, since ``receive`` never started it.
         (RTCRtpReceiver.stop, "if self.__started:"),
     ],
