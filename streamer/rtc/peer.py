@@ -21,6 +21,8 @@ MAX_SECTIONS = 16
 MAX_CANDIDATES = 64
 """Addresses of an offer: each is checked against each of ours."""
 
+MAX_PORT = 65_535
+
 CIPHERS = b":".join(
     b"ECDHE-%s-%s" % (key, cipher)
     for cipher in (b"AES128-GCM-SHA256", b"CHACHA20-POLY1305", b"AES128-SHA")
@@ -74,8 +76,13 @@ def parse_offer(offer_sdp: str) -> SessionDescription:
         raise OfferInvalid("the body is not an SDP offer: it does not begin with v=0")
     try:
         description = SessionDescription.parse(offer_sdp)
+    except StopIteration as error:
+        raise OfferInvalid(
+            "the SDP offer cannot be parsed: an a=fmtp line is for a format without an a=rtpmap line"
+        ) from error
     except MALFORMED as error:
-        raise OfferInvalid(f"the SDP offer cannot be parsed: {error}") from error
+        why = str(error) or type(error).__name__
+        raise OfferInvalid(f"the SDP offer cannot be parsed: {why}") from error
     if len(description.media) > MAX_SECTIONS:
         raise OfferInvalid(
             f"the offer has {len(description.media)} media sections; up to {MAX_SECTIONS} are taken"
@@ -85,6 +92,9 @@ def parse_offer(offer_sdp: str) -> SessionDescription:
         raise OfferInvalid(
             f"the offer has {candidates} ICE candidates; up to {MAX_CANDIDATES} are taken"
         )
+    ports = (one.port for media in description.media for one in media.ice_candidates)
+    if (wrong := next((port for port in ports if not 0 <= port <= MAX_PORT), None)) is not None:
+        raise OfferInvalid(f"an ICE candidate has the port {wrong}; a port is 0 to {MAX_PORT}")
     return description
 
 
@@ -99,7 +109,8 @@ async def accept_offer(connection: RTCPeerConnection, offer_sdp: str, *, unknown
 
     ``unknown_codec`` is the sentence for a section that has no codec in common with ours.
     """
-    offer = RTCSessionDescription(sdp=without_hidden_addresses(offer_sdp), type="offer")
+    offer_sdp = _without_missing_mids(without_hidden_addresses(offer_sdp))
+    offer = RTCSessionDescription(sdp=offer_sdp, type="offer")
     try:
         await connection.setRemoteDescription(offer)
         await connection.setLocalDescription()
@@ -156,3 +167,22 @@ def without_hidden_addresses(offer_sdp: str) -> str:
         return not is_hidden and line != "a=end-of-candidates"
 
     return "\r\n".join(line for line in offer_sdp.splitlines() if is_kept(line)) + "\r\n"
+
+
+def _without_missing_mids(offer_sdp: str) -> str:
+    """The offer whose BUNDLE group names only sections that there are.
+
+    FFmpeg's WHIP output, as it first was, names its sound also where it sends none. aiortc takes
+    the transport of the first one named for all, and is left with none, not even one to close.
+    """
+    medias = SessionDescription.parse(offer_sdp).media
+    mids = {one.rtp.muxId for one in medias if one.kind in ("audio", "video", "application")}
+
+    def kept(line: str) -> str:
+        head, *named = line.split()
+        return " ".join((head, *(mid for mid in named if mid in mids)))
+
+    lines = offer_sdp.splitlines()
+    return "".join(
+        f"{kept(line) if line.startswith('a=group:BUNDLE') else line}\r\n" for line in lines
+    )

@@ -72,6 +72,39 @@ def test_a_bad_offer_is_refused(offer: str, error: type[Exception], reason: str)
     run(scenario())
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("a=fmtp:7 x=1", "an a=fmtp line is for a format without an a=rtpmap line"),
+        ("a=candidate:1 1 udp 1 127.0.0.1 99999 typ host", "the port 99999; a port is 0 to 65535"),
+    ],
+)
+def test_an_offer_with_an_impossible_line_is_refused(line: str, reason: str) -> None:
+    async def scenario() -> None:
+        rendition = Rendition("enhanced")
+        watcher = Watcher()
+        with pytest.raises(OfferInvalid, match=reason):
+            await rendition.sink.answer(f"{await watcher.offer()}{line}\r\n")
+        await watcher.close()
+        await rendition.sink.close()
+
+    run(scenario())
+
+
+def test_a_bundle_may_name_sections_that_there_are_not() -> None:
+    async def scenario() -> None:
+        async with running(LiveStream()) as stream:
+            watcher = Watcher()
+            offer = await watcher.offer()
+            assert "a=group:BUNDLE 0\r\n" in offer
+            offer = offer.replace("a=group:BUNDLE 0", "a=group:BUNDLE sound 0")
+            await watcher.accept(await answer(stream.renditions["enhanced"], offer))
+            await until(lambda: watcher.frames, "no picture")
+            await watcher.close()
+
+    run(scenario())
+
+
 def test_an_offer_without_h264_is_refused() -> None:
     async def scenario() -> None:
         rendition = Rendition("enhanced")
