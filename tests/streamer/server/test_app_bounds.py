@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from streamer.server import bounds
+from streamer.server import run as server_run
 from streamer.server.bounds import MAX_BODY_BYTES
 from tests.streamer.server.many import serving_many, settings
 from tests.streamer.server.watcher import run
@@ -55,6 +56,45 @@ def test_a_body_that_never_comes_ends_by_itself(monkeypatch: pytest.MonkeyPatch)
             writer.close()
 
     run(scenario())
+
+
+def test_a_connection_without_a_request_is_closed_and_one_with_a_request_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_run, "IDLE_S", 0.2)
+
+    async def scenario() -> None:
+        async with serving_many(token=None) as many:
+            url = httpx.URL(many.url)
+            slow_reader, slow_writer = await asyncio.open_connection(url.host, url.port)
+            slow_writer.write(
+                b"POST /api/streams HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
+                b"Content-Type: application/json\r\n\r\n{"
+            )
+            for sent in (b"", b"GET / HTTP/1.1\r\nHost: "):
+                reader, writer = await asyncio.open_connection(url.host, url.port)
+                writer.write(sent)
+                assert await asyncio.wait_for(reader.read(), 60) == b"", sent
+                writer.close()
+            slow_writer.write(b"}")
+            answer = await asyncio.wait_for(slow_reader.readuntil(b"\r\n\r\n"), 60)
+            assert answer.startswith(b"HTTP/1.1 422 ")
+            slow_writer.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+def test_who_offers_another_protocol_is_answered_in_this_one_without_a_word_in_the_log(
+    protocol: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with serving_many() as many:
+            offered = {"Connection": "Upgrade", "Upgrade": protocol}
+            assert (await many.http.get("/healthz", headers=offered)).status_code == 200
+
+    run(scenario())
+    assert [one for one in caplog.records if one.name.startswith("uvicorn")] == []
 
 
 def test_head_is_answered_as_get_is_without_the_body() -> None:
