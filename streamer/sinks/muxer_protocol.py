@@ -12,7 +12,7 @@ from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.sinks.audio_format import describe, described
 
-PICTURE_CHANGED = "the picture's size changed"
+PICTURE_CHANGED = "the picture's size or rate changed, which its header states"
 """The reason that asks for a new connection at once."""
 
 
