@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from typing import Any
@@ -27,7 +28,24 @@ REFRESH_S = 0.25
 QUIET_STATUS_S = 10.0
 """How often the status is printed where it cannot be overwritten (a log file)."""
 
-err = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+INTERRUPTED = 130
+"""The exit code of what was ended by a signal."""
+
+SAME_S = 0.5
+"""Signals as close as this are one: ``timeout`` sends two within microseconds, and of a terminal that is
+closed its shell tells once more. A person who wants it to end at once takes longer."""
+
+
+class _Terminal(Console):
+    """Standard error, as long as somebody reads it."""
+
+    def on_broken_pipe(self) -> None:
+        """Says no more. Rich would end the program with all its outputs, and lead standard output,
+        which may be the video, to nowhere."""
+        self.quiet = True
+
+
+err = _Terminal(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 """Standard output belongs to the video of ``y4m:-`` and to answers. An address is neither markup nor
 wrapped: somebody copies it."""
 
@@ -35,7 +53,7 @@ wrapped: somebody copies it."""
 def say(text: str, **options: Any) -> None:
     """A line for the person at the terminal; ``options`` are those of rich's ``print``.
 
-    A terminal that was closed, or a full disk behind it, is no reason to end a stream.
+    A terminal that was closed, a log's reader that ended, or a full disk is no reason to end a stream.
     """
     with suppress(OSError):
         err.print(text, **options)
@@ -46,6 +64,35 @@ def ending_signals() -> list[signal.Signals]:
     is left alone where it is ignored, as nohup has it."""
     is_heard = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if is_heard else [])]
+
+
+@contextmanager
+def ending_on_signals(stop: Callable[[], None]) -> Iterator[asyncio.Event]:
+    """Calls ``stop`` and sets the event on Ctrl-C and its like, so that all outputs are finished; a
+    second one ends the program at once."""
+    loop = asyncio.get_running_loop()
+    interrupted = asyncio.Event()
+    first_s = 0.0
+
+    def interrupt() -> None:
+        nonlocal first_s
+        if not interrupted.is_set():
+            first_s = loop.time()
+            interrupted.set()
+            stop()
+        elif loop.time() - first_s > SAME_S:
+            # A worker may wait for a pipe that nobody reads, so unwinding could take for ever.
+            err.show_cursor()
+            os._exit(INTERRUPTED)
+
+    numbers = ending_signals()
+    for number in numbers:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        yield interrupted
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 async def show_progress(stream: Stream) -> None:
@@ -97,8 +144,14 @@ def _bar() -> Iterator[Progress]:
         TextColumn("{task.fields[fps]:.1f} fps"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+    progress = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+    progress.start()
+    try:
         yield progress
+    finally:
+        # The terminal may have been closed meanwhile, which is no failure of the run.
+        with suppress(OSError):
+            progress.stop()
 
 
 async def _status_line(stream: Stream) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from streamer.addresses import is_loopback
 from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
 from streamer.config import STANDARD, StreamSettings, identity
-from streamer.console import ending_signals, err, say, show_progress
+from streamer.console import INTERRUPTED, ending_on_signals, err, say, show_progress
 from streamer.errors import ConfigError, SinkError
 from streamer.heap import keep_what_is_loaded
 from streamer.pipeline import Stream
@@ -27,7 +27,6 @@ from streamer.sinks.rtsp_mount import RtspMount
 
 DEMO_PORT = 8080
 RTSP_PORT = 8554
-INTERRUPTED = 130
 
 
 async def run_stream(
@@ -49,10 +48,9 @@ async def run_stream(
     clock = MonotonicClock()
     mounts: dict[str, RtspMount] = {}
     stream = await open_stream(settings, clock=clock, mounts=mounts)
-    interrupted = asyncio.Event()
     unwritten: SinkError | None = None
     try:
-        with _signals(stream, interrupted):
+        with ending_on_signals(stream.stop) as interrupted:
             async with _page(stream, host, port), _rtsp(mounts, host, rtsp_port, clock):
                 keep_what_is_loaded()
                 await _run_visibly(stream)
@@ -116,29 +114,6 @@ async def _listening(app: Any, host: str, port: int | None) -> Server:
     except ConfigError:
         return Server(app, host=host, port=0)
     return Server(app, host=host, port=DEMO_PORT)
-
-
-@contextmanager
-def _signals(stream: Stream, interrupted: asyncio.Event) -> Iterator[None]:
-    """Ctrl-C ends the stream and finishes its files; a second one ends at once."""
-    loop = asyncio.get_running_loop()
-
-    def interrupt() -> None:
-        if interrupted.is_set():
-            # A worker may wait for a pipe that nobody reads, so unwinding could take for ever.
-            err.show_cursor()
-            os._exit(INTERRUPTED)
-        interrupted.set()
-        stream.stop()
-
-    numbers = ending_signals()
-    for number in numbers:
-        loop.add_signal_handler(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 def _check_report(path: Path | None, settings: StreamSettings) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
@@ -17,7 +16,7 @@ from fastapi import APIRouter
 from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
 from streamer.config import StreamSettings
-from streamer.console import ending_signals, err, say
+from streamer.console import ending_on_signals, say
 from streamer.heap import keep_what_is_loaded
 from streamer.server.admission import Admission
 from streamer.server.app import Access, build_app
@@ -31,8 +30,6 @@ from streamer.server.whip import whip_routes
 from streamer.settings_file import ServeSettings, read_serve_settings
 from streamer.sinks.rtsp_mount import RtspMount
 from streamer.sources.whip import WhipDoor
-
-INTERRUPTED = 130
 
 THREADS = 64
 """For what blocks: files, names, models. Names that do not resolve must not keep others waiting."""
@@ -48,7 +45,7 @@ async def serve(path: Path, *, host: str | None, port: int | None) -> int:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "blocking"))
     settings = await asyncio.to_thread(read_serve_settings, path)
     settings = settings.listening_on(host=host, port=port)
-    with _signals() as interrupted:
+    with ending_on_signals(lambda: None) as interrupted:
         async with AsyncExitStack() as stack:
             await _Serving(settings, MonotonicClock()).begin(stack)
             keep_what_is_loaded()
@@ -144,26 +141,3 @@ def _without_secrets(registry: Registry, settings: ServeSettings) -> Iterator[No
     finally:
         for handler in handlers:
             handler.removeFilter(redacting)
-
-
-@contextmanager
-def _signals() -> Iterator[asyncio.Event]:
-    """Set by Ctrl-C, which finishes all outputs; a second one ends at once."""
-    loop = asyncio.get_running_loop()
-    interrupted = asyncio.Event()
-
-    def interrupt() -> None:
-        if interrupted.is_set():
-            # A worker may wait for a pipe that nobody reads, so unwinding could take for ever.
-            err.show_cursor()
-            os._exit(INTERRUPTED)
-        interrupted.set()
-
-    numbers = ending_signals()
-    for number in numbers:
-        loop.add_signal_handler(number, interrupt)
-    try:
-        yield interrupted
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

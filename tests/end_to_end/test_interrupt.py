@@ -97,6 +97,20 @@ def test_an_interrupted_live_run_ends_well(start: Start, tmp_path: Path) -> None
     assert len(pictures_of(output)) > 0
 
 
+def test_signals_that_come_together_are_one(start: Start, tmp_path: Path) -> None:
+    """``timeout`` tells the program and then its whole group, a closed terminal and its shell both do."""
+    output, report = tmp_path / "out.mp4", tmp_path / "r.json"
+    arguments = ("--to", output, "--tier", "plain", "--report", report)
+    process = start("run", "synthetic:320x180@30", *arguments)
+    wait_until(holds(output, 10_000), process)
+    for number in (signal.SIGINT, signal.SIGTERM):  # two of one kind might become one by themselves
+        process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert b"frames sent" in said
+    assert len(pictures_of(output)) == json.loads(report.read_text())["frames"]["sent"] > 0
+
+
 def test_an_interrupted_probe_tries_no_further_scale(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
