@@ -83,10 +83,19 @@ class TrialStore:
 
 def user_store() -> TrialStore:
     """The one in the user's cache folder: ``$XDG_CACHE_HOME/streamer`` or ``~/.cache/streamer``."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
+    return TrialStore(_cache_folder() / "streamer" / "trials.json")
+
+
+def _cache_folder() -> Path:
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # A relative path is to be ignored (XDG base directory specification).
-    folder = Path(named) if Path(named).is_absolute() else Path("~/.cache").expanduser()
-    return TrialStore(folder / "streamer" / "trials.json")
+    if named.is_absolute():
+        return named
+    try:
+        return Path("~/.cache").expanduser()
+    except RuntimeError:
+        # No HOME, and a user number without a name, as in containers: nothing can be kept there.
+        return Path(os.devnull)
 
 
 def trial_key(models: Mapping[str, ModelManifest], cores: int | None = None) -> str:

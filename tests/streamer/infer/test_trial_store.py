@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -149,6 +150,20 @@ def test_trials_lie_in_the_users_cache_folder(
         assert user_store().path == tmp_path / ".cache" / "streamer" / "trials.json"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert user_store().path == tmp_path / ".cache" / "streamer" / "trials.json"
+
+
+def test_a_user_without_a_home_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs as a number nobody gave a name to."""
+
+    def nobody(number: int) -> pwd.struct_passwd:
+        raise KeyError(number)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    kept = user_store()
+    kept.keep("key", COSTS_MS)
+    assert kept.recall("key") is None
 
 
 def test_the_file_is_json_that_a_person_can_read(tmp_path: Path) -> None:
