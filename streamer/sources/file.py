@@ -15,7 +15,7 @@ from streamer.media import AudioInfo, VideoInfo
 from streamer.sources import matroska, riff
 from streamer.sources.demux import Demuxer, file_url
 from streamer.sources.pipe import Pipe, opened_pipe
-from streamer.sources.sequence import first_gap, numbers_of
+from streamer.sources.sequence import escaped, first_gap, numbers_of
 from streamer.worker import Worker
 
 
@@ -55,10 +55,9 @@ class FileSource:
             if numbers:
                 # By itself libav looks for a first number up to 4 only.
                 options["start_number"] = str(numbers[0])
+            url = file_url(escaped(path) if numbers else path)
             demuxer = await worker.call(
-                lambda: Demuxer(
-                    pipe or file_url(path), name=path, clock=clock, format=None, options=options
-                )
+                lambda: Demuxer(pipe or url, name=path, clock=clock, format=None, options=options)
             )
         except BaseException:
             if pipe is not None:

@@ -29,6 +29,12 @@ def numbers_of(path: str) -> list[int]:
     return sorted(int(text) for text in texts if text == f"{int(text):0{width}d}")
 
 
+def escaped(path: str) -> str:
+    """A pattern as libav takes it, for which a percent sign in the folder's name begins a number, too."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder.replace("%", "%%"), name)
+
+
 def first_gap(numbers: list[int]) -> tuple[int, int] | None:
     """The first number that is missing in between, and how many come after it."""
     for place, (number, following) in enumerate(pairwise(numbers), start=1):

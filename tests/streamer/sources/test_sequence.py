@@ -67,3 +67,25 @@ def test_a_sequence_begins_with_any_number_and_a_gap_is_said(clips: Clips, tmp_p
     (tmp_path / "1001.png").unlink()
     with pytest.raises(SourceLost, match="has no picture 1001 and 2 that come after it"):
         asyncio.run(count())
+
+
+@needs("ffmpeg")
+@pytest.mark.parametrize("name", ["50% off", "take %d", "a%%b"])
+def test_a_folder_may_have_a_percent_sign_in_its_name(
+    name: str, clips: Clips, tmp_path: Path
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    ffmpeg(*moving(frames=2), str(tmp_path / "%d.png"))
+    for picture in tmp_path.glob("*.png"):
+        picture.rename(folder / picture.name)
+
+    async def count() -> int:
+        pattern = str(folder / "%d.png")
+        source = await FileSource.open(pattern, clock=MonotonicClock(), paced=False)
+        try:
+            return len([packet async for packet in source.packets()])
+        finally:
+            await source.close()
+
+    assert asyncio.run(count()) == 2
