@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Sequence
@@ -50,7 +51,8 @@ class Y4mSink:
             self.frames += 1
         except OSError as error:
             raise SinkError(
-                f"y4m:{self._target} takes no more ({error.strerror}) after {self.frames} frames"
+                f"y4m:{self._target} takes no more ({error.strerror}) after {self.frames} frames; "
+                f"{_way_out(error)}"
             ) from error
 
     def close(self) -> None:
@@ -65,7 +67,7 @@ class Y4mSink:
                 file.close()
         except OSError as error:
             raise SinkError(
-                f"y4m:{self._target} could not be finished ({error.strerror})"
+                f"y4m:{self._target} could not be finished ({error.strerror}); {_way_out(error)}"
             ) from error
 
     def _begin(self, frame: Frame) -> None:
@@ -89,6 +91,13 @@ class Y4mSink:
     def _path(self) -> Path:
         asked = Path(self._target)
         return free_path(asked) if self._is_live else asked
+
+
+def _way_out(error: OSError) -> str:
+    if error.errno == errno.EPIPE:
+        return "see why its reader ended, or write to a file"
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "free some space or choose another file" if is_full else "choose another file"
 
 
 class RawOutputs:

@@ -175,7 +175,8 @@ def test_a_reader_that_leaves_early_ends_the_run_in_one_sentence(clips: Clips) -
     running.stderr.close()
     assert running.wait(timeout=180) == 2
     assert said.count("\n") == 1
-    assert said.startswith("streamer: y4m:- takes no more")
+    assert said.startswith("streamer: y4m:- takes no more (Broken pipe)")
+    assert said.endswith("; see why its reader ended, or write to a file\n")
 
 
 def test_a_reader_that_goes_away_does_not_end_the_other_outputs(

@@ -56,12 +56,20 @@ def test_a_new_size_is_refused(tmp_path: Path) -> None:
 def test_a_target_that_takes_no_more_is_said_and_closed() -> None:
     before = set(os.listdir("/proc/self/fd"))
     sink = Y4mSink("/dev/full", fps=None)
-    with pytest.raises(SinkError, match=r"y4m:/dev/full takes no more \(No space left on device\)"):
+    full = r"\(No space left on device\).*; free some space or choose another file"
+    with pytest.raises(SinkError, match=rf"y4m:/dev/full takes no more {full}"):
         sink.write(frame_of(noise(width=256, height=256)))
-    with pytest.raises(SinkError, match="could not be finished"):
+    with pytest.raises(SinkError, match=rf"could not be finished {full}"):
         sink.close()
     sink.close()
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_cannot_be_opened_is_said_with_a_way_out(tmp_path: Path) -> None:
+    sink = Y4mSink(str(tmp_path), fps=None)
+    with pytest.raises(SinkError, match=r"\(Is a directory\) after 0 frames; choose another file"):
+        sink.write(frame_of(noise(width=2, height=2)))
+    sink.close()
 
 
 def test_a_recording_is_never_written_over(tmp_path: Path) -> None:
