@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from kernels.driver import Device
@@ -87,18 +87,18 @@ class Lease:
     @contextmanager
     def writing(self, stream: Stream) -> Iterator[int]:
         """What is queued inside writes the block; gives its address."""
-        yield self.address
-        stream.record(self._block.ready)
+        with _recorded(self._block.ready, stream):
+            yield self.address
 
     @contextmanager
     def reading(self, stream: Stream) -> Iterator[int]:
         """What is queued inside reads the block, after its last writing; gives its address."""
-        stream.wait_for(self._block.ready)
-        yield self.address
         used_by = self._block.used_by
         if stream.handle not in used_by:
             used_by[stream.handle] = Event(stream.device)
-        stream.record(used_by[stream.handle])
+        stream.wait_for(self._block.ready)
+        with _recorded(used_by[stream.handle], stream):
+            yield self.address
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -109,6 +109,20 @@ class Lease:
     def __del__(self) -> None:
         self._shelf.free.append(self._block)
         self._pool.returned()
+
+
+@contextmanager
+def _recorded(event: Event, stream: Stream) -> Iterator[None]:
+    """The event comes after all that is queued inside, also where that ends with an error in the
+    middle: what was queued before it is done all the same."""
+    try:
+        yield
+    except BaseException:
+        # What went wrong first is what is told.
+        with suppress(KernelError):
+            stream.record(event)
+        raise
+    stream.record(event)
 
 
 class _Shelf:
@@ -167,9 +181,11 @@ class Pool:
 
     def reserve(self, size_bytes: int, count: int) -> None:
         """Has at least that many blocks of a size."""
-        held = [self._taken(size_bytes) for _ in range(count)]
-        for block, shelf in held:
-            shelf.free.append(block)
+        with ExitStack() as held:
+            for _ in range(count):
+                block, shelf = self._taken(size_bytes)
+                # Also where there is no memory for the last ones: nobody else knows of the others.
+                held.callback(shelf.free.append, block)
 
     def close(self) -> None:
         """Frees what is not lent, and the rest when it comes back."""
@@ -215,9 +231,14 @@ class Pool:
                 if other != size:
                     self._clear(other)
             address = self._allocate(size)
+        try:
+            block = _Block(self._device, address)
+        except KernelError:
+            # Its event takes memory as well, and nobody else knows the address.
+            self._free(address)
+            raise
         self.allocations += 1
         self._metrics.count(f"gpu.{self._name}.bytes", size)
-        block = _Block(self._device, address)
         shelf.blocks.add(block)
         return block
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Event as Gate
 from threading import Thread
 
@@ -96,6 +97,58 @@ def test_staging_is_written_again_only_when_its_copy_is_done(gpu: Gpu) -> None:
         assert (values(sent(gpu, lease)) == value).all()
 
 
+class OutOfIt(KernelError):
+    """What ends the queueing of work in its middle."""
+
+
+def test_what_was_queued_before_an_error_still_writes_before_the_next_one_does(gpu: Gpu) -> None:
+    gate = Gate()
+    gpu.memory.reserve(SIZE, DEPTH)
+    kept = queue_on(gpu.compute, lambda: opened(gate))
+    lease = gpu.memory.lease(SIZE, gpu.compute)
+    with suppress(OutOfIt), lease.writing(gpu.compute) as address:
+        gpu.compute.fill(address, 1, SIZE)
+        raise OutOfIt
+    del lease
+    again = [gpu.memory.lease(SIZE, gpu.uploads) for _ in range(DEPTH)]
+    for one in again:
+        with one.writing(gpu.uploads) as address:
+            gpu.uploads.fill(address, 2, SIZE)
+    assert gpu.memory.allocations == DEPTH
+    opener = Thread(target=gate.set)
+    opener.start()
+    gpu.uploads.wait()
+    gpu.compute.wait()
+    for one in again:
+        assert (values(sent(gpu, one)) == 2).all()
+    opener.join()
+    assert kept is not None
+
+
+def test_what_was_queued_before_an_error_reads_what_was_there(gpu: Gpu) -> None:
+    gate = Gate()
+    gpu.memory.reserve(SIZE, DEPTH)
+    kept = queue_on(gpu.downloads, lambda: opened(gate))
+    lease, landed = filled(gpu, 1), gpu.pinned.lease(SIZE, gpu.downloads)
+    with (
+        suppress(OutOfIt),
+        landed.writing(gpu.downloads) as target,
+        lease.reading(gpu.downloads) as source,
+    ):
+        gpu.downloads.download(target, source, SIZE)
+        raise OutOfIt
+    del lease
+    again = [filled(gpu, 2) for _ in range(DEPTH)]
+    assert gpu.memory.allocations == DEPTH
+    opener = Thread(target=gate.set)
+    opener.start()
+    gpu.compute.wait()
+    assert (values(landed) == 1).all()
+    opener.join()
+    assert again
+    assert kept is not None
+
+
 def test_blocks_of_known_sizes_are_lent_again_and_counted(door: Emulated | RealDoor) -> None:
     metrics = Metrics()
     gpu = door.gpu(metrics)
@@ -121,6 +174,31 @@ def test_sizes_that_are_not_used_any_more_are_freed(gpu: Gpu, door: Emulated | R
     with held.writing(gpu.compute) as address:
         gpu.compute.fill(address, 1, 1)
     gpu.compute.wait()
+
+
+def test_what_could_be_reserved_is_given_back_where_the_rest_could_not(emulated: Emulated) -> None:
+    gpu = emulated.gpu()
+    emulated.limit(3 * SIZE)
+    with pytest.raises(KernelError, match="CUDA_ERROR_OUT_OF_MEMORY"):
+        gpu.memory.reserve(SIZE, 5)
+    assert emulated.count("memory") == 3
+    held = [gpu.memory.lease(SIZE, gpu.compute) for _ in range(3)]
+    assert gpu.memory.allocations == 3
+    del held
+    gpu.close()
+    assert emulated.count("memory") == 0
+    gpu.device.close()
+
+
+def test_memory_whose_event_cannot_be_made_is_given_back(emulated: Emulated) -> None:
+    gpu = emulated.gpu()
+    emulated.fail("cuEventCreate", OUT_OF_MEMORY)
+    with pytest.raises(KernelError, match="CUDA_ERROR_OUT_OF_MEMORY"):
+        gpu.memory.lease(SIZE, gpu.compute)
+    assert emulated.count("memory") == 0
+    assert gpu.metrics.counts("gpu.") == {}
+    gpu.close()
+    gpu.device.close()
 
 
 def test_other_sizes_make_room_before_memory_is_said_to_be_out(emulated: Emulated) -> None:
