@@ -92,6 +92,8 @@ class DeviceSuperResolution:
         self._fitting: PicturePool | None = None
         self._under_way: deque[Landing] = deque()
         self._failure: Failure | None = None
+        self._latest: Frame | None = None
+        """As it came; what is shown where a made one is lost with the device."""
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -118,6 +120,7 @@ class DeviceSuperResolution:
                 self._resize(frame.width, frame.height)
             if self._output == (0, 0):
                 self._output = (frame.width * self.scale, frame.height * self.scale)
+            self._latest = frame
             tier = PLAIN if tier in self._watchdog.given_up else tier
             try:
                 return self._sent(frame, tier, with_comparison=with_comparison)
@@ -130,14 +133,18 @@ class DeviceSuperResolution:
         """Storage for one more picture of the output's size, its content undefined; with a
         comparison, whose upper half it is then. There is a size once a frame was processed.
 
-        Whoever makes the picture on the device sends it by the ``canvas`` of the planes.
+        Whoever makes the picture on the device sends it by the ``canvas`` of the planes. Where it is lost
+        with the device, the last frame that was processed lands instead, enlarged by the host.
         """
         self._gpu.enter()
         with ours():
             picture = lent(self._gpu, Layout.YUV420P, *self._output, stream=self._gpu.compute)
             canvas = self._canvas(picture, rows=2 if with_comparison else 1)
             landing = Landing(
-                self._gpu.device, [canvas.landed.ready], self._note, begin=self._begin(canvas)
+                self._gpu.device,
+                [canvas.landed.ready],
+                partial(self._stand_in, canvas, self._latest),
+                begin=self._begin(canvas),
             )
             return _shown(self._gpu, canvas, landing, is_sound=self._is_whole)
 
@@ -166,7 +173,7 @@ class DeviceSuperResolution:
         self._let_land(0)
         for engine in self.engines.values():
             engine.close()
-        self._nothing = None
+        self._nothing = self._latest = None
         self._gpu.close()
 
     def _sent(self, frame: Frame, tier: str, *, with_comparison: bool) -> Frame:
@@ -240,6 +247,16 @@ class DeviceSuperResolution:
     def _note(self, failure: Failure | None) -> None:
         self._failure = failure or self._failure
 
+    def _stand_in(self, canvas: Canvas, frame: Frame | None, failure: Failure | None) -> None:
+        """Shows a frame where a made one should have landed and did not; from any thread."""
+        self._note(failure)
+        if failure is None or frame is None:
+            return
+        planes = host_planes(canvas.landed, *canvas.size)
+        for number in range(canvas.rows):
+            part = host.part(planes, number, of=canvas.rows)
+            host.fit(frame.planes, part, black=_black(frame))
+
     def _saw(self, failure: Failure | None, count: Count | None) -> bool:
         """Whether work that is over gave what can be shown; from any thread."""
         self._note(failure)
@@ -258,7 +275,7 @@ class DeviceSuperResolution:
         rows = 2 if with_comparison else 1
         if self._fitting is None or self._fitting.height != rows * height:
             self._fitting = PicturePool(width, rows * height)
-        black = 0 if frame.color.range == "full" else 16
+        black = _black(frame)
         whole = self._fitting.lease()
         upper = host.part(whole, 0, of=rows)
         host.fit(planes, upper, black=black)
@@ -326,6 +343,11 @@ class _Work(Landing):
         planes = host_planes(canvas.landed, *canvas.size)
         for number in range(canvas.rows):
             host.upscale(self._decoded, host.part(planes, number, of=canvas.rows))
+
+
+def _black(frame: Frame) -> int:
+    """Its luma code."""
+    return 0 if frame.color.range == "full" else 16
 
 
 def tensor(there: DeviceTensor) -> Tensor:

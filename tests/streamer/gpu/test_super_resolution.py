@@ -257,6 +257,32 @@ def test_a_device_that_is_lost_shows_plain_pictures_for_what_was_under_way(
         late.send(numbered(3))
 
 
+@pytest.mark.parametrize("with_comparison", [False, True])
+@pytest.mark.parametrize("lands_at_once", [False, True])
+def test_a_made_picture_that_is_lost_with_the_device_shows_the_last_real_one(
+    emulated: Emulated, *, lands_at_once: bool, with_comparison: bool
+) -> None:
+    late = Way(emulated.gpu(), shipped("fp32"), lands_at_once=lands_at_once)
+    frame = numbered(1)
+    assert late.send(frame).planes[0].any()
+    planes, comparison = late.stage.lend(with_comparison=with_comparison)
+    assert isinstance(planes, DevicePlanes)
+    canvas = planes.canvas
+    assert canvas is not None
+    with canvas.picture.memory.writing(late.gpu.compute) as address:
+        late.gpu.compute.fill(address, 7, 2 * WIDTH * 2 * HEIGHT * 3 // 2)
+    if lands_at_once:
+        canvas.send(late.gpu)
+    emulated.fail("cuEventSynchronize", ILLEGAL_ADDRESS)
+    for seen, expected in zip(planes, plain(frame.planes), strict=True):
+        # The host rounds what it fits otherwise than what it doubles.
+        assert np.abs(seen.astype(int) - expected).max() <= 1
+    assert (comparison is not None) == with_comparison
+    with pytest.raises(EngineError, match="CUDA_ERROR_ILLEGAL_ADDRESS"):
+        late.send(numbered(3))
+    late.close()
+
+
 def test_out_of_memory_says_what_to_do(emulated: Emulated) -> None:
     gpu = emulated.gpu()
     way = Way(gpu, shipped("fp32"))
