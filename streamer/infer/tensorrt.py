@@ -69,6 +69,10 @@ class TensorRtEngine:
         self._plans: dict[Sizes, Plan] = {}
         self._fresh: dict[Sizes, bytes] = {}
         """What was built on another thread and not opened yet."""
+        self._recalled: dict[Sizes, bytes] = {}
+        """What was kept by an earlier build and not opened yet."""
+        self._spoilt: set[Sizes] = set()
+        """Sizes under which something is kept that is of no use."""
         self._building = Building[bytes](
             self._build,
             discard=lambda plan: None,
@@ -94,13 +98,15 @@ class TensorRtEngine:
     def is_ready(self, sizes: Mapping[str, int]) -> bool:
         """Whether a size can be run without being built first; where not, it is built on another thread.
 
-        One that cannot be had never is, which is logged once. Takes no time worth mentioning.
+        One that cannot be had never is, which is logged once. Takes no time worth mentioning, but
+        where something is kept, which is read once.
         """
         wanted = in_order(sizes)
         made = self._building.taken()
         if made is not None:
             self._fresh.update([made])
-        if wanted in self._plans or wanted in self._fresh or self._cache.holds(self._key(sizes)):
+            self._spoilt.discard(made[0])
+        if wanted in self._plans or wanted in self._fresh or self._is_recalled(wanted):
             return True
         self._building.ask(wanted)
         return False
@@ -138,10 +144,26 @@ class TensorRtEngine:
         self._plans[wanted] = plan
         return plan
 
+    def _is_recalled(self, wanted: Sizes) -> bool:
+        """Whether a plan is kept for a size. That there is a file says nothing: whoever trusts one
+        that is damaged builds it where all streams wait."""
+        if wanted in self._recalled:
+            return True
+        key = self._key(dict(wanted))
+        if wanted in self._spoilt or not self._cache.holds(key):
+            return False
+        blob = self._cache.recall(key)
+        if blob is None:
+            # In a folder that cannot be written to it stays there.
+            self._spoilt.add(wanted)
+            return False
+        self._recalled[wanted] = blob
+        return True
+
     def _kept(self, sizes: Mapping[str, int]) -> Plan | None:
         """The plan out of the cache, if it can be used."""
         key = self._key(sizes)
-        blob = self._cache.recall(key)
+        blob = self._recalled.pop(in_order(sizes), None) or self._cache.recall(key)
         if blob is None:
             return None
         try:

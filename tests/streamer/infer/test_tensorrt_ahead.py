@@ -9,6 +9,7 @@ from threading import Event
 import numpy as np
 import pytest
 
+from streamer.infer.engine_cache import user_engines
 from streamer.infer.tensorrt import TensorRtEngine
 from tests.streamer.infer.host_stream import HostStream
 from tests.streamer.infer.tensorrt_double import World
@@ -51,6 +52,27 @@ def test_a_size_is_built_on_another_thread_also_where_nothing_can_be_kept(
     assert engine.is_ready(SMALL)
     assert run(engine, SMALL).any()
     assert len(world.builds) == 2
+    engine.close()
+
+
+@pytest.mark.parametrize("left", [0, 200])
+def test_what_is_kept_and_of_no_use_is_built_on_another_thread(world: World, left: int) -> None:
+    first = ready(HostStream())
+    run(first, SMALL)
+    first.close()
+    kept = user_engines().path_of(first._key(SMALL))
+    kept.write_bytes(kept.read_bytes()[:left])
+    engine = ready(HostStream())
+    may_end = world.waits_for_the_end = Event()
+    for _ in range(3):
+        assert not engine.is_ready(SMALL)
+    assert world.is_building.wait(20)
+    assert run(engine).any()
+    may_end.set()
+    engine._building.wait()
+    assert engine.is_ready(SMALL)
+    assert run(engine, SMALL).any()
+    assert len(world.builds) == 3
     engine.close()
 
 
