@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -91,9 +91,9 @@ class NativeEngine:
 
     def close(self) -> None:
         """Nothing runs after this; its threads end by themselves."""
+        self._is_closed = True
         # Whoever closes it may be the event loop, which waits for no thread.
         self._helpers.shutdown(wait=False)
-        self._is_closed = True
 
     def _make_room(self, columns: int) -> None:
         """Scratch for each thread."""
@@ -118,15 +118,25 @@ def _parts(rows: int, count: int) -> list[range]:
 def _together(helpers: ThreadPoolExecutor, jobs: Sequence[Callable[[], None]]) -> None:
     """Does all of them, the first one here. One that no helper has begun once that is done, the other
     of its part has done as well; but the first of a part must be done by somebody."""
-    begun = [helpers.submit(job) for job in jobs[1:]]
+    begun = [_begun(helpers, job) for job in jobs[1:]]
     try:
         jobs[0]()
     finally:
-        late = [job for job, part in zip(jobs[1:], begun, strict=True) if part.cancel()]
+        pairs = list(zip(jobs[1:], begun, strict=True))
+        late = [job for job, part in pairs if part is None or part.cancel()]
         # Whoever goes on must not meet a part still at work.
-        failures = [part.exception() for part in begun if not part.cancelled()]
+        taken = [part for part in begun if part is not None and not part.cancelled()]
+        failures = [part.exception() for part in taken]
     for failure in failures:
         if failure is not None:
             raise failure
     for job in late:
         job()
+
+
+def _begun(helpers: ThreadPoolExecutor, job: Callable[[], None]) -> Future[None] | None:
+    """``None`` where the helpers were sent away: the engine was closed while a picture is made."""
+    try:
+        return helpers.submit(job)
+    except RuntimeError:
+        return None

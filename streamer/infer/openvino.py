@@ -50,6 +50,8 @@ class OpenVinoEngine:
         storage = tuple((array.ctypes.data, array.shape) for array in arrays)
         try:
             if storage != self._bound:
+                # Until all of it is bound, nothing is.
+                self._bound = ()
                 for name, array in (*inputs.items(), *outputs.items()):
                     tensor = self._runtime.Tensor(array, shared_memory=True)
                     self._request.set_tensor(name, tensor)
@@ -125,14 +127,15 @@ def _compiled(runtime: ModuleType, manifest: ModelManifest, threads: int) -> Any
     try:
         core = runtime.Core()
         return core.compile_model(core.read_model(blob), "CPU", settings).create_infer_request()
-    except RuntimeError as error:
+    # The second where what it says holds bytes of the file that are no text.
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise EngineError(
             f"OpenVINO {runtime.__version__} cannot load {manifest.file} ({_reason(error)}); "
             "export the model anew, or use --backend reference"
         ) from error
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: RuntimeError | UnicodeDecodeError) -> str:
     """What went wrong, without the places in OpenVINO's own source that come before it."""
     said = [line.strip() for line in str(error).splitlines()]
     return next((line for line in said if line and not line.startswith("Exception")), "")[:160]

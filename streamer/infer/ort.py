@@ -9,7 +9,7 @@ from typing import Any
 
 from streamer.cores import usable_cores
 from streamer.errors import EngineError
-from streamer.infer.engine import Tensors, missing
+from streamer.infer.engine import Tensors, ended, missing
 from streamer.model import ModelManifest
 
 
@@ -23,21 +23,27 @@ class OrtCpuEngine:
         self.manifest = manifest
         self._session = _open(manifest, threads or usable_cores())
         # One binding, made anew only when the caller's storage changes.
-        self._binding = self._session.io_binding()
+        self._binding: Any = self._session.io_binding()
         self._bound: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         """Run once; both sides stay where they are, nothing is allocated for them.
 
-        Raises ``EngineError`` where they do not fit the graph.
+        Raises ``EngineError`` where they do not fit the graph, or it is closed.
         """
+        # Whoever closes it meanwhile leaves both to this run.
+        session, binding = self._session, self._binding
+        if session is None or binding is None:
+            raise EngineError(ended(self.manifest))
         arrays = (*inputs.values(), *outputs.values())
         storage = tuple((array.ctypes.data, array.shape) for array in arrays)
         try:
             if storage != self._bound:
-                self._bind(inputs, outputs)
+                # Until all of it is bound, nothing is.
+                self._bound = ()
+                _bind(binding, inputs, outputs)
                 self._bound = storage
-            self._session.run_with_iobinding(self._binding)
+            session.run_with_iobinding(binding)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
             raise EngineError(
                 f"ONNX Runtime cannot run {self.manifest.file} "
@@ -46,22 +52,21 @@ class OrtCpuEngine:
             ) from error
 
     def close(self) -> None:
-        """Nothing runs after this; the session's memory goes with the object."""
-        self._binding.clear_binding_inputs()
-        self._binding.clear_binding_outputs()
-        self._bound = ()
+        """Nothing runs after this; what it holds goes with the run that goes on, if any does."""
+        self._session = self._binding = None
 
-    def _bind(self, inputs: Tensors, outputs: Tensors) -> None:
-        self._binding.clear_binding_inputs()
-        self._binding.clear_binding_outputs()
-        for name, array in inputs.items():
-            self._binding.bind_input(
-                name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
-            )
-        for name, array in outputs.items():
-            self._binding.bind_output(
-                name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data
-            )
+
+def _bind(binding: Any, inputs: Tensors, outputs: Tensors) -> None:
+    """Raises ``ValueError`` for arrays with gaps: only an address is told, and no strides."""
+    for name, array in (*inputs.items(), *outputs.items()):
+        if not array.flags.c_contiguous:
+            raise ValueError(f"{name} does not lie in one piece")
+    binding.clear_binding_inputs()
+    binding.clear_binding_outputs()
+    for name, array in inputs.items():
+        binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+    for name, array in outputs.items():
+        binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
 
 def is_installed() -> bool:
@@ -94,7 +99,11 @@ def _open(manifest: ModelManifest, threads: int) -> Any:
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         return ort.InferenceSession(
-            manifest.verified_bytes(), options, providers=["CPUExecutionProvider"]
+            manifest.verified_bytes(),
+            options,
+            providers=["CPUExecutionProvider"],
+            # It would print on standard output, where pictures may go, and try the same again.
+            enable_fallback=0,
         )
     except EngineError:
         raise

@@ -136,6 +136,14 @@ def test_helpers_that_come_late_or_not_at_all_change_nothing(threads: int) -> No
             assert all(each.result() for each in begun)
 
 
+def test_a_picture_at_hand_is_made_though_its_helpers_are_sent_away() -> None:
+    # As whoever closes it does, once a run has begun and before its helpers are asked.
+    with closing(engine("sr-lite-x2-live-int8", threads=4)) as it:
+        expected = made(it, picture())
+        it._helpers.shutdown()
+        np.testing.assert_array_equal(made(it, picture()), expected)
+
+
 def test_sizes_in_turn_do_not_disturb_each_other(lite: NativeEngine) -> None:
     for size in [*SIZES, *SIZES[::-1], *SIZES]:
         with closing(engine("sr-lite-x2-live-int8", threads=1)) as alone:
