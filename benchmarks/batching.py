@@ -15,13 +15,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from threading import Barrier, Thread
 from time import sleep
 from typing import Any
 
-from benchmarks.result import write
+from benchmarks.result import out_file, write
 from streamer import report
 from streamer.clock import Clock, MonotonicClock
 from streamer.errors import ConfigError, EngineError
@@ -217,7 +216,7 @@ def _parse(arguments: Sequence[str]) -> Any:
     parser.add_argument(
         "--ways", default=f"{OWN},0,{LEARNT},2", help="own, learnt, or windows in ms"
     )
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     options = parser.parse_args(arguments)
     try:
         options.streams = [int(number) for number in options.streams.split(",")]

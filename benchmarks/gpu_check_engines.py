@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from benchmarks.result import keep, write
+from benchmarks.result import keep, out_file, write
 from streamer import report
 from streamer.clock import Clock, MonotonicClock
 from streamer.errors import ConfigError, EngineError
@@ -196,5 +195,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--picture", default="1920x1080", help="what is enlarged")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     return parser

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 from statistics import median
 from threading import Barrier, Thread
 from time import sleep
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu_check_engines import GPU_BACKENDS, taken_ms
-from benchmarks.result import keep, write
+from benchmarks.result import keep, out_file, write
 from streamer import report
 from streamer.clock import Clock, MonotonicClock
 from streamer.errors import EngineError, StreamerError
@@ -248,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
         "--streams", type=int, nargs="+", default=[10, 25, 50], help="ends at the first not held"
     )
     parser.add_argument("--seconds", type=float, default=4.0, help="of each number of streams")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     return parser
 
 

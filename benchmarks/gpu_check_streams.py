@@ -21,7 +21,7 @@ from typing import Any
 import av
 
 from benchmarks.gpu_check_engines import GPU_BACKENDS
-from benchmarks.result import write
+from benchmarks.result import out_file, write
 from streamer import report
 from streamer.errors import ConfigError, SinkError
 from streamer.gpu.encoding import encoder_on_device
@@ -169,5 +169,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backend", help="instead of the first of a GPU that is installed")
     parser.add_argument("--size", help="of the scene, before it is enlarged")
     parser.add_argument("--duration", type=float, help="seconds")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     return parser

@@ -19,11 +19,10 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.kernels_cases import Case, Size, case_of
-from benchmarks.result import keep, write
+from benchmarks.result import keep, out_file, write
 from kernels.compile import architecture_for, compile_unit, find_toolchain
 from kernels.driver import Device, Module
 from kernels.errors import KernelError
@@ -359,5 +358,5 @@ def _compiled() -> OpenUnit:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks kernels", description=__doc__)
     parser.add_argument("--only", choices=[unit.name for unit in UNITS], help="only this unit")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     return parser

@@ -12,10 +12,9 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from benchmarks.result import write
+from benchmarks.result import out_file, write
 from kernels.native import native
 from streamer import report
 from streamer.clock import MonotonicClock
@@ -87,7 +86,7 @@ def _parse(arguments: list[str]) -> Any:
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--threads", type=int, help="all cores unless told otherwise")
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     return parser.parse_args(arguments)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import av
 import numpy as np
 
-from benchmarks.result import write
+from benchmarks.result import out_file, write
 from streamer import report
 from streamer.clock import MonotonicClock
 from streamer.enhance.scene_change import COURSE, Change, SceneWatch
@@ -72,7 +72,7 @@ def _parse(arguments: list[str]) -> Any:
     parser.add_argument("--every", type=int, default=1, help="take every so many frames")
     parser.add_argument("--crf", type=int, help="code all with libx264 first")
     parser.add_argument("--dark", action="store_true", help="a tenth as bright, with noise")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     return parser.parse_args(arguments)
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import av
 
-from benchmarks.result import write
+from benchmarks.result import out_file, write
 from streamer import report
 from streamer.build import open_stream
 from streamer.clock import MonotonicClock
@@ -68,7 +68,7 @@ def _parse(arguments: list[str]) -> Any:
     parser.add_argument("--frames", type=int, default=240, help="frames of the drawn clip")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     return parser.parse_args(arguments)
 
 

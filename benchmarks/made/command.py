@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean
 from subprocess import PIPE
 from typing import Any
@@ -23,7 +22,7 @@ from benchmarks.latency.crew import Crew, Program
 from benchmarks.latency.sightings import summary_of
 from benchmarks.latency.stage import STARTS_WITHIN_S, Goal
 from benchmarks.realtime.settings import Outcome
-from benchmarks.result import write
+from benchmarks.result import out_file, write
 from streamer import report
 from streamer.enhance.frame_maker import SHORTEST_SIDE
 from streamer.errors import ConfigError
@@ -180,7 +179,7 @@ def _parse(arguments: list[str]) -> Any:
     parser.add_argument("--size", default="640x360", help="of the decoded pictures")
     parser.add_argument("--scale", type=int, default=2, help="how much they are enlarged: 1 to 4")
     parser.add_argument("--turns", type=int, default=25, help="of each way, eight frames each")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     options = parser.parse_args(arguments)
     try:
         sides = [int(side) for side in options.size.split("x")]

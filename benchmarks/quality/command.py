@@ -26,7 +26,7 @@ from benchmarks.quality.scores import Judged, Stopwatch, averages
 from benchmarks.quality.settings import Bench, Said, Settings
 from benchmarks.quality.super_resolution import CONDITIONS, SuperResolutionTask
 from benchmarks.quality.tables import averages_table, item_line
-from benchmarks.result import write
+from benchmarks.result import out_file, write
 from streamer import report
 from streamer.clock import MonotonicClock
 from streamer.errors import ConfigError
@@ -94,9 +94,11 @@ def main(arguments: Sequence[str]) -> None:
         "ffmpeg": filters.version() if options.task in ("interpolation", "denoising") else None,
         "data": [folder.resolve().name for folder in options.data],
     }
-    if options.out is not None:
-        _save(whole, options.out)
-    write({key: value for key, value in whole.items() if key != "items"}, None)
+    try:
+        if options.out is not None:
+            _save(whole, options.out)
+    finally:
+        write({key: value for key, value in whole.items() if key != "items"}, None)
 
 
 def _parse(arguments: Sequence[str]) -> Any:
@@ -104,7 +106,7 @@ def _parse(arguments: Sequence[str]) -> Any:
     add = parser.add_argument
     add("--task", required=True, choices=TASKS)
     add("--data", required=True, type=Path, action="append", help="a folder; may be repeated")
-    add("--out", type=Path, help="write everything, with every item, to this JSON file")
+    add("--out", type=out_file, help="write everything, with every item, to this JSON file")
     add("--limit", type=_positive, help="judge so many items of a folder, evenly spread")
     add("--clips", action="append", default=[], help="only names that start so; may be repeated")
     add("--frames", type=_positive, help="frames of a clip, from its start")
@@ -145,8 +147,6 @@ def _parse(arguments: Sequence[str]) -> Any:
                 f"--condition {condition!r} is none of --task {options.task}, which has "
                 f"{', '.join(own) or 'none'}"
             )
-    if options.out is not None and not options.out.resolve().parent.is_dir():
-        parser.error(f"--out names a folder that does not exist: {options.out.parent}")
     return options
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.latency.crew import Crew, Program
 from benchmarks.latency.stage import STARTS_WITHIN_S, Goal, pass_on
 from benchmarks.realtime.settings import Outcome
-from benchmarks.result import write
+from benchmarks.result import out_file, write
 from streamer import report
 from streamer.errors import ConfigError
 
@@ -274,7 +274,7 @@ def _parse(arguments: list[str]) -> Any:
     parser.add_argument("--viewers", default="1,4", help="how many, one after the other")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
     parser.add_argument("--rounds", type=int, default=3, help="of both ways, in turns")
-    parser.add_argument("--out", type=Path, help="also write the JSON to this file")
+    parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     options = parser.parse_args(arguments)
     try:
         options.viewers = [int(number) for number in options.viewers.split(",")]
