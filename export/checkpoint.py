@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,13 @@ def read_checkpoint(path: Path, recipe: Recipe) -> State:
     Only what is ``FREE`` may differ: other ``train.iterations`` stretch or shorten the schedule.
     """
     state = _read(path)
-    _compare(path, state, recipe, sections=("name", "task", "training", "network", "data", "train"))
+    _compare(
+        path,
+        state,
+        recipe,
+        sections=("name", "task", "training", "network", "data", "train"),
+        remedy="choose another --work folder or remove the file",
+    )
     return state
 
 
@@ -70,7 +77,14 @@ def check_start(path: Path, state: State, recipe: Recipe) -> None:
 
     That is of another network, or from runs that may have learnt from what the recipe holds out.
     """
-    _compare(path, state, recipe, sections=("task", "network"), ignored=(*FREE, "scale"))
+    _compare(
+        path,
+        state,
+        recipe,
+        sections=("task", "network"),
+        ignored=(*FREE, "scale"),
+        remedy="name other weights with --start-from, or begin without any",
+    )
     for run in (state["recipe"], *state.get("earlier", [])):
         held_out = run.get("data", {}).get("validation")
         if held_out is None:
@@ -87,12 +101,16 @@ def check_start(path: Path, state: State, recipe: Recipe) -> None:
 
 def _read(path: Path) -> State:
     try:
+        # torch writes a sum of each part and does not look at it: damaged weights would go on.
+        with zipfile.ZipFile(path) as parts:
+            if (damaged := parts.testzip()) is not None:
+                raise ValueError(damaged)
         state: State = torch.load(path, map_location="cpu", weights_only=True)
         if not {"recipe", "iteration", "network", "average"} <= state.keys():
             raise KeyError("recipe")
-    except (*UNREADABLE, pickle.UnpicklingError) as error:
+    except (*UNREADABLE, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ConfigError(
-            f"{path} is not a checkpoint of this program; name another file, or remove it to begin anew"
+            f"{path} is not a checkpoint of this program, or damaged; name another file, or remove it to begin anew"
         ) from error
     return state
 
@@ -103,6 +121,7 @@ def _compare(
     recipe: Recipe,
     *,
     sections: Sequence[str],
+    remedy: str,
     ignored: Sequence[str] = FREE,
 ) -> None:
     theirs, ours = _with_defaults(state["recipe"]), recipe.as_dict()
@@ -110,8 +129,7 @@ def _compare(
         if _without(theirs.get(section), ignored) != _without(ours[section], ignored):
             raise ConfigError(
                 f"{path.name} belongs to another network or recipe ([{section}] is "
-                f"{theirs.get(section)!r} there, {ours[section]!r} here); "
-                "choose another --work folder or remove the file"
+                f"{theirs.get(section)!r} there, {ours[section]!r} here); {remedy}"
             )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from export.data.motion_recipe import MotionDataRecipe, check_range
+from export.data.motion_recipe import LARGEST_SEED, MotionDataRecipe, check_range
 from export.data.noise_recipe import NoiseDataRecipe
 from streamer.errors import ConfigError
 
@@ -114,6 +114,7 @@ class DataRecipe:
         check_range("data.segments_per_clip", self.segments_per_clip, 1, 1000)
         check_range("data.patches_per_frame", self.patches_per_frame, 1, 1000)
         check_range("data.image_segments", self.image_segments, 0, 1000)
+        check_range("data.seed", self.seed, 0, LARGEST_SEED)
         for share in ("blur_share", "noise_share", "clean_share"):
             check_range(f"data.{share}", getattr(self, share), 0.0, 1.0)
 
@@ -136,8 +137,11 @@ class TrainRecipe:
         check_range("train.iterations", self.iterations, 1, 10**9)
         check_range("train.batch", self.batch, 1, 4096)
         check_range("train.learning_rate", self.learning_rate, 0.0, 1.0)
+        check_range("train.warmup", self.warmup, 0, 10**9)
+        check_range("train.weight_decay", self.weight_decay, 0.0, 1.0)
         check_range("train.clip_norm", self.clip_norm, 0.0, 1e9)
         check_range("train.ema", self.ema, 0.0, 1.0)
+        check_range("train.seed", self.seed, 0, LARGEST_SEED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +157,8 @@ class PairTrainRecipe(TrainRecipe):
 
     def __post_init__(self) -> None:
         TrainRecipe.__post_init__(self)
+        check_range("train.chroma_weight", self.chroma_weight, 0.0, 1000.0)
+        check_range("train.spectral_weight", self.spectral_weight, 0.0, 1000.0)
         check_range("train.floor_codes", self.floor_codes, 0.0, 255.0)
 
 
@@ -183,6 +189,7 @@ class DenoiseTrainRecipe(TrainRecipe):
 
     def __post_init__(self) -> None:
         TrainRecipe.__post_init__(self)
+        check_range("train.chroma_weight", self.chroma_weight, 0.0, 1000.0)
         check_range("train.floor_codes", self.floor_codes, 0.1, 255.0)
         check_range("train.cut_share", self.cut_share, 0.0, 1.0)
 
@@ -294,7 +301,7 @@ def read_recipe(path: Path) -> Recipe:
 def recipe_from(raw: Mapping[str, Any]) -> Recipe:
     """The recipe that nested tables describe; unknown and missing keys raise ``ConfigError``."""
     task = raw.get("task", "super_resolution")
-    if task not in RECIPES:
+    if not isinstance(task, str) or task not in RECIPES:
         raise ConfigError(f"task is {task!r}, known are {', '.join(RECIPES)}")
     kind, top = RECIPES[task], dict(raw)
     hints = get_type_hints(kind)

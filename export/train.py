@@ -29,6 +29,7 @@ from export.tasks import open_task
 from export.tasks.base import Task
 from export.tasks.resident import on_device
 from streamer.clock import Clock
+from streamer.errors import ConfigError
 
 Report = Callable[[str], None]
 
@@ -222,11 +223,18 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
 
     def note(self, **figures: float | str) -> None:
-        with self._path.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(figures) + "\n")
+        """Raises ``ConfigError`` where it cannot be written, as on a full disk."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(figures) + "\n")
+        except OSError as error:
+            raise ConfigError(
+                f"{self._path} could not be written ({error.strerror}), the last checkpoint is as it was; "
+                "make room there, see that it may be written, and run the same again"
+            ) from error
 
 
 class Progress:

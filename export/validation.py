@@ -95,8 +95,21 @@ def held_out_samples(
     return samples
 
 
+def refuse_none(samples: Sequence[Sample]) -> None:
+    """Raises ``ConfigError`` where there is nothing to judge: a mean of nothing is no number."""
+    if not samples:
+        raise ConfigError(
+            "no held-out clip has enough frames to be judged: name one of a dozen frames or more under "
+            "data.validation in the recipe"
+        )
+
+
 def mean_psnr(samples: Sequence[Sample], upscaler: Upscaler, *, scale: int) -> float:
-    """Mean over frames of the luma PSNR of an upscaler; a border of ``scale`` pixels is cut."""
+    """Mean over frames of the luma PSNR of an upscaler; a border of ``scale`` pixels is cut.
+
+    Raises as ``refuse_none`` does.
+    """
+    refuse_none(samples)
     values = [psnr_y(upscaler(sample.small).y, sample.large.y, border=scale) for sample in samples]
     return float(np.mean(values))
 

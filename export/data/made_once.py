@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from streamer.errors import ConfigError
+
 CONTENTS = "contents.json"
 """What a folder was made of; written last, so that one without it is not whole."""
 
@@ -20,14 +22,20 @@ def made_once(
 
     ``make`` fills a folder beside it, which gets its name when all is there: nothing is left of one
     that fails, and what a killed process leaves goes when the folder is made. ``contents`` tells what
-    it was made of.
+    it was made of. Raises ``ConfigError`` where it cannot be written, as on a full disk.
     """
     if (home / CONTENTS).is_file():
         return home
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(home, report):
-        if not (home / CONTENTS).is_file():
-            _make(home, contents, make)
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(home, report):
+            if not (home / CONTENTS).is_file():
+                _make(home, contents, make)
+    except OSError as error:
+        raise ConfigError(
+            f"{home} could not be made ({error.strerror or error}); make room there, see that it may be "
+            "written, or name another folder with --cache"
+        ) from error
     return home
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from streamer.errors import ConfigError
 
+LARGEST_SEED = 2**63 - 1
+"""What both NumPy and torch take; neither takes less than 0 everywhere."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionDataRecipe:
@@ -49,6 +52,7 @@ class MotionDataRecipe:
         check_range("data.triples_per_segment", self.triples_per_segment, 1, 1000)
         check_range("data.max_skip", self.max_skip, 1, 8)
         check_range("data.scenes", self.scenes, 0, 10**6)
+        check_range("data.seed", self.seed, 0, LARGEST_SEED)
         for share in ("camera_share", "coded_share", "noise_share"):
             check_range(f"data.{share}", getattr(self, share), 0.0, 1.0)
 

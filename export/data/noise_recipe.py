@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.data.motion_recipe import check_range
+from export.data.motion_recipe import LARGEST_SEED, check_range
 from streamer.errors import ConfigError
 
 
@@ -44,5 +44,6 @@ class NoiseDataRecipe:
         check_range("data.segment_frames", self.segment_frames, self.run, 250)
         check_range("data.patches_per_segment", self.patches_per_segment, 1, 1000)
         check_range("data.image_segments", self.image_segments, 0, 1000)
+        check_range("data.seed", self.seed, 0, LARGEST_SEED)
         for name in ("noise", "smooth_noise", "coded", "flicker"):
             check_range(f"data.{name}_share", getattr(self, f"{name}_share"), 0.0, 1.0)

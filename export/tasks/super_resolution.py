@@ -28,6 +28,7 @@ from export.validation import (
     held_out_samples,
     mean_change,
     mean_psnr,
+    refuse_none,
     seen_conditions,
 )
 
@@ -59,6 +60,8 @@ def open_super_resolution(
             frames=JUDGED_FRAMES,
             kernel=SHRINKING.get(recipe.training, "area"),
         )
+        # Told now and not after minutes of training.
+        refuse_none(held_out[UNDAMAGED])
     return SuperResolutionTask(recipe, pairs, held_out)
 
 

@@ -89,3 +89,11 @@ def test_an_fp16_variant_without_weights_is_refused(
 ) -> None:
     message = refused(capsys, "half", "sr-nano-x2-live", "--weights", tmp_path)
     assert "sr-nano-x2-live.safetensors is missing" in message
+
+
+def test_no_thread_at_all_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, recipe_file: Path
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", str(recipe_file), "--data", str(tmp_path), "--threads", "0"])
+    assert "--threads: '0' is not a whole number of at least 1" in capsys.readouterr().err

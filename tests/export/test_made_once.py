@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from export.data.made_once import made_once
+from streamer.errors import ConfigError
 
 KILLED = """
 import os, sys
@@ -60,7 +61,7 @@ def test_nothing_is_left_of_one_that_fails(tmp_path: Path) -> None:
         raise OSError("the disk is full")
 
     home = tmp_path / "one"
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(ConfigError, match="the disk is full"):
         made_once(home, "{}", fail, report=lambda line: None)
     assert [path.name for path in tmp_path.iterdir()] == ["one.lock"]
     assert made(home) == ["all", "contents.json"]
@@ -85,3 +86,20 @@ def test_another_folder_whose_name_begins_so_is_left_alone(tmp_path: Path) -> No
     made(tmp_path / "one-more")
     made(tmp_path / "one")
     assert made(tmp_path / "one-more") == ["all", "contents.json"]
+
+
+def fill_a_full_disk(folder: Path) -> None:
+    (folder / "none").symlink_to("/dev/full")
+    (folder / "none").write_text("of it")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"one could not be made \(No space left .*--cache"):
+        made_once(tmp_path / "one", "{}", fill_a_full_disk, report=print)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.lock"]
+
+
+def test_a_cache_that_cannot_be_a_folder_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(ConfigError, match="--cache"):
+        made_once(tmp_path / "file" / "one", "{}", fill, report=print)

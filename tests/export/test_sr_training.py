@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.checkpoint import check_start, checkpoint_path, read_start
+from export.checkpoint import check_start, checkpoint_path, read_start, write_checkpoint
 from export.networks.super_resolution import SuperResolution
 from export.recipe import FOLDER, Recipe, read_recipe, recipe_from
 from export.reopen import read_weights
@@ -19,7 +19,13 @@ from export.to_onnx import load_averaged
 from export.train import Learner, Place, learning_rate, train
 from streamer.clock import ManualClock
 from streamer.errors import ConfigError
-from tests.export.tiny import tiny_recipe
+from tests.export.tiny import (
+    moving_picture,
+    tiny_denoise_recipe,
+    tiny_motion_recipe,
+    tiny_recipe,
+    write_clips,
+)
 
 MakePlace = Callable[..., Place]
 
@@ -205,6 +211,20 @@ def test_a_run_for_another_scale_gives_all_layers_but_the_last(make_place: MakeP
     assert all(torch.equal(ours[name], theirs[name]) for name in others)
 
 
+def test_a_checkpoint_with_damaged_weights_is_refused(
+    make_place: MakePlace, recipe: Recipe
+) -> None:
+    place = make_place("run", 2)
+    train(recipe, place, clock=ManualClock(), report=print)
+    path = checkpoint_path(place.work, recipe)
+    state = torch.load(path, weights_only=True)
+    weights = max(state["average"].values(), key=torch.Tensor.numel).numpy().tobytes()
+    path.write_bytes(path.read_bytes().replace(weights, bytes(len(weights))))
+    assert torch.load(path, weights_only=True)["iteration"] == 2
+    with pytest.raises(ConfigError, match="or damaged"):
+        load_averaged(place.work, recipe)
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(make_place: MakePlace, recipe: Recipe) -> None:
     place = make_place("run")
     path = checkpoint_path(place.work, recipe)
@@ -228,6 +248,57 @@ def test_the_learning_rate_warms_up_and_ends_near_zero(recipe: Recipe) -> None:
     assert rates[-1] < 0.01 * max(rates)
 
 
+@pytest.mark.parametrize("raw", [tiny_motion_recipe("prediction"), tiny_denoise_recipe()])
+def test_a_seed_below_zero_is_named_for_every_task(raw: Recipe) -> None:
+    for section in ("data", "train"):
+        changed = raw.as_dict()
+        changed[section]["seed"] = -1
+        with pytest.raises(ConfigError, match=rf"{section}\.seed is -1"):
+            recipe_from(changed)
+
+
+def test_a_task_that_is_no_text_is_named() -> None:
+    with pytest.raises(ConfigError, match="task is"):
+        recipe_from({**tiny_recipe().as_dict(), "task": ["super_resolution"]})
+
+
+def test_a_work_folder_that_cannot_be_written_is_one_sentence(
+    make_place: MakePlace, recipe: Recipe
+) -> None:
+    place = make_place("run", 2)
+    place.work.write_text("a file")
+    with pytest.raises(ConfigError, match=r"jsonl could not be written .*run the same again"):
+        train(recipe, place, clock=ManualClock(), report=print)
+
+
+def test_a_start_that_does_not_fit_is_not_to_be_removed(
+    make_place: MakePlace, tmp_path: Path
+) -> None:
+    """It may be a shipped one."""
+    other = recipe_from(
+        {
+            **tiny_recipe().as_dict(),
+            "network": {**tiny_recipe().as_dict()["network"], "channels": 12},
+        }
+    )
+    path = tmp_path / "other.ckpt"
+    write_checkpoint(path, Learner(other).state())
+    with pytest.raises(ConfigError, match="name other weights with --start-from"):
+        read_start(path, tiny_recipe())
+
+
+def test_held_out_clips_that_are_too_short_to_be_judged_are_refused_at_once(
+    make_place: MakePlace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "short"
+    folder.mkdir()
+    write_clips(folder, frames=2, picture=moving_picture)
+    place = replace(make_place("run", 2), data=folder)
+    with pytest.raises(ConfigError, match="no held-out clip has enough frames"):
+        train(tiny_recipe(), place, clock=ManualClock(), report=print)
+    assert not place.work.exists()
+
+
 def test_unknown_recipe_keys_are_named() -> None:
     raw = tiny_recipe().as_dict()
     raw["train"]["momentum"] = 0.9
@@ -237,7 +308,18 @@ def test_unknown_recipe_keys_are_named() -> None:
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
-    [("network", "scale", 5), ("network", "channels", "many"), ("data", "patch", 33)],
+    [
+        ("network", "scale", 5),
+        ("network", "channels", "many"),
+        ("data", "patch", 33),
+        ("data", "seed", -1),
+        ("train", "seed", -1),
+        ("train", "seed", 10**22),
+        ("train", "warmup", -5),
+        ("train", "weight_decay", -1.0),
+        ("train", "chroma_weight", float("nan")),
+        ("train", "spectral_weight", -1e30),
+    ],
 )
 def test_impossible_recipe_values_are_named(section: str, key: str, value: object) -> None:
     raw = tiny_recipe().as_dict()
