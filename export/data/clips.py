@@ -50,11 +50,16 @@ def find_data(folder: Path, *, validation: Sequence[str]) -> Split:
 def _files(folder: Path, endings: Sequence[str]) -> tuple[Path, ...]:
     if not folder.is_dir():
         return ()
-    return tuple(sorted(path for path in folder.iterdir() if path.suffix.lower() in endings))
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in endings)
+    for path in found:
+        if not path.exists():
+            raise ConfigError(f"{path} is a link to nothing; mend or remove it")
+    return tuple(found)
 
 
 def read_clip(path: Path, *, multiple: int, limit: int | None = None) -> Iterator[Planes]:
     """Decoded frames, cropped to a multiple; at most ``limit``. Raises ``ConfigError``."""
+    index: int | None = None
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -62,21 +67,45 @@ def read_clip(path: Path, *, multiple: int, limit: int | None = None) -> Iterato
             for index, frame in enumerate(container.decode(video=0)):
                 if index == limit:
                     return
-                width, height = frame.width // 2 * 2, frame.height // 2 * 2
-                if frame.format.name != "yuv420p" or (width, height) != (frame.width, frame.height):
-                    frame = frame.reformat(width=width, height=height, format="yuv420p")
-                yield crop_to_multiple(
-                    from_i420(np.asarray(frame.to_ndarray(), dtype=np.uint8)), multiple
-                )
+                _check_size(path, height=frame.height, width=frame.width, least=multiple)
+                if frame.format.name != "yuv420p":
+                    frame = frame.reformat(format="yuv420p")
+                yield crop_to_multiple(_even(frame), multiple)
     except av.FFmpegError as error:
         raise ConfigError(f"{path.name} cannot be decoded ({error})") from error
+    if index is None:
+        raise ConfigError(f"{path.name} holds no frames; replace or remove it")
+
+
+def _even(frame: av.VideoFrame) -> Planes:
+    """The planes of 8-bit 4:2:0; an odd last line or column is cut, as the run time does."""
+    if frame.width % 2 == 0 == frame.height % 2:
+        return from_i420(np.asarray(frame.to_ndarray(), dtype=np.uint8))
+    y, u, v = (
+        np.frombuffer(bytes(plane), np.uint8).reshape(-1, plane.line_size)[
+            : plane.height, : plane.width
+        ]
+        for plane in frame.planes
+    )
+    rows, columns = frame.height // 2, frame.width // 2
+    return Planes(
+        y[: 2 * rows, : 2 * columns].copy(), u[:rows, :columns].copy(), v[:rows, :columns].copy()
+    )
+
+
+def _check_size(path: Path, *, height: int, width: int, least: int) -> None:
+    if min(height, width) < least:
+        raise ConfigError(
+            f"{path.name} is {width}x{height}, both sides must have at least {least} pixels; remove it"
+        )
 
 
 def read_image(path: Path, *, multiple: int) -> Planes:
-    """An image as BT.601 limited-range 4:2:0, cropped to a multiple (even)."""
+    """An image as BT.601 limited-range 4:2:0, cropped to a multiple (even). Raises ``ConfigError``."""
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise ConfigError(f"{path.name} cannot be read as an image")
+    _check_size(path, height=picture.shape[0], width=picture.shape[1], least=multiple)
     height, width = (side // multiple * multiple for side in picture.shape[:2])
     return from_bgr(np.ascontiguousarray(picture[:height, :width], dtype=np.uint8))
 

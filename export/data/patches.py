@@ -164,6 +164,9 @@ def _pairs(
 ) -> Iterator[Pair]:
     rng = _rng(recipe, path, 1000 + number)
     for segment in stretches:
+        if min(segment[0].height, segment[0].width) < recipe.patch * scale:
+            # No patch fits, and so small a picture might shrink to nothing.
+            continue
         treatment = draw_treatment(recipe, rng, scale=scale)
         small, large = damage(segment, treatment, scale=scale, rng=rng)
         wanted = min(recipe.sampled_frames, len(segment))

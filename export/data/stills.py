@@ -73,8 +73,7 @@ def open_stills(
     """
     stills = [
         Still(shrink_picture(large, scale), large)
-        for large in _pictures(split, scale)
-        if min(large.height, large.width) >= patch * scale
+        for large in _pictures(split, scale, least=patch * scale)
     ]
     if not stills:
         raise ConfigError(
@@ -95,12 +94,16 @@ def shrink_picture(large: Planes, scale: int) -> Planes:
     return large.map(change)
 
 
-def _pictures(split: Split, scale: int) -> Iterator[Planes]:
+def _pictures(split: Split, scale: int, *, least: int) -> Iterator[Planes]:
+    """Those whose sides have at least so many pixels."""
     for path in split.images:
         image = read_image(path, multiple=2 * scale)
-        for factor in IMAGE_FACTORS:
+        shorter = min(image.height, image.width)
+        for factor in (factor for factor in IMAGE_FACTORS if shorter / factor >= least):
             yield sharpen(image, factor, multiple=2 * scale)
     for path in split.training:
         frames = list(read_clip(path, multiple=2 * scale))
+        if min(frames[0].height, frames[0].width) / CLIP_FACTOR < least:
+            continue
         for index in np.linspace(0, len(frames) - 1, min(CLIP_FRAMES, len(frames))).astype(int):
             yield sharpen(frames[index], CLIP_FACTOR, multiple=2 * scale)

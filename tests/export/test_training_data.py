@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from export.data.clips import find_data, read_clip, read_image, read_provenance
 from export.data.codec import Coding, round_trip
 from export.data.degrade import Treatment, damage, draw_treatment
 from export.data.patches import open_cache
-from export.data.planes import from_i420, to_i420, upscale
+from export.data.planes import Planes, from_i420, to_i420, upscale
 from export.data.resample import KERNELS, shrink, weights
+from export.data.stills import open_stills
 from export.recipe import PairRecipe
 from export.tasks.super_resolution import prepare
 from export.validation import psnr_y
@@ -133,6 +136,74 @@ def test_files_that_are_no_pictures_are_named(tmp_path: Path) -> None:
         list(read_clip(clip, multiple=2))
     with pytest.raises(ConfigError, match=r"broken\.png"):
         read_image(image, multiple=2)
+
+
+def write_odd(path: Path, frames: list[Planes], *, width: int, height: int) -> None:
+    """A lossless clip of the pictures' top left part with odd sides."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for planes in frames:
+            frame = av.VideoFrame(width, height, "yuv420p")
+            for ours, plane in zip((planes.y, planes.u, planes.v), frame.planes, strict=True):
+                lines = np.zeros((plane.height, plane.line_size), np.uint8)
+                lines[:, : plane.width] = ours[: plane.height, : plane.width]
+                plane.update(lines.tobytes())
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_odd_sides_are_cut_and_not_scaled(tmp_path: Path) -> None:
+    picture = moving_picture(0, width=64, height=48, seed=0)
+    write_odd(tmp_path / "odd.mkv", [picture], width=61, height=47)
+    (read,) = read_clip(tmp_path / "odd.mkv", multiple=2)
+    assert np.array_equal(read.y, picture.y[:46, :60])
+    assert np.array_equal(read.u, picture.u[:23, :30])
+    assert np.array_equal(read.v, picture.v[:23, :30])
+
+
+def test_what_is_too_small_for_any_picture_is_named(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "dot.png"), np.zeros((1, 1, 3), np.uint8))
+    with pytest.raises(ConfigError, match=r"dot\.png is 1x1, .* at least 2"):
+        read_image(tmp_path / "dot.png", multiple=2)
+    picture = moving_picture(0, width=4, height=2, seed=0)
+    write_odd(tmp_path / "small.mkv", [picture], width=4, height=2)
+    with pytest.raises(ConfigError, match=r"small\.mkv is 4x2, .* at least 4"):
+        list(read_clip(tmp_path / "small.mkv", multiple=4))
+
+
+def test_a_recording_that_ends_before_its_first_picture_is_named(tmp_path: Path) -> None:
+    whole, begun = tmp_path / "whole.mkv", tmp_path / "begun.mkv"
+    write_odd(whole, [moving_picture(0, width=64, height=48, seed=0)] * 3, width=64, height=48)
+    blob = whole.read_bytes()
+    cluster = b"\x1f\x43\xb6\x75"
+    begun.write_bytes(blob[: blob.index(cluster) + 40])
+    with pytest.raises(ConfigError, match=r"begun\.mkv holds no frames"):
+        list(read_clip(begun, multiple=2))
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train_video").mkdir()
+    (tmp_path / "train_video" / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    with pytest.raises(ConfigError, match=r"gone\.mp4 is a link to nothing"):
+        find_data(tmp_path, validation=[])
+
+
+@pytest.mark.parametrize(("side", "usable"), [(5, 0), (40, 2)])
+def test_pictures_too_small_for_a_patch_are_passed_over(
+    data_folder: Path, recipe: PairRecipe, tmp_path: Path, side: int, usable: int
+) -> None:
+    split = find_data(data_folder, validation=["beta"])
+    small = tmp_path / "small.png"
+    assert cv2.imwrite(str(small), np.full((side, side, 3), 90, np.uint8))
+    split = replace(split, training=split.training[:1], images=(small,))
+    settings = replace(recipe.data, image_segments=2)
+    with_it = open_cache(split, settings, scale=2, folder=tmp_path, report=print)
+    without = open_cache(
+        replace(split, images=()), settings, scale=2, folder=tmp_path, report=print
+    )
+    assert len(with_it) == len(without)
+    assert len(open_stills(split, patch=16, scale=2, report=print)) == 3 + usable
 
 
 def test_provenance_comes_from_the_folders_manifest(data_folder: Path) -> None:
