@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,22 @@ def write_manifest(manifest: ModelManifest) -> Path:
 
 
 def replace_file(path: Path, blob: bytes) -> Path:
-    """Writes the file in one step, so that nobody reads half of it; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes the file in one step, so that nobody reads half of it; makes its folder.
+
+    Raises ``ConfigError`` where it cannot be written, as on a full disk; what was there stays.
+    """
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(blob)
-    os.replace(partial, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(blob)
+        os.replace(partial, path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise ConfigError(
+            f"{path} could not be written ({error.strerror}), what was there is as it was; make room "
+            "there, see that it may be written, or name another place"
+        ) from error
     return path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from export.page_sections import LABELS, PURPOSES, SECTIONS, TRAININGS, Section
 from export.published import BICUBIC_DB, SOURCE, Published
+from streamer.errors import ConfigError
 from streamer.model import ModelManifest, read_manifest
 
 PICTURES = "docs/models"
@@ -28,14 +29,30 @@ another. `python -m export verify MODEL` compares all files of a network with to
 
 
 def page(folder: Path) -> str:
-    """The page for the manifests in ``folder``; raises when one is not a manifest."""
+    """The page for the manifests in ``folder``; raises when one is not a manifest, or when the model
+    that it describes, or was made from, is missing."""
     manifests = [read_manifest(path) for path in sorted(folder.glob("*.json"))]
+    _refuse_missing(manifests)
     parts = [HEAD]
     for section in SECTIONS:
         own = [manifest for manifest in manifests if manifest.task == section.task]
         if own:
             parts.append(_section(section, own))
     return "\n".join(parts)
+
+
+def _refuse_missing(manifests: Sequence[ModelManifest]) -> None:
+    names = {manifest.name for manifest in manifests}
+    for manifest in manifests:
+        if not manifest.path.is_file():
+            raise ConfigError(
+                f"{manifest.file} is missing beside {manifest.name}.json; put it there, or remove that"
+            )
+        if manifest.origin is not None and manifest.origin.name not in names:
+            raise ConfigError(
+                f"{manifest.name}.json was made from {manifest.origin.name}, whose manifest is missing "
+                f"beside it; export that anew, or remove {manifest.name}.json"
+            )
 
 
 def _section(section: Section, manifests: Sequence[ModelManifest]) -> str:

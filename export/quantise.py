@@ -72,6 +72,7 @@ def quantise(
             f"{manifest.name} is for {manifest.task}; only networks for super_resolution are made "
             f"in {SYMMETRIC}: leave it in fp32 or fp16 for TensorRT"
         )
+    manifest.verified_bytes()
     split = find_data(data, validation=held_out_names(manifest))
     prepare, judge = TASKS[manifest.task]
     feeds = prepare(manifest, split.training[::EVERY_CLIP])

@@ -18,7 +18,7 @@ from export.demo_pictures import BAR, comparison, write_demo_pictures
 from export.model_file import write_manifest
 from export.page import PICTURE_SHOTS, page, picture_name, short_licence
 from export.published import SUPER_RESOLUTION
-from streamer.errors import EngineError
+from streamer.errors import ConfigError, EngineError
 from streamer.model import MODELS, ModelManifest
 from tests.streamer.models import write_model
 
@@ -197,6 +197,32 @@ def test_what_is_no_manifest_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text("[]", encoding="utf-8")
     with pytest.raises(EngineError, match=r"^odd\.json"):
         page(tmp_path)
+
+
+def test_a_variant_whose_origin_is_missing_is_refused_by_name(
+    manifest: ModelManifest, half_variant: ModelManifest
+) -> None:
+    (manifest.folder / f"{manifest.name}.json").unlink()
+    with pytest.raises(ConfigError, match=rf"^{half_variant.name}\.json was made from"):
+        page(manifest.folder)
+
+
+def test_a_manifest_without_its_model_is_refused_by_name(manifest: ModelManifest) -> None:
+    manifest.path.unlink()
+    with pytest.raises(ConfigError, match=rf"^{manifest.file} is missing"):
+        page(manifest.folder)
+
+
+def test_a_place_where_no_page_can_be_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(tmp_path)
+    (tmp_path / "PAGE.md").mkdir()
+    assert main(["page", "--models", str(tmp_path), "--out", str(tmp_path / "PAGE.md")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "PAGE.md could not be written" in said
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_the_page_is_written_by_a_command(

@@ -14,7 +14,7 @@ from export.networks.rep_conv import RepConv
 from export.networks.super_resolution import SuperResolution
 from export.quantise import ALLOWED_LOSS_DB, quantise
 from export.to_onnx import write_model
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, EngineError
 from streamer.model import ModelManifest, find_models, read_manifest
 from tests.export.tiny import tiny_recipe
 
@@ -55,6 +55,19 @@ def test_the_int8_variant_computes_nearly_the_same_and_ships_beside_the_fp32_mod
     assert {model.precision for model in models} == {"fp32", "int8"}
     with pytest.raises(ConfigError, match="is int8"):
         quantise(variant, data_folder, report=lambda line: None)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_missing_or_damaged_model_is_refused_before_anything_is_counted(
+    manifest: ModelManifest, data_folder: Path, *, is_there: bool
+) -> None:
+    manifest.path.unlink()
+    if is_there:
+        manifest.path.write_bytes(b"another")
+    said: list[str] = []
+    with pytest.raises(EngineError, match=manifest.file):
+        quantise(manifest, data_folder, report=said.append)
+    assert not said
 
 
 @pytest.mark.parametrize("sees_contrast", [False, True])
