@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +22,7 @@ _JUMP_NS = 10 * _NS_PER_S
 """A step in the time stamps larger than this is a new timeline, not a wait."""
 
 _LATE_NS = 300_000_000
-"""Audio lies a little before the video it comes after; only more than this is a stall."""
+"""Sound that comes after its picture waits for nothing; only more than this is a stall."""
 
 _WATCHED_NS = 60 * _NS_PER_S
 """Longer than anything that comes in bursts takes from one burst to the next."""
@@ -32,6 +33,9 @@ the beginning the picture need not jump for it."""
 
 class Paced:
     """An iterator over ``packets`` in their own time; reads ahead on a task of its own.
+
+    Of fragmented MP4 that cannot be seeked all pictures of a fragment are read before its sound: what is
+    first in time leaves first, however it came. Each stream stays in its order.
 
     Each stall of a live playlist leaves it further behind: its server keeps what players missed,
     often for hours. With ``on_skip`` that is left out up to a keyframe, and told in seconds.
@@ -51,7 +55,10 @@ class Paced:
         self._least_s: Fraction | None = None
         """What was held at the emptiest moment since then."""
         self._usual_s: Fraction | None = None
-        self._held: deque[Packet] = deque()
+        self._held: dict[str, deque[tuple[int, Packet]]] = {}
+        """By stream, with the place in which it was read."""
+        self._newest: Packet | None = None
+        self._read = 0
         self._held_bytes = 0
         self._changed = asyncio.Condition()
         self._is_over = False
@@ -77,10 +84,7 @@ class Paced:
     async def __aiter__(self) -> AsyncIterator[Packet]:
         """Raises what reading raised, after all that was read before."""
         assert self._reading is not None
-        while (packet := await self._take()) is not None:
-            if self._on_skip is not None:
-                packet = await self._nearer(packet, self._on_skip)
-            await self._wait_for(_decoded_at(packet))
+        while (packet := await self._due()) is not None:
             yield replace(packet, arrived_ns=self._clock.now_ns())
         await self._reading
 
@@ -89,7 +93,9 @@ class Paced:
             async for packet in self._packets:
                 async with self._changed:
                     await self._changed.wait_for(lambda: self._held_bytes < AHEAD_BYTES)
-                    self._held.append(packet)
+                    self._held.setdefault(packet.stream, deque()).append((self._read, packet))
+                    self._newest = packet
+                    self._read += 1
                     self._held_bytes += len(packet.payload)
                     self._changed.notify_all()
         finally:
@@ -97,19 +103,54 @@ class Paced:
                 self._is_over = True
                 self._changed.notify_all()
 
-    async def _take(self) -> Packet | None:
+    async def _due(self) -> Packet | None:
+        """The next one, at its time; ``None`` when all have left and no more come."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._held or self._is_over)
-            if not self._held:
-                return None
-            packet = self._held.popleft()
-            self._held_bytes -= len(packet.payload)
-            self._changed.notify_all()
-            return packet
+            while True:
+                await self._changed.wait_for(lambda: self._first() or self._is_over)
+                first = self._first()
+                if first is None:
+                    return None
+                if not (early_ns := self._early_ns(_decoded_at(first))):
+                    return self._left()
+                # Sound that is read meanwhile may come before it.
+                is_another = partial(self._is_another, first)
+                try:
+                    async with asyncio.timeout(early_ns / _NS_PER_S):
+                        await self._changed.wait_for(is_another)
+                except TimeoutError:
+                    return self._left()
 
-    async def _nearer(self, packet: Packet, on_skip: Callable[[float], None]) -> Packet:
+    def _left(self) -> Packet:
+        """What leaves now."""
+        packet = self._take()
+        return packet if self._on_skip is None else self._nearer(packet, self._on_skip)
+
+    def _first(self) -> Packet | None:
+        """The next one to leave: of those that come first in their streams the earliest, or of different
+        timelines the one that was read first."""
+        heads = sorted((held[0] for held in self._held.values() if held), key=_place)
+        if not heads:
+            return None
+        limit_s = _decoded_at(heads[0][1]) - Fraction(_JUMP_NS, _NS_PER_S)
+        near = [head for _, head in heads if _decoded_at(head) >= limit_s]
+        return min(near, key=_decoded_at)
+
+    def _is_another(self, than: Packet) -> bool:
+        return self._first() is not than
+
+    def _take(self) -> Packet:
+        """What is first, which there must be."""
+        packet = self._first()
+        assert packet is not None
+        self._held[packet.stream].popleft()
+        self._held_bytes -= len(packet.payload)
+        self._changed.notify_all()
+        return packet
+
+    def _nearer(self, packet: Packet, on_skip: Callable[[float], None]) -> Packet:
         """``packet``, or a keyframe after it where more was held than is of use."""
-        newest = self._held[-1] if self._held else packet
+        newest = packet if self._newest is None else self._newest
         held_s = max(Fraction(0), _decoded_at(newest) - _decoded_at(packet))
         self._least_s = held_s if self._least_s is None else min(self._least_s, held_s)
         now_ns = self._clock.now_ns()
@@ -120,37 +161,43 @@ class Paced:
         needless_s = least_s - self._usual_s
         if needless_s < _NEEDLESS_S:
             return packet
-        skipped = [packet, *await self._taken_to(_decoded_at(packet) + needless_s)]
+        skipped = [packet, *self._taken_to(_decoded_at(packet) + needless_s)]
         keyframe = skipped[-1]
         if keyframe is packet:
             return packet
         on_skip(float(_decoded_at(keyframe) - _decoded_at(packet)))
-        self._anchor = None
+        self._anchor = (now_ns, _decoded_at(keyframe))
         video = next((one.video for one in reversed(skipped) if one.video is not None), None)
         return replace(keyframe, follows_loss=True, video=video)
 
-    async def _taken_to(self, latest_s: Fraction) -> list[Packet]:
+    def _taken_to(self, latest_s: Fraction) -> list[Packet]:
         """What is held up to the last keyframe that is not later than this."""
-        ends = [
-            place
-            for place, one in enumerate(self._held, 1)
-            if one.stream == "video" and one.is_keyframe and _decoded_at(one) <= latest_s
+        keyframes = [
+            one
+            for _, one in self._held.get("video", ())
+            if one.is_keyframe and _decoded_at(one) <= latest_s
         ]
-        taken = [await self._take() for _ in range(max(ends, default=0))]
-        return [one for one in taken if one is not None]
+        taken: list[Packet] = []
+        while keyframes and (not taken or taken[-1] is not keyframes[-1]):
+            taken.append(self._take())
+        return taken
 
-    async def _wait_for(self, at_s: Fraction) -> None:
-        """Until its time, counted from the first packet or from the last that came much too late."""
+    def _early_ns(self, at_s: Fraction) -> int:
+        """How long it is until its time, counted from the first packet or from the last that came much
+        too late."""
         now_ns = self._clock.now_ns()
-        if self._anchor is None:
-            self._anchor = (now_ns, at_s)
-        early_ns = self._anchor[0] + round((at_s - self._anchor[1]) * _NS_PER_S) - now_ns
-        if early_ns < -_LATE_NS or early_ns > _JUMP_NS:
-            # What follows keeps its distance from this one, or it would come in a burst.
-            self._anchor = (now_ns, at_s)
-        elif early_ns > 0:
-            await asyncio.sleep(early_ns / _NS_PER_S)
+        if self._anchor is not None:
+            early_ns = self._anchor[0] + round((at_s - self._anchor[1]) * _NS_PER_S) - now_ns
+            if -_LATE_NS <= early_ns <= _JUMP_NS:
+                return max(0, early_ns)
+        # What follows keeps its distance from this one, or it would come in a burst.
+        self._anchor = (now_ns, at_s)
+        return 0
 
 
 def _decoded_at(packet: Packet) -> Fraction:
     return packet.dts * packet.time_base
+
+
+def _place(head: tuple[int, Packet]) -> int:
+    return head[0]

@@ -164,3 +164,43 @@ def test_reading_ahead_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert made <= 13
 
     asyncio.run(play())
+
+
+def test_sound_that_is_read_after_all_pictures_of_a_fragment_leaves_with_its_picture() -> None:
+    """As libav reads fragmented MP4 that cannot be seeked, as in HLS."""
+    clock = ManualClock()
+
+    async def fragments() -> AsyncIterator[Packet]:
+        for fragment in range(5):
+            await asyncio.sleep(4 * fragment - clock.now_ns() / 1e9)
+            for stream, count in (("video", 100), ("audio", 200)):
+                for number in range(count):
+                    at_s = 4 * fragment + 4 * number / count
+                    yield replace(packet(at_s), stream=stream)
+
+    async def play() -> list[Packet]:
+        async with Paced(fragments(), clock=clock) as paced:
+            return [one async for one in paced]
+
+    got = run(play(), clock)
+    assert [one.dts for one in got] == sorted(one.dts for one in got)
+    assert {one.stream for one in got[:20]} == {"video", "audio"}
+    assert all(abs(one.arrived_ns / 1e9 - float(one.time_s)) < 0.01 for one in got)
+
+
+def test_each_timeline_leaves_whole_whichever_stream_is_on_the_new_one_first() -> None:
+    clock = ManualClock()
+
+    async def restarted() -> AsyncIterator[Packet]:
+        for begin_s in (1000, 0):
+            for stream in ("video", "audio"):
+                for number in range(50):
+                    yield replace(packet(begin_s + number / 25), stream=stream)
+
+    async def play() -> list[Packet]:
+        async with Paced(restarted(), clock=clock) as paced:
+            return [one async for one in paced]
+
+    got = run(play(), clock)
+    begun = [float(one.time_s) >= 1000 for one in got]
+    assert begun == [True] * 100 + [False] * 100
