@@ -173,10 +173,10 @@ def test_sound_that_is_read_after_all_pictures_of_a_fragment_leaves_with_its_pic
     async def fragments() -> AsyncIterator[Packet]:
         for fragment in range(5):
             await asyncio.sleep(4 * fragment - clock.now_ns() / 1e9)
-            for stream, count in (("video", 100), ("audio", 200)):
-                for number in range(count):
-                    at_s = 4 * fragment + 4 * number / count
-                    yield replace(packet(at_s), stream=stream)
+            for number in range(100):
+                yield packet(4 * fragment + number / 25)
+            for number in range(200):
+                yield replace(packet(4 * fragment + number / 50), stream="audio")
 
     async def play() -> list[Packet]:
         async with Paced(fragments(), clock=clock) as paced:
@@ -193,9 +193,9 @@ def test_each_timeline_leaves_whole_whichever_stream_is_on_the_new_one_first() -
 
     async def restarted() -> AsyncIterator[Packet]:
         for begin_s in (1000, 0):
-            for stream in ("video", "audio"):
-                for number in range(50):
-                    yield replace(packet(begin_s + number / 25), stream=stream)
+            for number in range(100):
+                one = packet(begin_s + number % 50 / 25)
+                yield one if number < 50 else replace(one, stream="audio")
 
     async def play() -> list[Packet]:
         async with Paced(restarted(), clock=clock) as paced:
