@@ -34,8 +34,8 @@ RESET_ON_FORK = 1
 
 def fine_loop() -> asyncio.AbstractEventLoop:
     """A new loop, with fine timers where the system has them, for this thread, which becomes prompt."""
+    be_prompt()
     if sys.platform == "linux":
-        be_prompt()
         try:
             return asyncio.SelectorEventLoop(_FineSelector())
         except (OSError, AttributeError):
@@ -47,13 +47,15 @@ def be_prompt() -> None:
     """Have this thread run as soon as it is woken, where the system lets it: what sends pictures at their
     times takes a few percent of a core, and must not wait for what takes all of them."""
     number = SETS_ATTRIBUTES.get(platform.machine())
-    if number is None or os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK != os.SCHED_OTHER:
+    if sys.platform != "linux" or number is None:
+        return
+    policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    if policy != os.SCHED_OTHER or nice < 0:
+        # Somebody gave it what it needs; and threads that it begins would lose what is below 0.
         return
     wanted = _Attributes(
-        ctypes.sizeof(_Attributes),
-        flags=RESET_ON_FORK,
-        nice=os.getpriority(os.PRIO_PROCESS, 0),
-        runtime=SLICE_NS,
+        ctypes.sizeof(_Attributes), flags=RESET_ON_FORK, nice=nice, runtime=SLICE_NS
     )
     # Where it is refused, or means nothing, all is as it was.
     ctypes.CDLL(None).syscall(number, 0, ctypes.byref(wanted), 0)

@@ -151,3 +151,16 @@ def test_a_thread_stays_as_nice_as_it_is_and_under_its_policy(policy: int) -> No
 
     with ThreadPoolExecutor() as threads:
         assert threads.submit(try_it).result() == (policy, 7)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may ask for more than others have")
+def test_threads_of_one_that_comes_before_others_come_before_them_as_well() -> None:
+    def look() -> tuple[int, int]:
+        os.setpriority(os.PRIO_PROCESS, 0, -5)
+        be_prompt()
+        with ThreadPoolExecutor() as own:
+            its = own.submit(os.getpriority, os.PRIO_PROCESS, 0).result()
+        return os.getpriority(os.PRIO_PROCESS, 0), its
+
+    with ThreadPoolExecutor() as threads:
+        assert threads.submit(look).result() == (-5, -5)
