@@ -28,7 +28,7 @@ def test_a_reader_of_the_messages_that_goes_away_ends_nothing(clips: Clips) -> N
 
 def test_a_terminal_that_is_closed_is_no_failure_of_the_run(clips: Clips, tmp_path: Path) -> None:
     """As of a run that its shell let go (``disown``)."""
-    clip = clips.made("minute.mp4", *moving(size="160x90", frames=1800), *h264())
+    clip = clips.made("unread.mp4", *moving(size="160x90", frames=1800), *h264())
     output = tmp_path / "out.mp4"
     terminal, end = os.openpty()
     arguments = ("--tier", "plain", "--scale", "1", "--preset", "medium")
