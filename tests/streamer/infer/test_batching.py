@@ -182,7 +182,10 @@ def test_a_picture_that_cannot_be_copied_costs_the_others_nothing(opened: Openin
     for _ in range(10 * STORED):
         # A batch that nobody reads.
         assert isinstance(at_once([bad])[0], TypeError)
-    streams.deadlines[1].ns = None
+    # Before the last of those is run it takes whoever comes, and the other one would wait for a third.
+    streams.deadlines[0].ns = LATE_NS
+    assert at_once(each(streams, 0)) == [None]
+    streams.deadlines[0].ns = streams.deadlines[1].ns = None
     assert at_once(each(streams, 0, 1)) == [None] * 2
 
 
