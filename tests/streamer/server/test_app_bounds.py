@@ -40,17 +40,23 @@ def test_a_body_that_is_too_long_is_refused_whether_or_not_it_says_so() -> None:
     run(scenario())
 
 
+async def begun(
+    url: httpx.URL, *, length: int, body: bytes
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection on which a stream is being added, with a part of the body that is announced."""
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    head = "POST /api/streams HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"
+    writer.write("\r\n".join((*head, f"Content-Length: {length}", "", "")).encode() + body)
+    return reader, writer
+
+
 def test_a_body_that_never_comes_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "BODY_WITHIN_S", 0.2)
 
     async def scenario() -> None:
         async with serving_many(token=None) as many:
             url = httpx.URL(many.url)
-            reader, writer = await asyncio.open_connection(url.host, url.port)
-            writer.write(
-                b"POST /api/streams HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n"
-                b'Content-Type: application/json\r\n\r\n{"na'
-            )
+            reader, writer = await begun(url, length=100, body=b'{"na')
             answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
             assert answer.startswith(b"HTTP/1.1 408 ")
             writer.close()
@@ -66,11 +72,7 @@ def test_a_connection_without_a_request_is_closed_and_one_with_a_request_is_not(
     async def scenario() -> None:
         async with serving_many(token=None) as many:
             url = httpx.URL(many.url)
-            slow_reader, slow_writer = await asyncio.open_connection(url.host, url.port)
-            slow_writer.write(
-                b"POST /api/streams HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
-                b"Content-Type: application/json\r\n\r\n{"
-            )
+            slow_reader, slow_writer = await begun(url, length=2, body=b"{")
             for sent in (b"", b"GET / HTTP/1.1\r\nHost: "):
                 reader, writer = await asyncio.open_connection(url.host, url.port)
                 writer.write(sent)
