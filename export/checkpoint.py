@@ -72,17 +72,18 @@ def read_start(path: Path, recipe: Recipe) -> State:
     return state
 
 
-def check_start(path: Path, state: State, recipe: Recipe) -> None:
+def check_start(path: Path, state: State, recipe: Recipe, *, free: Sequence[str] = ()) -> None:
     """Raises ``ConfigError`` naming ``path`` where a state of it is no start for the recipe.
 
-    That is of another network, or from runs that may have learnt from what the recipe holds out.
+    That is of another network, of which only ``free`` may differ, or from runs that may have learnt
+    from what the recipe holds out.
     """
     _compare(
         path,
         state,
         recipe,
         sections=("task", "network"),
-        ignored=(*FREE, "scale"),
+        ignored=(*FREE, "scale", *free),
         remedy="name other weights with --start-from, or begin without any",
     )
     for run in (state["recipe"], *state.get("earlier", [])):

@@ -39,9 +39,9 @@ def has_room(size_bytes: int, device: torch.device) -> bool:
     return device.type != "cuda" or size_bytes <= torch.cuda.mem_get_info(device)[0] // 2
 
 
-def lower_precision(device: torch.device) -> torch.autocast:
-    """A context in which a GPU convolves in bfloat16; it changes nothing on a CPU."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+def lower_precision(device: torch.device, *, on_cpu: bool = False) -> torch.autocast:
+    """A context in which a GPU convolves in bfloat16; a CPU does so only where it is told to."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=on_cpu or device.type == "cuda")
 
 
 def moved(value: Value, device: torch.device) -> Value:

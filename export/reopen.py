@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from export.checkpoint import State, check_start
 from export.networks import build_network
-from export.networks.super_resolution import FusedSuperResolution, SuperResolution
-from export.recipe import Recipe, recipe_from
+from export.networks.rep_conv import RepConv
+from export.networks.super_resolution import ContrastHead, FusedSuperResolution, SuperResolution
+from export.recipe import NetworkRecipe, Recipe, recipe_from
 from export.to_onnx import load_fused
 from streamer.errors import ConfigError
 from streamer.model import MODELS, read_manifest
+
+SIZES = ("channels", "depth", "expansion")
+"""What a network may have more of than the one that it starts from."""
 
 
 def read_weights(path: Path, recipe: Recipe) -> State:
@@ -18,6 +25,7 @@ def read_weights(path: Path, recipe: Recipe) -> State:
 
     Their manifest lies beside them or among the shipped models. What fusing added up is opened
     again: the 3x3 branches take the shipped kernels less the other branches, which are new.
+    Where the recipe's network has more channels or layers, it begins at what the smaller one gives.
     Raises ``ConfigError`` when the weights are of another network than the recipe's, or no
     super-resolution's.
     """
@@ -32,6 +40,9 @@ def read_weights(path: Path, recipe: Recipe) -> State:
             "on, others from their checkpoint"
         )
     network.take(fused)
+    grows = _may_grow(theirs.network, recipe.network)
+    if grows:
+        network = grown(network, recipe)
     training = manifest.quality.get("training", {})
     state: State = {
         "recipe": theirs.as_dict(),
@@ -40,5 +51,44 @@ def read_weights(path: Path, recipe: Recipe) -> State:
         "network": network.state_dict(),
         "average": network.state_dict(),
     }
-    check_start(path, state, recipe)
+    check_start(path, state, recipe, free=SIZES if grows else ())
     return state
+
+
+def _may_grow(small: object, large: object) -> bool:
+    if not isinstance(small, NetworkRecipe) or not isinstance(large, NetworkRecipe):
+        return False
+    sizes = [(getattr(small, name), getattr(large, name)) for name in SIZES]
+    return small.scale == large.scale and all(a <= b for a, b in sizes) and small != large
+
+
+@torch.no_grad()
+def grown(small: SuperResolution, recipe: Recipe) -> SuperResolution:
+    """The recipe's network, made to give what ``small`` gives, which has no more channels and layers.
+
+    Its other weights follow torch's seed. The channels that are new compute something from the start and nobody listens to them; the layers
+    that are new, after the others, pass on what they get, which a ReLU has made positive (the idea:
+    Chen, Goodfellow and Shlens, Net2Net, 2016).
+    """
+    large = build_network(recipe)
+    assert isinstance(large, SuperResolution)
+    _embed(small.head.kernel(), small.head.bias, large.head)
+    passes_on = torch.zeros(small.channels, small.channels, 3, 3)
+    passes_on[:, :, 1, 1] = torch.eye(small.channels)
+    kept = [layer for layer in small.body if isinstance(layer, RepConv)]
+    known: list[tuple[Tensor, Tensor]] = [(layer.kernel(), layer.bias) for layer in kept]
+    known += [(passes_on, torch.zeros(small.channels))] * (large.depth - small.depth)
+    for (kernel, bias), layer in zip(known, large.body, strict=True):
+        assert isinstance(layer, RepConv)
+        _embed(kernel, bias, layer)
+    _embed(small.tail.kernel(), small.tail.bias, large.tail)
+    return large
+
+
+def _embed(kernel: Tensor, bias: Tensor, layer: RepConv | ContrastHead) -> None:
+    """The layer's first outputs become ``kernel``'s and see none of its further inputs."""
+    outputs, inputs = kernel.shape[:2]
+    wide, biases = layer.kernel().clone(), layer.bias.clone()
+    wide[:outputs] = 0.0
+    wide[:outputs, :inputs], biases[:outputs] = kernel, bias
+    layer.take(wide, biases)

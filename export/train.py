@@ -46,7 +46,8 @@ class Place:
     cache: Path
     work: Path
     start_from: Path | None = None
-    """A checkpoint of the same network, or its shipped weights, which a new run begins with."""
+    """A checkpoint of the same network, or shipped weights of it or a smaller one, which a new run
+    begins with."""
     log_every: int = 500
     checkpoint_every_s: float = 120.0
     validate_every_s: float = 180.0
@@ -146,7 +147,7 @@ class Learner:
         """One iteration; the loss before it, which a GPU may still be computing."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe.train, self.iteration)
-        with lower_precision(self.device):
+        with lower_precision(self.device, on_cpu=self.recipe.train.bfloat16):
             loss = task.loss(self.network, batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

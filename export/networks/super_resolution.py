@@ -64,6 +64,11 @@ class ContrastHead(nn.Module):
         super().__init__()
         self.layer = RepConv(PACKED_CHANNELS, outputs, expansion=expansion)
 
+    @property
+    def bias(self) -> Tensor:
+        """(outputs,), of the convolution by ``kernel()``."""
+        return self.layer.bias
+
     def kernel(self) -> Tensor:
         """(outputs, 6, 3, 3), to be applied to packed pictures as they are."""
         parts = torch.split(self.layer.kernel(), [4, 1, 1], dim=1)
@@ -73,7 +78,7 @@ class ContrastHead(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         edged = functional.pad(packed, (1, 1, 1, 1), mode="replicate")
-        return functional.conv2d(edged, self.kernel(), self.layer.bias)
+        return functional.conv2d(edged, self.kernel(), self.bias)
 
     def take(self, kernel: Tensor, bias: Tensor) -> None:
         """Makes ``kernel()`` this one, which sums to nothing as its own do."""
@@ -86,7 +91,7 @@ class ContrastHead(nn.Module):
         plain = nn.Conv2d(PACKED_CHANNELS, kernel.shape[0], 3, padding=1, padding_mode="replicate")
         plain.weight.copy_(kernel)
         if plain.bias is not None:
-            plain.bias.copy_(self.layer.bias)
+            plain.bias.copy_(self.bias)
         return plain
 
 

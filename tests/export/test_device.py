@@ -62,9 +62,11 @@ def test_auto_takes_a_gpu_where_there_is_one() -> None:
     assert (choose_device("auto").type == "cuda") == torch.cuda.is_available()
 
 
-def test_a_cpu_computes_in_full_precision_and_has_room() -> None:
+def test_a_cpu_computes_in_full_precision_unless_told_and_has_room() -> None:
     a, b = torch.randn(8, 8), torch.randn(8, 8)
     with lower_precision(CPU):
         assert (a @ b).dtype == torch.float32
+    with lower_precision(CPU, on_cpu=True):
+        assert (a @ b).dtype == torch.bfloat16
     assert device_name(CPU) == "cpu"
     assert has_room(1 << 50, CPU)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from export.checkpoint import check_start, checkpoint_path, read_start, write_checkpoint
+from export.networks import build_network
 from export.networks.super_resolution import SuperResolution
 from export.recipe import FOLDER, Recipe, read_recipe, recipe_from
 from export.reopen import read_weights
@@ -132,13 +133,36 @@ def test_a_new_run_can_start_from_shipped_weights(
     assert (after.tail.kernel() - network.tail.kernel()).abs().max() < 0.01
     _, history = load_averaged(place.work, recipe)
     assert [run["train"]["batch"] for run in history["earlier"]] == [recipe.train.batch]
-    with pytest.raises(ConfigError, match="another network"):
-        train(
-            tiny_recipe(depth=2),
-            replace(make_place("other"), start_from=place.start_from),
-            clock=ManualClock(),
-            report=spoken.append,
-        )
+    for smaller in ({"channels": 4, "depth": 3}, {"long_skip": True}):
+        with pytest.raises(ConfigError, match="another network"):
+            train(
+                tiny_recipe(**smaller),
+                replace(make_place("other"), start_from=place.start_from),
+                clock=ManualClock(),
+                report=spoken.append,
+            )
+
+
+@pytest.mark.parametrize("more", [{"channels": 12}, {"depth": 3}, {"channels": 20, "depth": 2}])
+def test_a_larger_network_begins_at_what_the_smaller_one_gives(
+    more: dict[str, int], make_place: MakePlace, exported: Path, network: SuperResolution
+) -> None:
+    recipe = tiny_recipe(**more)
+    large = build_network(recipe)
+    assert isinstance(large, SuperResolution)
+    packed = torch.rand(2, 6, 12, 12, generator=torch.Generator().manual_seed(1))
+    assert (large(packed) - network(packed)).abs().max() > 1e-3
+    start = exported / f"{tiny_recipe().name}.safetensors"
+    large.load_state_dict(read_weights(start, recipe)["network"])
+    assert torch.allclose(large(packed), network(packed), atol=1e-5)
+    # What is new is listened to once something was learnt.
+    optimizer = torch.optim.SGD(large.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (large(packed) - 1).square().mean().backward()
+        optimizer.step()
+    heard = large.tail.kernel().abs().amax(dim=(0, 2, 3)) > 0
+    assert heard[network.channels :].sum() >= 0.5 * (large.channels - network.channels)
 
 
 def holding_out(*names: str) -> Recipe:
