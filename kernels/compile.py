@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from kernels.cache import user_cache
 from kernels.errors import KernelError
 from kernels.units import SOURCES, Unit
 
@@ -122,9 +123,8 @@ def architecture_for(major: int, minor: int, supported: Iterable[str]) -> str:
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where binaries are kept: below ``XDG_CACHE_HOME``, else the user's ``.cache``."""
-    base = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "streamer" / "kernels"
+    """Where binaries are kept: below the user's cache."""
+    return user_cache(environment) / "kernels"
 
 
 def compile_unit(

@@ -17,6 +17,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+from kernels.cache import user_cache
 from streamer.cores import usable_cores
 from streamer.infer.trial import PICTURE
 from streamer.model import ModelManifest
@@ -83,19 +84,7 @@ class TrialStore:
 
 def user_store() -> TrialStore:
     """The one in the user's cache folder: ``$XDG_CACHE_HOME/streamer`` or ``~/.cache/streamer``."""
-    return TrialStore(_cache_folder() / "streamer" / "trials.json")
-
-
-def _cache_folder() -> Path:
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # A relative path is to be ignored (XDG base directory specification).
-    if named.is_absolute():
-        return named
-    try:
-        return Path("~/.cache").expanduser()
-    except RuntimeError:
-        # No HOME, and a user number without a name, as in containers: nothing can be kept there.
-        return Path(os.devnull)
+    return TrialStore(user_cache() / "trials.json")
 
 
 def trial_key(models: Mapping[str, ModelManifest], cores: int | None = None) -> str:

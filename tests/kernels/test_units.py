@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import stat
 from collections.abc import Sequence
@@ -221,6 +222,24 @@ def test_what_could_not_be_kept_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_the_cache_is_below_the_users_own(tmp_path: Path) -> None:
     assert cache_folder({"XDG_CACHE_HOME": "/caches"}) == Path("/caches/streamer/kernels")
     assert cache_folder({}) == Path.home() / ".cache/streamer/kernels"
+    assert cache_folder({"XDG_CACHE_HOME": "relative"}) == cache_folder({})
+
+
+def test_a_user_without_a_home_is_told_where_to_keep_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs as a number nobody gave a name to."""
+
+    def nobody(number: int) -> pwd.struct_passwd:
+        raise KeyError(number)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    nvcc = Counting(tmp_path)
+    nvcc.cache = cache_folder()
+    with pytest.raises(KernelError, match="set XDG_CACHE_HOME to a folder that can be"):
+        nvcc.compile()
 
 
 def test_cuda_home_goes_before_path(tmp_path: Path) -> None:
