@@ -67,12 +67,8 @@ class TensorRtEngine:
         self._abandoned = abandoned
         self._machine = _machine(self._api, self._stream)
         self._plans: dict[Sizes, Plan] = {}
-        self._fresh: dict[Sizes, bytes] = {}
-        """What was built on another thread and not opened yet."""
-        self._recalled: dict[Sizes, bytes] = {}
-        """What was kept by an earlier build and not opened yet."""
-        self._spoilt: set[Sizes] = set()
-        """Sizes under which something is kept that is of no use."""
+        self._unopened: dict[Sizes, bytes | None] = {}
+        """Plans that ``is_ready`` found or had built; ``None`` where what is kept is of no use."""
         self._building = Building[bytes](
             self._build,
             discard=lambda plan: None,
@@ -104,9 +100,8 @@ class TensorRtEngine:
         wanted = in_order(sizes)
         made = self._building.taken()
         if made is not None:
-            self._fresh.update([made])
-            self._spoilt.discard(made[0])
-        if wanted in self._plans or wanted in self._fresh or self._is_recalled(wanted):
+            self._unopened[made[0]] = made[1]
+        if wanted in self._plans or self._is_there(wanted):
             return True
         self._building.ask(wanted)
         return False
@@ -135,35 +130,37 @@ class TensorRtEngine:
         if plan is None:
             while len(self._plans) >= KEPT_SIZES:
                 self._plans.pop(next(iter(self._plans))).close()
-            fresh = self._fresh.pop(wanted, None)
-            if fresh is not None:
-                plan = self._opened(fresh, sizes)
-            else:
-                plan = self._kept(sizes) or self._built(sizes)
+            plan = self._promised(sizes) or self._kept(sizes) or self._built(sizes)
         # Put behind all others: the first one is the one that was not used for longest.
         self._plans[wanted] = plan
         return plan
 
-    def _is_recalled(self, wanted: Sizes) -> bool:
-        """Whether a plan is kept for a size. That there is a file says nothing: whoever trusts one
-        that is damaged builds it where all streams wait."""
-        if wanted in self._recalled:
-            return True
+    def _is_there(self, wanted: Sizes) -> bool:
+        """Whether a plan is there for a size and only to be opened. That there is a file says nothing:
+        whoever trusts one that is damaged builds it where all streams wait."""
         key = self._key(dict(wanted))
-        if wanted in self._spoilt or not self._cache.holds(key):
-            return False
-        blob = self._cache.recall(key)
+        # Once: in a folder that cannot be written to, what is of no use stays there.
+        if wanted not in self._unopened and self._cache.holds(key):
+            self._unopened[wanted] = self._cache.recall(key)
+        return self._unopened.get(wanted) is not None
+
+    def _promised(self, sizes: Mapping[str, int]) -> Plan | None:
+        """The plan by which ``is_ready`` said so. Raises ``EngineError`` where it cannot be opened: who
+        asked is not to wait for a build, which begins when it is asked again."""
+        blob = self._unopened.pop(in_order(sizes), None)
         if blob is None:
-            # In a folder that cannot be written to it stays there.
-            self._spoilt.add(wanted)
-            return False
-        self._recalled[wanted] = blob
-        return True
+            return None
+        try:
+            return self._opened(blob, sizes)
+        except EngineError:
+            self._cache.forget(self._key(sizes))
+            self._unopened[in_order(sizes)] = None
+            raise
 
     def _kept(self, sizes: Mapping[str, int]) -> Plan | None:
         """The plan out of the cache, if it can be used."""
         key = self._key(sizes)
-        blob = self._recalled.pop(in_order(sizes), None) or self._cache.recall(key)
+        blob = self._cache.recall(key)
         if blob is None:
             return None
         try:

@@ -9,6 +9,7 @@ from threading import Event
 import numpy as np
 import pytest
 
+from streamer.errors import EngineError
 from streamer.infer.engine_cache import user_engines
 from streamer.infer.tensorrt import TensorRtEngine
 from tests.streamer.infer.host_stream import HostStream
@@ -73,6 +74,27 @@ def test_what_is_kept_and_of_no_use_is_built_on_another_thread(world: World, lef
     assert engine.is_ready(SMALL)
     assert run(engine, SMALL).any()
     assert len(world.builds) == 3
+    engine.close()
+
+
+def test_what_is_kept_and_cannot_be_opened_is_built_on_another_thread(world: World) -> None:
+    # As when a driver or a card changes without a word to the key.
+    world.tensorrt_device = "Another"
+    first = ready(HostStream())
+    run(first, SMALL)
+    first.close()
+    world.tensorrt_device = "This computer"
+    engine = ready(HostStream())
+    assert len(world.builds) == 3
+    assert engine.is_ready(SMALL)
+    with pytest.raises(EngineError, match="incompatible device"):
+        run(engine, SMALL)
+    assert len(world.builds) == 3
+    assert not engine.is_ready(SMALL)
+    engine._building.wait()
+    assert engine.is_ready(SMALL)
+    assert run(engine, SMALL).any()
+    assert len(world.builds) == 4
     engine.close()
 
 
