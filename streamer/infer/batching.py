@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from streamer.clock import Clock
 from streamer.errors import EngineError
@@ -12,7 +12,7 @@ from streamer.infer.batching_group import Batch
 from streamer.infer.batching_trial import STORED, most_places, placed, put, storage_for, tried
 from streamer.infer.copying import copy
 from streamer.infer.engine import Deadline, Engine, Tensors, ended
-from streamer.infer.sizes import Sizes, in_order, sizes_of
+from streamer.infer.sizes import Sizes, check_outputs, in_order, sizes_of
 from streamer.model import ModelManifest
 
 Arrays = tuple[Tensors, Tensors]
@@ -104,7 +104,7 @@ class Lease:
         sentence for all of a batch where the engine failed.
         """
         sizes = in_order(sizes_of(self.manifest, inputs))
-        self._check(outputs, dict(sizes))
+        check_outputs(self.manifest, outputs, dict(sizes))
         if self._is_closed:
             raise EngineError(ended(self.manifest))
         if sizes != self._sizes:
@@ -126,13 +126,3 @@ class Lease:
         if self._sizes is not None:
             self._engine.leave(self._sizes)
             self._sizes = None
-
-    def _check(self, outputs: Tensors, sizes: Mapping[str, int]) -> None:
-        for spec in self.manifest.outputs:
-            array = outputs.get(spec.name)
-            seen = None if array is None else (str(array.dtype), array.shape)
-            if seen != (spec.dtype, spec.sized(sizes)):
-                raise EngineError(
-                    f"{self.manifest.name} gives {spec.name} as {(spec.dtype, spec.sized(sizes))} "
-                    f"and was given {seen or 'nothing'} for it; make it as its manifest says"
-                )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.errors import EngineError
 from streamer.model import RESIDUAL_ZERO, ModelManifest
 
 Tensors: TypeAlias = Mapping[str, NDArray[Any]]
@@ -22,7 +25,7 @@ def code_values(residual: NDArray[Any]) -> NDArray[np.float32]:
 
 
 class Engine(Protocol):
-    """A loaded network, bound to one device and one picture size."""
+    """A loaded network; takes pictures of any size that its graph takes."""
 
     @property
     def manifest(self) -> ModelManifest: ...
@@ -42,18 +45,32 @@ def ended(manifest: ModelManifest) -> str:
     return f"{manifest.name} is closed, and nothing runs after that; open the stream again"
 
 
-def missing(backend: str, package: str, *, extra: str, error: Exception | None = None) -> str:
-    """What a backend says whose package cannot be had; ``error``, if any, is of its import."""
-    is_absent = error is None or (isinstance(error, ModuleNotFoundError) and error.name == package)
-    why = "is not installed" if is_absent else f"cannot be loaded ({_first_line(error)})"
-    what = f"'streamer[{extra}]'" if is_absent else f"--force-reinstall {package}"
-    return (
-        f"the backend {backend} needs the package {package}, which {why}; "
-        f"run: pip install {what}, or use --backend reference"
-    )
+def load(
+    package: str, *, backend: str, extra: str, holds: str, wheel: str | None = None
+) -> ModuleType:
+    """The package that a backend runs on, of which ``holds`` is a name; ``wheel`` is what pip calls it.
+
+    Raises ``EngineError`` where it is missing, broken, or of another system.
+    """
+    needs = f"the backend {backend} needs the package {package}, which"
+    runtime: ModuleType | None = None
+    try:
+        runtime = import_module(package)
+    except Exception as error:  # damaged, or of another system, it raises what it likes
+        if not (isinstance(error, ModuleNotFoundError) and error.name == package):
+            raise EngineError(
+                f"{needs} cannot be loaded ({_first_line(error)}); run: pip install --force-reinstall "
+                f"{wheel or package}, or use --backend reference"
+            ) from error
+    # A folder that an uninstall left behind is imported as an empty package.
+    if runtime is None or not hasattr(runtime, holds):
+        raise EngineError(
+            f"{needs} is not installed; run: pip install 'streamer[{extra}]', or use --backend reference"
+        )
+    return runtime
 
 
-def _first_line(error: Exception | None) -> str:
+def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), "")[:160] or type(error).__name__
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from functools import cache
-from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 from streamer.cores import usable_cores
 from streamer.errors import EngineError
-from streamer.infer.engine import Tensors, ended, missing
+from streamer.infer.engine import Tensors, ended, load
+from streamer.infer.sizes import check_outputs, sizes_of
 from streamer.model import ModelManifest
 
 CONVERTER = "openvino.tools.ovc"
@@ -44,7 +44,9 @@ class OpenVinoEngine:
 
         Raises ``EngineError`` where they do not fit the graph, or it is closed.
         """
-        if self._request is None:
+        # Whoever closes it meanwhile leaves it to this run.
+        request = self._request
+        if request is None:
             raise EngineError(ended(self.manifest))
         arrays = (*inputs.values(), *outputs.values())
         storage = tuple((array.ctypes.data, array.shape) for array in arrays)
@@ -54,10 +56,12 @@ class OpenVinoEngine:
                 self._bound = ()
                 for name, array in (*inputs.items(), *outputs.items()):
                     tensor = self._runtime.Tensor(array, shared_memory=True)
-                    self._request.set_tensor(name, tensor)
+                    request.set_tensor(name, tensor)
+                # Of larger outputs it would fill the beginning, of smaller ones nothing, without a word.
+                check_outputs(self.manifest, outputs, sizes_of(self.manifest, inputs))
                 self._bound = storage
             # Without this it copies every output once more, to return it.
-            self._request.infer(share_outputs=True)
+            request.infer(share_outputs=True)
         except RuntimeError as error:
             raise EngineError(
                 f"OpenVINO cannot run {self.manifest.file} ({_reason(error)}); "
@@ -65,9 +69,8 @@ class OpenVinoEngine:
             ) from error
 
     def close(self) -> None:
-        """Nothing runs after this; what it holds goes with the object."""
+        """Nothing runs after this; what it holds goes with the run that goes on, if any does."""
         self._request = None
-        self._bound = ()
 
 
 def is_installed() -> bool:
@@ -99,17 +102,11 @@ def _runtime() -> ModuleType:
     if is_hidden:
         sys.modules[CONVERTER] = None  # type: ignore[assignment]
     try:
-        runtime = import_module("openvino")
-    except Exception as error:  # damaged, or of another system, it raises what it likes
-        raise EngineError(missing("openvino", "openvino", extra="openvino", error=error)) from error
+        return load("openvino", backend="openvino", extra="openvino", holds="Core")
     finally:
         if is_hidden:
             with suppress(KeyError):
                 del sys.modules[CONVERTER]
-    if not hasattr(runtime, "Core"):
-        # A folder that an uninstall left behind is imported as an empty package.
-        raise EngineError(missing("openvino", "openvino", extra="openvino"))
-    return runtime
 
 
 def _compiled(runtime: ModuleType, manifest: ModelManifest, threads: int) -> Any:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 
 from streamer.cores import usable_cores
 from streamer.errors import EngineError
-from streamer.infer.engine import Tensors, ended, missing
+from streamer.infer.engine import Tensors, ended, load
 from streamer.model import ModelManifest
 
 
@@ -74,20 +72,8 @@ def is_installed() -> bool:
     return find_spec("onnxruntime") is not None
 
 
-def _runtime() -> ModuleType:
-    """The package; ``EngineError`` where it cannot be had."""
-    try:
-        runtime = import_module("onnxruntime")
-    except Exception as error:  # damaged, or of another system, it raises what it likes
-        raise EngineError(missing("ort-cpu", "onnxruntime", extra="cpu", error=error)) from error
-    if not hasattr(runtime, "InferenceSession"):
-        # A folder that an uninstall left behind is imported as an empty package.
-        raise EngineError(missing("ort-cpu", "onnxruntime", extra="cpu"))
-    return runtime
-
-
 def _open(manifest: ModelManifest, threads: int) -> Any:
-    ort = _runtime()
+    ort = load("onnxruntime", backend="ort-cpu", extra="cpu", holds="InferenceSession")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

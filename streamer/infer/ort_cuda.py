@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +14,7 @@ from streamer.errors import EngineError
 from streamer.infer.batching_group import KEPT_SIZES
 from streamer.infer.copying import copy
 from streamer.infer.device import DeviceTensor, has_device
-from streamer.infer.engine import Tensors
+from streamer.infer.engine import Tensors, load
 from streamer.infer.sizes import Sizes, in_order, on_host, sizes_of
 from streamer.model import ModelManifest, TensorSpec
 
@@ -220,17 +219,18 @@ def _tensor(spec: TensorSpec, value: Any) -> DeviceTensor:
 
 
 def _runtime() -> ModuleType:
-    try:
-        runtime = import_module("onnxruntime")
-        # Finds CUDA and cuDNN where pip put them.
-        if hasattr(runtime, "preload_dlls"):
-            runtime.preload_dlls()
-        return runtime
-    except ImportError as error:
-        raise EngineError(
-            "the backend ort-cuda needs the package onnxruntime, which is not installed; "
-            "run: pip install 'streamer[gpu]', or use another --backend"
-        ) from error
+    """The package; ``EngineError`` where it cannot be had."""
+    runtime = load(
+        "onnxruntime",
+        backend="ort-cuda",
+        extra="gpu",
+        holds="InferenceSession",
+        wheel="onnxruntime-gpu",
+    )
+    # Finds CUDA and cuDNN where pip put them.
+    if hasattr(runtime, "preload_dlls"):
+        runtime.preload_dlls()
+    return runtime
 
 
 def _session(runtime: ModuleType, manifest: ModelManifest, provider: Provider) -> Any:

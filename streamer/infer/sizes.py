@@ -36,6 +36,18 @@ def sizes_of(manifest: ModelManifest, inputs: Tensors) -> dict[str, int]:
     return sizes
 
 
+def check_outputs(manifest: ModelManifest, outputs: Tensors, sizes: Mapping[str, int]) -> None:
+    """Raises ``EngineError`` where the outputs are not what the model fills at these sizes."""
+    for spec in manifest.outputs:
+        array = outputs.get(spec.name)
+        seen = None if array is None else (str(array.dtype), array.shape)
+        if seen != (spec.dtype, spec.sized(sizes)):
+            raise EngineError(
+                f"{manifest.name} gives {spec.name} as {(spec.dtype, spec.sized(sizes))} "
+                f"and was given {seen or 'nothing'} for it; make it as its manifest says"
+            )
+
+
 def sizes_for(manifest: ModelManifest, *, width: int, height: int) -> dict[str, int]:
     """Of a picture of that many pixels, as ``SuperResolution`` and ``FrameMaker`` ask for it."""
     if manifest.task in ("super_resolution", "denoising"):

@@ -10,7 +10,7 @@ import pytest
 
 from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
-from streamer.infer import backends
+from streamer.infer import backends, ort_cuda
 from streamer.infer.backends import Use, choose_super_resolution
 from streamer.infer.openvino import has_bf16
 from streamer.model import find_models
@@ -19,7 +19,10 @@ from tests.streamer.models import write_model
 choose = partial(choose_super_resolution, use=Use(clock=MonotonicClock()))
 
 
-@pytest.mark.parametrize(("backend", "package"), [("ort-cpu", "onnxruntime"), ("openvino",) * 2])
+@pytest.mark.parametrize(
+    ("backend", "package"),
+    [("ort-cpu", "onnxruntime"), ("ort-cuda", "onnxruntime"), ("openvino",) * 2],
+)
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -48,6 +51,8 @@ def test_a_package_that_is_broken_keeps_no_other_backend_from_running(
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, package)
     has_bf16.cache_clear()
+    # As on a machine with a device, which packages are looked at for.
+    monkeypatch.setattr(ort_cuda, "has_device", lambda: True)
     with pytest.raises(EngineError, match=f"{backend} needs the package {package}, which {why}"):
         choose(scale=2, backend=backend)
     choice = choose(scale=2, backend="auto")

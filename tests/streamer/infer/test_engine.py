@@ -142,6 +142,19 @@ def test_storage_that_was_there_before_is_taken_up_again_behind_some_that_does_n
 
 
 @ENGINES
+@pytest.mark.parametrize("shape", [(18, 16), (4, 16), (16, 9)], ids=["larger", "smaller", "turned"])
+def test_outputs_of_another_size_than_the_picture_are_refused(
+    shape: tuple[int, int], open_engine: Opener, tmp_path: Path
+) -> None:
+    engine = open_engine(tiny(tmp_path), threads=1)
+    packed = noise(9, 16, seed=1)
+    for _ in range(2):
+        with pytest.raises(EngineError):
+            engine.run({"packed": packed}, {"residual": np.empty((1, 24, *shape), np.float32)})
+    agree(ran(engine, packed), packed)
+
+
+@ENGINES
 def test_views_with_gaps_are_refused_and_nothing_is_written(
     open_engine: Opener, tmp_path: Path
 ) -> None:
@@ -166,6 +179,26 @@ def test_a_closed_engine_says_so(open_engine: Opener, tmp_path: Path) -> None:
         engine.close()
         with pytest.raises(EngineError, match="is closed, and nothing runs after that"):
             ran(engine, packed)
+
+
+@ENGINES
+def test_one_that_is_closed_once_a_run_has_begun_ends_that_run_first(
+    open_engine: Opener, tmp_path: Path
+) -> None:
+    engine = open_engine(tiny(tmp_path), threads=1)
+
+    class ClosedMeanwhile(dict[str, NDArray[Any]]):
+        """Inputs that somebody closes the engine over, as they are looked at."""
+
+        def values(self) -> Any:
+            engine.close()
+            return super().values()
+
+    packed, residual = noise(9, 16, seed=1), np.empty((1, 24, 9, 16), np.float32)
+    engine.run(ClosedMeanwhile(packed=packed), {"residual": residual})
+    agree(residual, packed)
+    with pytest.raises(EngineError, match="is closed, and nothing runs after that"):
+        ran(engine, packed)
 
 
 CLOSING = """
