@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Callable
 
 from kernels.driver import NOT_READY, Device
+from kernels.errors import KernelError
 
 _NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: does not wait for the null stream, which others in this process use."""
@@ -70,9 +71,13 @@ class Stream:
     def __init__(self, device: Device) -> None:
         self.device = device
         self._stream = ctypes.c_void_p()
-        self._end: Event | None = None
-        """What ``wait`` waits for, once somebody has."""
-        device.call("cuStreamCreate", ctypes.byref(self._stream), ctypes.c_uint(_NON_BLOCKING))
+        self._end = Event(device)
+        """What ``wait`` waits for; there may be no memory left for one when somebody has to."""
+        try:
+            device.call("cuStreamCreate", ctypes.byref(self._stream), ctypes.c_uint(_NON_BLOCKING))
+        except KernelError:
+            self._end.close()
+            raise
 
     @property
     def handle(self) -> int:
@@ -113,8 +118,6 @@ class Stream:
 
     def wait(self) -> None:
         """Until all that was queued is done; the thread sleeps meanwhile."""
-        if self._end is None:
-            self._end = Event(self.device)
         self.record(self._end)
         self._end.wait()
 
@@ -144,6 +147,5 @@ class Stream:
         self.device.call("cuGraphExecDestroy", ctypes.c_void_p(graph))
 
     def close(self) -> None:
-        if self._end is not None:
-            self._end.close()
+        self._end.close()
         self.device.call("cuStreamDestroy_v2", self._stream)

@@ -254,11 +254,16 @@ class Intake:
     """Takes over a decoder's pictures; belongs to the thread that decodes."""
 
     def __init__(self, gpu: Gpu, *, kind: int = CUDA) -> None:
-        """``gpu`` is for this alone, and closed with it; ``kind`` is DLPack's of its memory."""
+        """``gpu`` is for this alone, and closed with it, also where this raises ``EngineError``; ``kind``
+        is DLPack's of its memory."""
         self._gpu = gpu
         self._kind = kind
-        with ours():
-            self._decoded = Event(gpu.device)
+        try:
+            with ours():
+                self._decoded = Event(gpu.device)
+        except EngineError:
+            gpu.close()
+            raise
         self._last: DevicePicture | None = None
         self._content = next(_contents)
         self.close = finalize(self, _close, gpu, self._decoded)

@@ -160,16 +160,17 @@ class Landing:
         else into the planes where they are not to be shown. ``keeps`` is let go of then."""
         self._device = device
         self._events = events
-        self._settle = settle
+        self._settle: Callable[[Failure | None], None] | None = settle
+        """``None`` once it was called."""
         self._begin = begin
         self._keeps = keeps
-        self._is_over = False
         self._one_at_a_time = Lock()
 
     def wait(self) -> None:
         """From any thread."""
         with self._one_at_a_time:
-            if self._is_over:
+            settle = self._settle
+            if settle is None:
                 return
             failure: Failure | None = None
             try:
@@ -181,13 +182,9 @@ class Landing:
                     event.wait()
             except (KernelError, EngineError) as error:
                 failure = error
-            self._is_over = True
-            settle, self._settle, self._begin, self._keeps = self._settle, _settled, None, None
+            # What they need is let go of.
+            self._settle = self._begin = self._keeps = None
             settle(failure)
-
-
-def _settled(_: Failure | None) -> None:
-    """Whatever was to be done is done, and what it needed is let go of."""
 
 
 def _always() -> bool:
