@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from streamer.errors import ConfigError
 
 CONTENTS = "contents.json"
 """What a folder was made of; written last, so that one without it is not whole."""
+
+
+def made_of(
+    folder: Path,
+    kind: str,
+    *,
+    settings: Mapping[str, Any],
+    files: Sequence[Path],
+    make: Callable[[Path], None],
+    report: Callable[[str], None],
+) -> Path:
+    """By ``made_once``, a folder below ``folder`` for all that decides what is in it: other settings, and
+    files of other names or sizes, have another one."""
+    made_from = {**settings, "files": [[path.name, path.stat().st_size] for path in files]}
+    text = json.dumps(made_from, sort_keys=True)
+    home = folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return made_once(home, text, make, report=report)
 
 
 def made_once(

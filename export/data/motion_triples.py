@@ -3,8 +3,6 @@ them without a network."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 
 from export.data.clips import Split, read_clip
 from export.data.growing import GrowingArray
-from export.data.made_once import made_once
+from export.data.made_once import made_of
 from export.data.motion import open_scenes
 from export.data.motion_camera import Camera
 from export.data.motion_clips import draw_reception, receive, without_repeats
@@ -190,19 +188,15 @@ def open_triples(
     Only ``split.training`` and ``split.images`` are read. Raises ``ConfigError`` naming a clip that
     cannot be decoded, or when no clip gives a single triple.
     """
-    contents = {
-        "version": VERSION,
-        "task": task,
-        "recipe": asdict(recipe),
-        "files": [[path.name, path.stat().st_size] for path in split.training],
-    }
-    text = json.dumps(contents, sort_keys=True)
-    home = folder / f"triples-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-    def build(partial: Path) -> None:
-        _build(split, recipe, task=task, home=partial, report=report)
-
-    return TripleCache(made_once(home, text, build, report=report))
+    home = made_of(
+        folder,
+        "triples",
+        settings={"version": VERSION, "task": task, "recipe": asdict(recipe)},
+        files=[*split.training, *(split.images if recipe.scenes else ())],
+        make=lambda home: _build(split, recipe, task=task, home=home, report=report),
+        report=report,
+    )
+    return TripleCache(home)
 
 
 def _build(

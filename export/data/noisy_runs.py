@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 
 from export.data.clips import Split, read_clip, read_image
 from export.data.growing import GrowingArray
-from export.data.made_once import made_once
+from export.data.made_once import made_of
 from export.data.noise import draw_dimness, flicker, soil
 from export.data.noise_recipe import NoiseDataRecipe
 from export.data.patches import pan, segments, turn
@@ -96,19 +94,15 @@ def open_runs(
     split: Split, recipe: NoiseDataRecipe, *, folder: Path, report: Callable[[str], None]
 ) -> RunCache:
     """The cache for these clips and settings, made first when it is not there yet."""
-    files = [*split.training, *split.images]
-    contents = {
-        "version": VERSION,
-        "recipe": asdict(recipe),
-        "files": [[path.name, path.stat().st_size] for path in files],
-    }
-    text = json.dumps(contents, sort_keys=True)
-    home = folder / f"runs-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-    def build(partial: Path) -> None:
-        _build(split, recipe, home=partial, report=report)
-
-    return RunCache(made_once(home, text, build, report=report))
+    home = made_of(
+        folder,
+        "runs",
+        settings={"version": VERSION, "recipe": asdict(recipe)},
+        files=[*split.training, *split.images],
+        make=lambda home: _build(split, recipe, home=home, report=report),
+        report=report,
+    )
+    return RunCache(home)
 
 
 def _build(

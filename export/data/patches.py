@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 
 from export.data.clips import Split, read_clip, read_image
 from export.data.degrade import damage, draw_treatment
-from export.data.made_once import made_once
+from export.data.made_once import made_of
 from export.data.planes import Planes, crop
 from export.recipe import DataRecipe
 from streamer.errors import ConfigError
@@ -63,20 +61,15 @@ def open_cache(
     split: Split, recipe: DataRecipe, *, scale: int, folder: Path, report: Callable[[str], None]
 ) -> PatchCache:
     """The cache for these clips and settings, made first when it is not there yet."""
-    files = [*split.training, *split.images]
-    contents = {
-        "version": VERSION,
-        "scale": scale,
-        "recipe": asdict(recipe),
-        "files": [[path.name, path.stat().st_size] for path in files],
-    }
-    text = json.dumps(contents, sort_keys=True)
-    home = folder / f"patches-x{scale}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-    def build(partial: Path) -> None:
-        _build(split, recipe, scale=scale, home=partial, report=report)
-
-    return PatchCache(made_once(home, text, build, report=report))
+    home = made_of(
+        folder,
+        f"patches-x{scale}",
+        settings={"version": VERSION, "scale": scale, "recipe": asdict(recipe)},
+        files=[*split.training, *split.images],
+        make=lambda home: _build(split, recipe, scale=scale, home=home, report=report),
+        report=report,
+    )
+    return PatchCache(home)
 
 
 def _build(

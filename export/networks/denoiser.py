@@ -11,7 +11,12 @@ from torch.nn import functional
 
 from export.networks.base import Network
 from export.networks.rep_conv import RepConv
-from export.networks.super_resolution import CONTRAST, PACKED_CHANNELS, output_gain
+from export.networks.super_resolution import (
+    CONTRAST,
+    PACKED_CHANNELS,
+    EdgedHead,
+    output_gain,
+)
 
 RESIDUAL_GAIN = 1 / CONTRAST
 """What one unit of the last layer adds."""
@@ -23,20 +28,17 @@ SHARE_ZERO = 128.0
 """What is taken off a share's code values, so that they lie around zero as a residual's do."""
 
 
-class DifferenceHead(nn.Module):
+class DifferenceHead(EdgedHead):
     """A first layer that sees the picture's own contrast and its difference from the one before.
 
     Both are of a few code values; beside brightness, a hundred times as large, a ReLU does not tell
-    them apart. Of brightness, on which a sensor's noise depends, the mean is left as it is. Edges are
-    repeated: beside zeros every border would be a contrast.
+    them apart. Of brightness, on which a sensor's noise depends, the mean is left as it is.
     """
 
     def __init__(self, outputs: int, *, expansion: int) -> None:
-        super().__init__()
-        self.layer = RepConv(2 * PACKED_CHANNELS, outputs, expansion=expansion)
+        super().__init__(2 * PACKED_CHANNELS, outputs, expansion=expansion)
 
     def kernel(self) -> Tensor:
-        """(outputs, 12, 3, 3), to be applied to the packed picture and the difference as they are."""
         of_now, of_change = torch.split(self.layer.kernel(), PACKED_CHANNELS, dim=1)
         parts = torch.split(of_now, [4, 1, 1], dim=1)
         means = [part.mean(dim=(1, 2, 3), keepdim=True) for part in parts]
@@ -45,19 +47,6 @@ class DifferenceHead(nn.Module):
             dim=1,
         )
         return torch.cat([contrast, CONTRAST * of_change], dim=1)
-
-    def forward(self, packed: Tensor) -> Tensor:
-        edged = functional.pad(packed, (1, 1, 1, 1), mode="replicate")
-        return functional.conv2d(edged, self.kernel(), self.layer.bias)
-
-    @torch.no_grad()
-    def fused(self) -> nn.Conv2d:
-        """One plain convolution with this layer's present weights."""
-        kernel = self.kernel()
-        plain = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1, padding_mode="replicate")
-        plain.weight.copy_(kernel)
-        cast(Tensor, plain.bias).copy_(self.layer.bias)
-        return plain
 
 
 class Denoiser(Network):

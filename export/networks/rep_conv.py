@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -70,11 +70,17 @@ class RepConv(nn.Module):
         self.wide.add_(kernel - self.kernel())
         self.bias.copy_(bias)
 
-    @torch.no_grad()
     def fused(self) -> nn.Conv2d:
         """One plain convolution with this layer's present weights."""
-        kernel = self.kernel()
-        plain = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
-        plain.weight.copy_(kernel)
-        cast(Tensor, plain.bias).copy_(self.bias)
-        return plain
+        return plain_convolution(self.kernel(), self.bias, edges="zeros")
+
+
+@torch.no_grad()
+def plain_convolution(
+    kernel: Tensor, bias: Tensor, *, edges: Literal["zeros", "replicate"]
+) -> nn.Conv2d:
+    """A convolution by a copy of an (outputs, inputs, 3, 3) kernel and its (outputs,) bias."""
+    plain = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1, padding_mode=edges)
+    plain.weight.copy_(kernel)
+    cast(Tensor, plain.bias).copy_(bias)
+    return plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import abstractmethod
 from typing import cast
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from export.networks.base import Network
-from export.networks.rep_conv import RepConv
+from export.networks.rep_conv import RepConv, plain_convolution
 
 LUMA_OFFSET, LUMA_GAIN = 16.0, 219.0
 CHROMA_OFFSET, CHROMA_GAIN = 128.0, 224.0
@@ -52,47 +53,50 @@ CONTRAST = 16.0
 by this."""
 
 
-class ContrastHead(nn.Module):
-    """A first layer whose every kernel sums to nothing, over luma and over either chroma.
+class EdgedHead(nn.Module):
+    """A first layer that sees contrast. Edges are repeated: beside zeros every border would be one."""
 
-    What a codec did shows in differences of a few code values. Beside brightness, which is a
-    hundred times as large, a ReLU does not tell them apart: without this, x1 learns nothing. Edges
-    are repeated: beside zeros every border would be a contrast.
-    """
-
-    def __init__(self, outputs: int, *, expansion: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, expansion: int) -> None:
         super().__init__()
-        self.layer = RepConv(PACKED_CHANNELS, outputs, expansion=expansion)
+        self.layer = RepConv(inputs, outputs, expansion=expansion)
 
     @property
     def bias(self) -> Tensor:
         """(outputs,), of the convolution by ``kernel()``."""
         return self.layer.bias
 
+    @abstractmethod
     def kernel(self) -> Tensor:
-        """(outputs, 6, 3, 3), to be applied to packed pictures as they are."""
-        parts = torch.split(self.layer.kernel(), [4, 1, 1], dim=1)
-        means = [part.mean(dim=(1, 2, 3), keepdim=True) for part in parts]
-        free = [part - mean for part, mean in zip(parts, means, strict=True)]
-        return CONTRAST * torch.cat(free, dim=1)
+        """(outputs, inputs, 3, 3), to be applied to packed pictures as they are."""
 
     def forward(self, packed: Tensor) -> Tensor:
         edged = functional.pad(packed, (1, 1, 1, 1), mode="replicate")
         return functional.conv2d(edged, self.kernel(), self.bias)
 
+    def fused(self) -> nn.Conv2d:
+        """One plain convolution with this layer's present weights."""
+        return plain_convolution(self.kernel(), self.bias, edges="replicate")
+
+
+class ContrastHead(EdgedHead):
+    """A first layer whose every kernel sums to nothing, over luma and over either chroma.
+
+    What a codec did shows in differences of a few code values. Beside brightness, which is a
+    hundred times as large, a ReLU does not tell them apart: without this, x1 learns nothing.
+    """
+
+    def __init__(self, outputs: int, *, expansion: int) -> None:
+        super().__init__(PACKED_CHANNELS, outputs, expansion=expansion)
+
+    def kernel(self) -> Tensor:
+        parts = torch.split(self.layer.kernel(), [4, 1, 1], dim=1)
+        means = [part.mean(dim=(1, 2, 3), keepdim=True) for part in parts]
+        free = [part - mean for part, mean in zip(parts, means, strict=True)]
+        return CONTRAST * torch.cat(free, dim=1)
+
     def take(self, kernel: Tensor, bias: Tensor) -> None:
         """Makes ``kernel()`` this one, which sums to nothing as its own do."""
         self.layer.take(kernel / CONTRAST, bias)
-
-    @torch.no_grad()
-    def fused(self) -> nn.Conv2d:
-        """One plain convolution with this layer's present weights."""
-        kernel = self.kernel()
-        plain = nn.Conv2d(PACKED_CHANNELS, kernel.shape[0], 3, padding=1, padding_mode="replicate")
-        plain.weight.copy_(kernel)
-        if plain.bias is not None:
-            plain.bias.copy_(self.bias)
-        return plain
 
 
 class SuperResolution(Network):

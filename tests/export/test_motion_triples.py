@@ -70,6 +70,28 @@ def test_a_cache_of_triples_is_made_once(clips: Path, tmp_path: Path) -> None:
     assert all(part.dtype == np.float32 for part in triples[1:])
 
 
+def test_other_images_make_another_cache_where_scenes_are_made_of_them(
+    clips: Path, tmp_path: Path
+) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (640, 640, 3), np.uint8)
+    images = tmp_path / "one.png", tmp_path / "two.png"
+    assert all(cv2.imwrite(str(image), picture) for image in images)
+    split = find_data(clips, validation=SMALL.validation)
+    caches = [
+        open_triples(
+            replace(split, images=images[:count]),
+            replace(SMALL, segments_per_clip=1, scenes=scenes),
+            task="interpolation",
+            folder=tmp_path,
+            report=lambda line: None,
+        ).folder
+        for scenes in (0, 1)
+        for count in (1, 2)
+    ]
+    assert caches[0] == caches[1]
+    assert len(set(caches)) == 3
+
+
 @pytest.mark.parametrize("task", TRIPLES)
 def test_what_is_wanted_lies_between_or_after(clips: Path, tmp_path: Path, task: str) -> None:
     for first, second, wanted in TRIPLES[task]:
