@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kernels.errors import KernelError
 from kernels.native import Native
+from kernels.native_planes import lies
 
 Plane = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -169,17 +170,8 @@ def _pairs(
     for planes in (ones, others):
         if len(planes) != len(shapes):
             raise KernelError(f"a picture has {len(planes)} planes; allowed are three, Y, U and V")
-        for plane, shape in zip(planes, shapes, strict=True):
-            if (
-                plane.shape != shape
-                or plane.dtype != np.uint8
-                or (shape[1] > 1 and plane.strides[1] != 1)
-            ):
-                raise KernelError(
-                    f"a plane is {plane.shape} {plane.dtype} with strides {plane.strides}; allowed is "
-                    f"{shape} uint8, contiguous along columns"
-                )
-    return [
-        (one.ctypes.data, other.ctypes.data, one.strides[0], other.strides[0])
-        for one, other in zip(ones, others, strict=True)
-    ]
+    pairs = []
+    for one, other, shape in zip(ones, others, shapes, strict=True):
+        (at, stride), (other_at, other_stride) = lies(one, shape), lies(other, shape)
+        pairs.append((at, other_at, stride, other_stride))
+    return pairs

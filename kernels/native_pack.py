@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kernels.errors import KernelError
 from kernels.native import Native
+from kernels.native_planes import lies
 
 PHASES = 6
 
@@ -53,14 +54,5 @@ def pack(native: Native, planes: Sequence[NDArray[np.uint8]], out: NDArray[np.fl
     fields.plane_stride, fields.row_stride = out.strides[:2]
     shapes = ((2 * rows, 2 * columns), (rows, columns), (rows, columns))
     for n, (plane, shape) in enumerate(zip(planes, shapes, strict=True)):
-        if (
-            plane.shape != shape
-            or plane.dtype != np.uint8
-            or (shape[1] > 1 and plane.strides[1] != 1)
-        ):
-            raise KernelError(
-                f"a plane is {plane.shape} {plane.dtype} with strides {plane.strides}; allowed is {shape} "
-                "uint8, contiguous along columns"
-            )
-        fields.planes[n] = _Plane(plane.ctypes.data, plane.strides[0])
+        fields.planes[n] = _Plane(*lies(plane, shape))
     native.call("pack", fields)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kernels.errors import KernelError
 from kernels.native import Native
+from kernels.native_planes import lies
 
 Plane = NDArray[np.uint8]
 
@@ -115,32 +116,23 @@ def _take_residual(fields: _Fields, residual: NDArray[Any], *, rows: int, column
 
 def _enlarged(plane: Plane, out: Plane, *, cell: int) -> _Plane:
     height, width = plane.shape
-    for part, shape in ((plane, (height, width)), (out, (SCALE * height, SCALE * width))):
-        if (
-            part.shape != shape
-            or part.dtype != np.uint8
-            or (shape[1] > 1 and part.strides[1] != 1)
-            or not 0 < max(height, width) <= LONGEST_SIDE
-        ):
-            raise KernelError(
-                f"a plane is {part.shape} {part.dtype} with strides {part.strides}; allowed is {shape} "
-                f"uint8, contiguous along columns, the small one up to {LONGEST_SIDE} on a side"
-            )
-    if (
-        not out.flags.writeable
-        or np.shares_memory(plane, out)
-        or (abs(out.strides[0]) < out.shape[1])
-    ):
+    at, stride = lies(plane, (height, width))
+    out_at, out_stride = lies(out, (SCALE * height, SCALE * width))
+    if not 0 < max(height, width) <= LONGEST_SIDE:
+        raise KernelError(
+            f"a plane is {plane.shape}; allowed are sides of up to {LONGEST_SIDE} before it is enlarged"
+        )
+    if not out.flags.writeable or np.shares_memory(plane, out) or (abs(out_stride) < out.shape[1]):
         raise KernelError(
             "the plane to be filled cannot be written, or shares storage with itself or what it is "
             "made of; give it storage of its own"
         )
     return _Plane(
-        at=plane.ctypes.data,
-        stride=plane.strides[0],
+        at=at,
+        stride=stride,
         width=width,
         height=height,
-        out=out.ctypes.data,
-        out_stride=out.strides[0],
+        out=out_at,
+        out_stride=out_stride,
         cell=cell,
     )

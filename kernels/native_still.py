@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.errors import KernelError
 from kernels.native import Native
+from kernels.native_planes import lies
 
 Plane = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -149,7 +149,7 @@ class StillCalls:
 
     def see(self, luma: Plane) -> None:
         """Compares the next luma with ``anchor``, where what differs is put, and counts ``age``."""
-        self._see.luma, self._see.stride = _lies(luma, self.anchor.shape)
+        self._see.luma, self._see.stride = lies(luma, self.anchor.shape)
         self._native.call("still_see", self._see)
 
     def weigh(self, pictures: Floats) -> Plane | None:
@@ -187,27 +187,12 @@ def copy_still(native: Native, mask: Plane, plane: Plane, out: Plane) -> None:
     times = 2 if is_doubled else 1
     shape = times * mask.shape[0], times * mask.shape[1]
     fields = _Copy(rows=mask.shape[0], columns=mask.shape[1], is_doubled=is_doubled)
-    fields.mask, fields.mask_stride = _lies(mask, mask.shape)
-    fields.source, fields.source_stride = _lies(plane, shape)
-    fields.to, fields.to_stride = _lies(out, shape)
+    fields.mask, fields.mask_stride = lies(mask, mask.shape)
+    fields.source, fields.source_stride = lies(plane, shape)
+    fields.to, fields.to_stride = lies(out, shape)
     if not out.flags.writeable or np.shares_memory(plane, out):
         raise KernelError(
             "the plane to be filled cannot be written, or is the one it is filled from; give it "
             "storage of its own"
         )
     native.call("still_copy", fields)
-
-
-def _lies(plane: NDArray[Any], shape: tuple[int, ...]) -> tuple[int, int]:
-    """Its address and stride."""
-    if (
-        plane.shape != shape
-        or plane.ndim != 2
-        or plane.dtype != np.uint8
-        or (plane.shape[1] > 1 and plane.strides[1] != 1)
-    ):
-        raise KernelError(
-            f"a plane is {plane.shape} {plane.dtype} with strides {plane.strides}; allowed is {shape} "
-            "uint8, contiguous along columns"
-        )
-    return plane.ctypes.data, plane.strides[0]

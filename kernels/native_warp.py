@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kernels.errors import KernelError
 from kernels.native import Native
+from kernels.native_planes import lies
 
 Plane = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -189,19 +190,15 @@ def _trio(trio: Trio, shape: tuple[int, ...]) -> _Trio:
 
 
 def _plane(plane: NDArray[Any], shape: tuple[int, ...]) -> _Plane:
-    if plane.shape != shape or plane.dtype != np.uint8 or not _is_contiguous(plane):
-        raise KernelError(
-            f"a plane is {plane.shape} {plane.dtype} with strides {plane.strides}; allowed is "
-            f"{shape} uint8, contiguous along columns"
-        )
+    at, stride = lies(plane, shape)
     if not all(0 < side <= LONGEST_SIDE for side in shape):
         raise KernelError(f"a plane is {shape}; allowed are sides of 1 to {LONGEST_SIDE}")
-    if abs(plane.strides[0]) * shape[0] >= ANY_STRIDE:
+    if abs(stride) * shape[0] >= ANY_STRIDE:
         raise KernelError(
-            f"rows of a plane lie {plane.strides[0]} bytes apart; {shape[0]} of them must stay "
+            f"rows of a plane lie {stride} bytes apart; {shape[0]} of them must stay "
             f"under {ANY_STRIDE} bytes"
         )
-    return _Plane(plane.ctypes.data, plane.strides[0])
+    return _Plane(at, stride)
 
 
 def _is_contiguous(part: NDArray[Any]) -> bool:
