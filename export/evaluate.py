@@ -30,7 +30,7 @@ from export.validation import (
 from streamer.clock import Clock
 from streamer.errors import ConfigError
 from streamer.infer.backends import BACKENDS
-from streamer.infer.trial import PICTURE, sizes_of
+from streamer.infer.trial import PICTURE, picture_sizes
 from streamer.model import ModelManifest
 
 FRAMES = (0, 4, 8, 11)
@@ -109,7 +109,7 @@ def evaluate_cost(
             f"{manifest.name} is {manifest.precision}, which a processor does not run at a gain; "
             "leave out --cost"
         )
-    cost = measure_cost(manifest, clock, sizes=sizes_of(manifest), picture=PICTURE)
+    cost = measure_cost(manifest, clock, sizes=picture_sizes(manifest), picture=PICTURE)
     report(f"{PICTURE}: p50 {cost['p50_ms']} ms, p95 {cost['p95_ms']} ms")
     timed = with_quality(manifest, {**manifest.quality, "cost": cost})
     write_manifest(timed)

@@ -213,7 +213,8 @@ def build_chain(
     settings: StreamSettings, engines: Engines, video: VideoInfo, *, clock: Clock, metrics: Metrics
 ) -> Chain:
     """The chain for pictures as ``video`` announces them; it closes ``engines``."""
-    stage, warper = _stage(settings, engines, video, clock, metrics)
+    denoising = _denoising(settings, engines, video, clock, metrics)
+    stage, warper = _stage(settings, engines, denoising, clock, metrics)
     stage.warm_up(video.width & ~1, video.height & ~1)
     makes = settings.rate is not None and settings.between != "none"
     return Chain(
@@ -223,19 +224,24 @@ def build_chain(
         metrics,
         concealer=_concealer(settings, engines.make, metrics),
         making=_making(settings, video, stage, engines.make, clock, metrics, warper),
-        denoising=stage.denoising if isinstance(stage, SuperResolution) else None,
+        denoising=denoising,
     )
 
 
 def _stage(
-    settings: StreamSettings, engines: Engines, video: VideoInfo, clock: Clock, metrics: Metrics
+    settings: StreamSettings,
+    engines: Engines,
+    denoising: Denoising | None,
+    clock: Clock,
+    metrics: Metrics,
 ) -> tuple[Upscaler, DeviceWarper | None]:
-    """What upscales, and what makes frames of the pictures that it leaves on a device."""
+    """What upscales, and what makes frames of the pictures that it leaves on a device; ``denoising`` is
+    for the host, nothing where there is a device."""
     device, deadline = engines.device, engines.deadline
     if device.stage is None or device.gpu is None:
         on_host = SuperResolution(
             engines.upscale,
-            denoising=_denoising(settings, engines, video, clock, metrics),
+            denoising=denoising,
             steady=Steady() if settings.steady else None,
             deadline=deadline,
             notice=device.reason,

@@ -64,7 +64,6 @@ class FrameMaker:
         self._warpers: dict[tuple[int, int, bool, bool], Warper] = {}
         self._pair: _Pair | None = None
         self._still = StillAreas()
-        self._is_weighed = False
         self._guided: tuple[tuple[float, bool], Guide] | None = None
         """The last guide of this pair, its time, and whether it is a plain one."""
         self._foreseen: Plane = np.empty((0, 0), np.uint8)
@@ -112,7 +111,6 @@ class FrameMaker:
                 self._still.reset()
                 self._still.see(first)
         self._still.see(second)
-        self._is_weighed = False
         self._guided = None
         seen = before, self.at_its_size(second)
         self._pair = _Pair(second, seen, self._estimator.between(*seen))
@@ -140,13 +138,12 @@ class FrameMaker:
         if self._guided is not None and self._guided[0] == (time, is_plain):
             return self._guided[1]
         pair, way = self._looked(), self._guiding.plain if is_plain else self._guiding.guide
-        with_pictures = not (self._is_weighed or pair.is_in_full)
+        with_pictures = not (self._still.is_weighed or pair.is_in_full)
         guide = way(pair.seen, pair.flows, time, with_pictures=with_pictures)
-        if not self._is_weighed:
+        if not self._still.is_weighed:
             self._still.weigh(
                 self._small_pictures(pair, time) if pair.is_in_full else self._guiding.pictures
             )
-            self._is_weighed = True
         cell = 2 if pair.is_in_full else 4
         rows, columns = pair.second.shape
         guide = replace(guide, filled=(rows / cell, columns / cell))

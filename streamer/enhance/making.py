@@ -165,7 +165,7 @@ class Making:
         waits for; predicted ones are made only where there is time, and nobody waits."""
         if not self._interpolates or self._made.last is None:
             return 0
-        made = sum(not (slot.is_first or slot.is_second) for slot in plan)
+        made = sum(slot.is_made for slot in plan)
         # After a missing frame they are those of several intervals and one in its own place, which
         # says nothing of what comes: a rung would be lost for one frame in a hundred.
         intervals = round(self._apart_s / (self.cadence.interval_s or self._apart_s or 1))
@@ -174,7 +174,7 @@ class Making:
     def see(self, frame: Frame, plan: list[Slot]) -> None:
         """All that can be told of the next real frame before it is enhanced; another thread may call
         this while it is."""
-        shares = [slot.share for slot in plan if not (slot.is_first or slot.is_second)]
+        shares = [slot.share for slot in plan if slot.is_made]
         self._made.see(frame, shares[0] if self._interpolates and shares else None)
 
     def around(
@@ -191,11 +191,10 @@ class Making:
         # What a frame costs begins where the real one is done: what is left to wait for is part of it.
         began_ns = enhanced.stamps_ns.get("enhanced", self._clock.now_ns())
         for slot in plan:
-            is_made = not (slot.is_first or slot.is_second)
-            if is_made and self._interpolates and may_make():
+            if slot.is_made and self._interpolates and may_make():
                 ready.append(self._made.between(slot.time_s, slot.share, pts=slot.pts))
                 began_ns = self._spent("interpolate", began_ns)
-            elif not is_made or self._slots.is_fixed:
+            elif not slot.is_made or self._slots.is_fixed:
                 first = earlier.enhanced if earlier is not None else enhanced
                 # Halfway the earlier one: nothing leaves before its time where neither is nearer.
                 ready += self._real_at(slot, first if slot.share <= NEAREST else enhanced)
@@ -344,13 +343,11 @@ class Making:
 
     def _takes_earlier(self, slot: Slot) -> bool:
         """Whether a slot may take the real frame before it, or one that is made of it."""
-        is_made = not (slot.is_first or slot.is_second)
-        return slot.is_first or (is_made and (self._interpolates or slot.share <= NEAREST))
+        return slot.is_first or (slot.is_made and (self._interpolates or slot.share <= NEAREST))
 
     def _takes_later(self, slot: Slot) -> bool:
         """The same of the real frame after it."""
-        is_made = not (slot.is_first or slot.is_second)
-        return slot.is_second or (is_made and (self._interpolates or slot.share > NEAREST))
+        return slot.is_second or (slot.is_made and (self._interpolates or slot.share > NEAREST))
 
     def _slots_ahead(self, last_s: Fraction, interval_s: Fraction) -> Iterator[Slot]:
         """Those that real frames, which leave as they come, do not crowd."""

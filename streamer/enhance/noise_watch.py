@@ -114,8 +114,7 @@ def deviation(now: Plane, before: Plane, following: Following) -> float:
     likely = min(_calmest(over_time, told), _calmest(over_space, told))
     if likely < CALM:
         return likely
-    now, before = _middle(now), _middle(before)
-    told = _tell(now)
+    now, before, told = _middle(now), _middle(before), _middle(told, pixels=BLOCK)
     if np.count_nonzero(told) < 16:
         return likely
     back = cv2.resize(following.back(now, before), now.shape[::-1])
@@ -138,12 +137,14 @@ def _calmest(
     return float(OF_MEAN * np.quantile(means[told], share))
 
 
-def _middle(luma: Plane) -> Plane:
-    top, left = (
-        max(0, side - most) // 2 // BLOCK * BLOCK
-        for side, most in zip(luma.shape, LARGEST, strict=True)
-    )
-    return luma[top : top + LARGEST[0], left : left + LARGEST[1]]
+def _middle(values: NDArray[Any], *, pixels: int = 1) -> NDArray[Any]:
+    """At most ``LARGEST`` of a picture, or of what is told of each of its squares of so many pixels."""
+    height, width = (most // pixels for most in LARGEST)
+    # Whole blocks.
+    unit = BLOCK // pixels
+    top = max(0, values.shape[0] - height) // 2 // unit * unit
+    left = max(0, values.shape[1] - width) // 2 // unit * unit
+    return values[top : top + height, left : left + width]
 
 
 def _by_block(values: cv2.typing.MatLike) -> NDArray[np.float32]:

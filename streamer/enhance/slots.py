@@ -44,6 +44,11 @@ class Slot:
     is_second: bool = False
     """It takes the real frame after it, untouched; the share is 1."""
 
+    @property
+    def is_made(self) -> bool:
+        """It takes neither; a frame may be made for it."""
+        return not (self.is_first or self.is_second)
+
 
 class Slots:
     """Divides the time between real frames; belongs to one thread.

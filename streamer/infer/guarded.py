@@ -33,7 +33,6 @@ class Guarded:
         self._fallback = fallback
         self._watchdog = Watchdog(engine, clock)
         self._metrics = metrics
-        self._is_given_up = False
 
     @property
     def manifest(self) -> ModelManifest:
@@ -45,7 +44,8 @@ class Guarded:
 
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         """Fill ``outputs``; never raises for what the engine does."""
-        self.fell_back = self._is_given_up or not self._is_done(inputs, outputs)
+        is_given_up = bool(self._watchdog.verdict)
+        self.fell_back = is_given_up or not self._is_done(inputs, outputs)
         if not self.fell_back:
             return
         if self._fallback is not None:
@@ -72,5 +72,4 @@ class Guarded:
             self._metrics.count(f"unsound.{self.manifest.name}")
         if self._watchdog.verdict:
             _log.warning("%s", self._watchdog.verdict)
-            self._is_given_up = True
         return is_sound

@@ -99,7 +99,7 @@ class _Run:
     """One engine with the storage of a picture."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
-        sizes = sizes_of(engine.manifest)
+        sizes = picture_sizes(engine.manifest)
         self._engine = engine
         self._clock = clock
         self._inputs = drawn_inputs(engine.manifest, sizes)
@@ -111,7 +111,7 @@ class _Run:
         return (self._clock.now_ns() - began_ns) / 1e6
 
 
-def sizes_of(manifest: ModelManifest) -> Mapping[str, int]:
+def picture_sizes(manifest: ModelManifest) -> Mapping[str, int]:
     """The model's free dimensions for ``PICTURE``."""
     return sizes_for(manifest, width=WIDTH, height=HEIGHT)
 

@@ -56,14 +56,11 @@ class Watchdog:
         if not fault:
             self._in_a_row = 0
             return True
-        self._count(fault)
+        self.failed(fault)
         return False
 
     def failed(self, fault: str) -> None:
-        """This run gave nothing at all."""
-        self._count(fault)
-
-    def _count(self, fault: str) -> None:
+        """This run gave nothing that can be used."""
         now_ns = self._clock.now_ns()
         self._in_a_row += 1
         self._lately_ns.append(now_ns)

@@ -53,13 +53,14 @@ class StillAreas:
         self._mask: Plane | None = None
         self._masks: dict[tuple[int, ...], Plane] = {}
         """For planes of other sizes."""
-        self._is_weighed = True
+        self.is_weighed = True
+        """Whether there is nothing to ``weigh``: that was done since the last luma."""
 
     def reset(self) -> None:
         """Forgets everything seen so far."""
         self._has_seen = False
         self._forget_masks()
-        self._is_weighed = True
+        self.is_weighed = True
 
     def see(self, luma: Plane) -> None:
         """Takes the next luma, (H, W) uint8; another size than before starts anew.
@@ -68,7 +69,7 @@ class StillAreas:
         a slow drift would never differ from that.
         """
         self._forget_masks()
-        self._is_weighed = False
+        self.is_weighed = False
         watching = self._watching
         if watching is None or watching.anchor.shape != luma.shape:
             self._watching = _watching(luma.shape, self._native)
@@ -88,9 +89,9 @@ class StillAreas:
         ``pictures`` as ``pack_motion`` fills them: the last two at half size, brought to one time
         by either flow, and as they are.
         """
-        if self._is_weighed or self._watching is None:
+        if self.is_weighed or self._watching is None:
             return
-        self._is_weighed = True
+        self.is_weighed = True
         mask = self._watching.weigh(pictures)
         # Who asks for it may still look at it when the next luma is weighed.
         self._mask = None if mask is None else mask.copy()

@@ -10,7 +10,7 @@ from streamer.infer.trial import (
     SEARCH_RUNS,
     TOGETHER_RUNS,
     Timings,
-    sizes_of,
+    picture_sizes,
     time_engines,
     time_together,
 )
@@ -90,9 +90,9 @@ def test_models_are_tried_at_what_they_see_of_a_picture_of_640x360() -> None:
     upscaler, maker = (
         read_manifest(MODELS / f"{name}.json") for name in ("sr-lite-x2-live", "prediction-lite")
     )
-    assert sizes_of(upscaler) == {"h": 180, "w": 320}
+    assert picture_sizes(upscaler) == {"h": 180, "w": 320}
     # Motion is found at half the size, padded to a multiple of eight; maps are half of that.
-    assert sizes_of(maker) == {"h": 92, "w": 160}
+    assert picture_sizes(maker) == {"h": 92, "w": 160}
 
 
 def together(
