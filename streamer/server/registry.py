@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
 from streamer.clock import Clock
@@ -27,6 +28,15 @@ class StreamRefused(ConfigError):
     """The stream may be fine, but there is no place for it beside the others."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A stream, the task that runs it, and where it writes."""
+
+    stream: Supervised
+    task: asyncio.Task[None]
+    targets: Mapping[str, str]
+
+
 class Registry(Mapping[str, Supervised]):
     """All streams by name. ``async with`` it: at the end every output is finished."""
 
@@ -38,20 +48,18 @@ class Registry(Mapping[str, Supervised]):
         self._forget = forget
         self._limits = limits
         self._clock = clock
-        self._streams: dict[str, Supervised] = {}
-        self._targets: dict[str, Mapping[str, str]] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._listed: dict[str, _Listed] = {}
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
 
     def __getitem__(self, name: str) -> Supervised:
-        return self._streams[name]
+        return self._listed[name].stream
 
     def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._streams))
+        return iter(tuple(self._listed))
 
     def __len__(self) -> int:
-        return len(self._streams)
+        return len(self._listed)
 
     async def __aenter__(self) -> Self:
         self._group = await self._stack.enter_async_context(asyncio.TaskGroup())
@@ -59,9 +67,9 @@ class Registry(Mapping[str, Supervised]):
 
     async def __aexit__(self, *_: object) -> None:
         self._group = None  # nothing is added any more
-        for stream in self._streams.values():
-            stream.stop()
-        await _finish(*self._tasks.values())
+        for one in self._listed.values():
+            one.stream.stop()
+        await _finish(*(one.task for one in self._listed.values()))
         await self._stack.aclose()
 
     async def add(self, settings: StreamSettings, *, admit: Admit | None = None) -> Supervised:
@@ -73,7 +81,7 @@ class Registry(Mapping[str, Supervised]):
         targets = await asyncio.to_thread(_targets, settings)
         if self._group is None:
             raise StreamRefused("the server is closing; start it again")
-        if settings.name in self._streams:
+        if settings.name in self._listed:
             raise StreamRefused(
                 f"there is a stream {settings.name!r} already; remove it first, or use another name"
             )
@@ -88,11 +96,8 @@ class Registry(Mapping[str, Supervised]):
             return await self._open_one(wanted if admit is None else await admit(wanted))
 
         stream = Supervised(settings, open_one, clock=self._clock, max_pixels=self._limits.pixels)
-        self._streams[settings.name] = stream
-        self._targets[settings.name] = targets
-        self._tasks[settings.name] = self._group.create_task(
-            self._run(stream), name=f"stream {settings.name}"
-        )
+        task = self._group.create_task(self._run(stream), name=f"stream {settings.name}")
+        self._listed[settings.name] = _Listed(stream, task, targets)
         return stream
 
     async def _run(self, stream: Supervised) -> None:
@@ -107,19 +112,21 @@ class Registry(Mapping[str, Supervised]):
 
         Raises ``KeyError`` where there is none.
         """
-        stream, task = self._streams[name], self._tasks[name]
-        stream.stop()
-        await _finish(task)
-        if self._streams.get(name) is stream:
-            del self._streams[name], self._targets[name], self._tasks[name]
+        one = self._listed[name]
+        one.stream.stop()
+        await _finish(one.task)
+        # Another request may have removed it meanwhile, and a third one added its name again.
+        if self._listed.get(name) is one:
+            del self._listed[name]
 
     def secrets(self) -> frozenset[str]:
-        """Of all streams, for the log."""
-        return frozenset().union(*(stream.secrets for stream in self._streams.values()))
+        """Of all streams, for the log: asked for by whichever thread has something to say."""
+        # A copy, made at once: a stream that is added meanwhile must not break the look through them.
+        return frozenset().union(*(one.stream.secrets for one in tuple(self._listed.values())))
 
     def _check_outputs(self, settings: StreamSettings, targets: Mapping[str, str]) -> None:
-        for other, taken in self._targets.items():
-            if shared := targets.keys() & taken.keys():
+        for other, one in self._listed.items():
+            if shared := targets.keys() & one.targets.keys():
                 raise StreamRefused(
                     f"the stream {other} writes to {targets[shared.pop()]} already; "
                     f"give {settings.name} an output of its own"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,45 @@ def test_two_streams_never_write_to_one_output(tmp_path: Path) -> None:
             await registry.add(settings("d", SMALL, "null:", "webrtc:"))
 
     run(scenario())
+
+
+def test_what_must_not_be_logged_is_known_to_any_thread_while_streams_are_added() -> None:
+    asked, failures, is_over = 0, list[RuntimeError](), threading.Event()
+
+    def ask(registry: Registry) -> None:
+        nonlocal asked
+        while not (is_over.is_set() or failures):
+            try:
+                registry.secrets()
+                asked += 1
+            except RuntimeError as error:
+                failures.append(error)
+
+    async def never_opens(wanted: StreamSettings) -> RunningStream:
+        return await asyncio.Future()
+
+    async def scenario() -> None:
+        async with Registry(
+            never_opens, limits=Limits(streams=200), clock=MonotonicClock()
+        ) as registry:
+            thread = threading.Thread(target=ask, args=(registry,))
+            thread.start()
+            try:
+                for number in range(200):
+                    await registry.add(settings(f"s{number}"))
+            finally:
+                is_over.set()
+                thread.join()
+
+    usual_s = sys.getswitchinterval()
+    # Threads take turns in the middle of everything.
+    sys.setswitchinterval(1e-6)
+    try:
+        run(scenario())
+    finally:
+        sys.setswitchinterval(usual_s)
+    assert asked
+    assert not failures
 
 
 def test_a_change_holds_while_it_runs_and_after_it_was_begun_again() -> None:
