@@ -205,7 +205,7 @@ class Answers:
         place = locate(request.url)
         if place.path != session.path:
             raise Refusal(404 if self._desk.mount(place.path) is None else 455)
-        if place.track is not None and set(session.lanes) != {place.track}:
+        if place.track is not None and session.track_numbers != {place.track}:
             raise Refusal(460)
 
 

@@ -52,11 +52,11 @@ class Caller:
 
     def __init__(self, writer: asyncio.StreamWriter, *, hang_up: Callable[[], None]) -> None:
         self.writer = writer
+        self.hang_up = hang_up
         self._peer: Address = writer.get_extra_info("peername")
         self.own_address: Address = writer.get_extra_info("sockname")
         self.sessions: dict[str, RtspSession] = {}
         self._channels: dict[int, RtspSession] = {}
-        self._hang_up = hang_up
 
     def heard(self, channel: int, rtcp: bytes) -> None:
         """An interleaved packet has come; on RTP's channels nothing sensible does."""
@@ -89,9 +89,3 @@ class Caller:
         self.sessions.pop(session.id, None)
         for channel in [one for one, owner in self._channels.items() if owner is session]:
             del self._channels[channel]
-
-    def lost(self, session: RtspSession) -> None:
-        """A session ended and the client did not ask for it: it would wait for packets in vain."""
-        self.forget(session)
-        if session.way.is_tcp:
-            self._hang_up()

@@ -94,8 +94,9 @@ class RtspDesk:
         """End a session that its client did not end."""
         caller = self._callers.get(session.id)
         self.end(session)
-        if caller is not None:
-            caller.lost(session)
+        if caller is not None and session.way.is_tcp:
+            # On this connection it would wait for packets in vain.
+            caller.hang_up()
 
     def _heard(self, peer: Address, data: bytes) -> None:
         session = self._peers.get(_key(peer))

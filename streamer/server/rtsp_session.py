@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 
 from streamer.clock import Clock
@@ -35,6 +36,23 @@ REPORTS_APART_S = 5
 """Between sender reports, RFC 3550's minimum; the first one follows the first picture."""
 
 
+@dataclass(frozen=True, slots=True)
+class _SetUp:
+    """A track of the session, as its client has set it up."""
+
+    lane: RtpLane
+    clock_hz: int
+    url: str
+    """What it was called then."""
+
+    def ticks(self, media_s: Fraction) -> int:
+        return round(media_s * self.clock_hz)
+
+    def rtp_time(self, media_s: Fraction) -> int:
+        """The 32 bits that stand for a media time."""
+        return self.lane.rtp_time(self.ticks(media_s))
+
+
 class RtspSession:
     """Made by its first SETUP, ended by TEARDOWN, silence, its connection or its mount.
 
@@ -59,10 +77,7 @@ class RtspSession:
         self._gone = gone
         # Equal for all tracks, so that players know that they belong together (RFC 7022).
         self._cname = base64.b64encode(secrets.token_bytes(12)).decode()
-        self._lanes: dict[int, RtpLane] = {}
-        self._clock_hz: dict[int, int] = {}
-        self.urls: dict[int, str] = {}
-        """What each track was called when it was set up."""
+        self._tracks: dict[int, _SetUp] = {}
         self._viewer: RtspViewer | None = None
         self._sending: asyncio.Task[None] | None = None
         self._anchor: MediaAnchor | None = None
@@ -75,23 +90,22 @@ class RtspSession:
         return self._viewer is not None
 
     @property
-    def lanes(self) -> Mapping[int, RtpLane]:
-        return self._lanes
+    def track_numbers(self) -> frozenset[int]:
+        """Of those that were set up."""
+        return frozenset(self._tracks)
 
     def add_track(self, track: Track, url: str, *, channel: int = 0) -> RtpLane:
         """Set a track up, or anew; the way to it is the caller's to prepare."""
         # An upper half of the sequence numbers stays free, so that none wraps at the beginning.
         lane = RtpLane(secrets.randbits(32) or 1, secrets.randbits(15), 0, channel)
-        self._lanes[track.number] = lane
-        self._clock_hz[track.number] = track.clock_hz
-        self.urls[track.number] = url
+        self._tracks[track.number] = _SetUp(lane, track.clock_hz, url)
         return lane
 
     def channels_of(self, number: int) -> tuple[int, ...]:
         """The channels of a track that was set up before, if it has any."""
-        if not isinstance(self.way, TcpWay) or number not in self._lanes:
+        if not isinstance(self.way, TcpWay) or number not in self._tracks:
             return ()
-        return self._lanes[number].channel, self.way.rtcp_channels[number]
+        return self._tracks[number].lane.channel, self.way.rtcp_channels[number]
 
     def touch(self) -> None:
         """The client lives."""
@@ -110,10 +124,10 @@ class RtspSession:
         """Begin to send with the next turn of the event loop; the RTP-Info for the answer."""
         self._begin_clock()
         if self._viewer is None:
-            viewer = self._viewer = self.mount.join(self._lanes)
+            viewer = self._viewer = self.mount.join(self._tracks)
             self._sending = asyncio.create_task(self._send(viewer), name=f"rtsp {self.path}")
         begin_s = self._begin_s()
-        return ",".join(self._rtp_info(number, begin_s) for number in self._lanes)
+        return ",".join(_rtp_info(track, begin_s) for track in self._tracks.values())
 
     def pause(self) -> None:
         """Send nothing more, until ``play``."""
@@ -127,18 +141,18 @@ class RtspSession:
     def end(self) -> None:
         """Send nothing more, ever; the client is told so in RTCP."""
         self.pause()
-        for number, lane in self._lanes.items():
-            if lane.sent_packets:
-                self.way.send_report(number, build_bye(lane.ssrc, cname=self._cname))
+        for number, track in self._tracks.items():
+            if track.lane.sent_packets:
+                self.way.send_report(number, build_bye(track.lane.ssrc, cname=self._cname))
 
     def report_if_due(self) -> None:
         """Say which instant the media clocks stand for, every few seconds."""
         since_ns = self._clock.now_ns() - self._reported_ns
         if self.is_playing and since_ns >= REPORTS_APART_S * 1_000_000_000:
             self._reported_ns = self._clock.now_ns()
-            for number, lane in self._lanes.items():
-                if lane.sent_packets:
-                    self._report(number, lane)
+            for number, track in self._tracks.items():
+                if track.lane.sent_packets:
+                    self._report(number, track)
 
     def take_rtcp(self, data: bytes) -> None:
         """A compound packet from the client: a sign of life, and perhaps a plea for a keyframe."""
@@ -147,13 +161,6 @@ class RtspSession:
             self.touch()
         if any(isinstance(report, PictureLoss) for report in reports):
             self.mount.ask_for_keyframe()
-
-    def _rtp_info(self, number: int, begin_s: Fraction | None) -> str:
-        lane = self._lanes[number]
-        info = f"url={self.urls[number]};seq={lane.sequence}"
-        if begin_s is None:
-            return info
-        return f"{info};rtptime={lane.rtp_time(self._ticks(number, begin_s))}"
 
     def _begin_s(self) -> Fraction | None:
         """A media time that neither a packet nor a report to come lies before.
@@ -176,19 +183,16 @@ class RtspSession:
             return
         self._anchor = self.mount.anchor
         begin_s = self._begin_s() or self._anchor.media_s
-        for number, lane in self._lanes.items():
-            lane.tick_offset = 0x10000 + secrets.randbits(30) - self._ticks(number, begin_s)
-
-    def _ticks(self, number: int, media_s: Fraction) -> int:
-        return round(media_s * self._clock_hz[number])
+        for track in self._tracks.values():
+            track.lane.tick_offset = 0x10000 + secrets.randbits(30) - track.ticks(begin_s)
 
     async def _send(self, viewer: RtspViewer) -> None:
         try:
             while True:
                 number, burst = await viewer.take()
-                if self._anchor is None:
-                    self._begin_clock()
-                lane = self._lanes[number]
+                self._begin_clock()
+                track = self._tracks[number]
+                lane = track.lane
                 framed = lane.address(burst)
                 is_first = lane.sent_packets == len(burst.packets)
                 await self.way.send(number, burst, framed)
@@ -197,19 +201,25 @@ class RtspSession:
                     # What it takes from a connection says that it lives, as reports do.
                     self.touch()
                 if is_first:
-                    self._report(number, lane)
+                    self._report(number, track)
         except (ClientGone, RingClosed):
             self._gone(self)
 
-    def _report(self, number: int, lane: RtpLane) -> None:
+    def _report(self, number: int, track: _SetUp) -> None:
         if self._anchor is None:
             return
-        wall_ns = self.mount.wall_ns
+        lane, wall_ns = track.lane, self.mount.wall_ns
         report = SenderReport(
             ssrc=lane.ssrc,
             ntp=ns_to_ntp(wall_ns),
-            rtp_timestamp=lane.rtp_time(self._ticks(number, self._anchor.media_at(wall_ns))),
+            rtp_timestamp=track.rtp_time(self._anchor.media_at(wall_ns)),
             packets=lane.sent_packets,
             octets=lane.sent_payload_bytes,
         )
         self.way.send_report(number, build_sender_report(report, cname=self._cname))
+
+
+def _rtp_info(track: _SetUp, begin_s: Fraction | None) -> str:
+    """Of the answer to PLAY: where the track begins, as far as that is known."""
+    info = f"url={track.url};seq={track.lane.sequence}"
+    return info if begin_s is None else f"{info};rtptime={track.rtp_time(begin_s)}"
