@@ -66,12 +66,12 @@ class Encoder:
         """Pictures of a device to its encoder, where that is the one that is open."""
         self._may_be_on_device = True
         self._time_base = RTP_TIME_BASE
-        self._shape: tuple[int, int, Color, Fraction] | None = None
+        self._opened_for: tuple[int, int, Color, Fraction, EncodeSettings] | None = None
+        """Width, height, colour, shape of a pixel and settings that the open one was opened with."""
         self._pending: dict[int, _Pending] = {}
         self._last_pts: int | None = None
         self._wants_keyframe = False
         self._target_bps: int | None = None
-        self._is_outdated = False
 
     def request_keyframe(self) -> None:
         """The next frame is coded without reference to any other."""
@@ -82,9 +82,9 @@ class Encoder:
         self._target_bps = bits_per_second
 
     def set_bitrate(self, kbps: int) -> None:
-        """From the next frame on, which is a keyframe: libx264 cannot raise its ceiling as it runs."""
+        """From the next frame on, which is a keyframe where this is another bitrate: libx264 cannot raise
+        its ceiling as it runs."""
         self._settings = replace(self._settings, bitrate_kbps=kbps)
-        self._is_outdated = True
 
     def encode(self, frame: Frame, planes: Planes) -> list[Packet]:
         """Packets that are ready; live that is the frame's own. Raises ``SinkError``.
@@ -94,12 +94,9 @@ class Encoder:
         """
         began_ns = self._clock.now_ns()
         packets = []
-        shape = (*size_of(planes), frame.color, frame.sample_aspect)
-        if shape != self._shape or self._is_outdated:
-            self._is_outdated = False
+        if self._wanted_for(frame, planes) != self._opened_for:
             packets += self.flush()
             self._open(frame, planes)
-            self._shape = shape
         assert self._context is not None
         pts = rescale(frame.pts, frame.time_base, self._time_base)
         if self._last_pts is not None and pts <= self._last_pts:
@@ -124,7 +121,7 @@ class Encoder:
 
     def _close(self) -> None:
         self._context = None
-        self._shape = None
+        self._opened_for = None
         if self._outlet is not None:
             self._outlet.close()
         self._outlet = None
@@ -140,13 +137,12 @@ class Encoder:
             _log.warning("pictures are encoded on the CPU from here on: %s", error)
         self._metrics.count("gpu.encoder_lost")
         self._may_be_on_device = False
-        shape, packets, this = self._shape, [], self._pending.pop(pts)
+        packets, this = [], self._pending.pop(pts)
         with suppress(SinkError):
             packets = self._take(None)
         self._pending = {pts: this}
         self._close()
         self._open(frame, planes)
-        self._shape = shape
         return packets + self._take(self._as_picture(planes, pts))
 
     def _as_picture(self, planes: Planes, pts: int) -> av.VideoFrame:
@@ -197,7 +193,15 @@ class Encoder:
             self._settings, self._context.width, self._context.height, self._fps
         )
 
+    def _wanted_for(
+        self, frame: Frame, planes: Planes
+    ) -> tuple[int, int, Color, Fraction, EncodeSettings]:
+        """What an encoder of this frame has to be opened for."""
+        return (*size_of(planes), frame.color, frame.sample_aspect, self._settings)
+
     def _open(self, frame: Frame, planes: Planes) -> None:
+        # Noted before settings are read: those that another thread sets meanwhile open it anew.
+        wanted = self._wanted_for(frame, planes)
         if self._may_be_on_device:
             self._outlet = outlet_for(planes, self._settings)
         outlet = self._outlet
@@ -218,6 +222,7 @@ class Encoder:
         context.gop_size = max(1, round(self._fps * (4 if self._is_live else 8)))
         self._context = context
         context.options = self._live_options() if self._is_live else self._file_options()
+        self._opened_for = wanted
 
     def _live_options(self) -> dict[str, str]:
         assert self._context is not None
