@@ -13,6 +13,7 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
+from enum import Enum, auto
 from io import BytesIO
 from urllib.parse import SplitResult, quote, unquote, urljoin
 
@@ -31,6 +32,23 @@ _AGENT = "streamer"
 
 class Refused(SourceError):
     """The server is there and does not give this file."""
+
+
+class Kind(Enum):
+    """What a file is, by its first bytes and by what was opened before it."""
+
+    WHOLE = auto()
+    """All there is: no playlist came before it."""
+    PLAYLIST = auto()
+    SEGMENT = auto()
+    """One of many that a playlist names: players go on with the next."""
+    HEADER = auto()
+    """Of the segments of fragmented MP4, a short one among them."""
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether a playlist names it."""
+        return self in (Kind.SEGMENT, Kind.HEADER)
 
 
 class HttpFiles:
@@ -68,9 +86,10 @@ class HttpFiles:
 
     def begin(self) -> bool:
         """Open the first file, for libav to read later; whether it is a playlist."""
-        self._waiting = HttpFile(self, self._first)
-        self.has_end = self._waiting.has_end and not self._waiting.is_playlist
-        return self._waiting.is_playlist
+        file = self._waiting = HttpFile(self, self._first)
+        is_playlist = file.kind is Kind.PLAYLIST
+        self.has_end = file.has_end and not is_playlist
+        return is_playlist
 
     def open(self, url: str, flags: int, options: Mapping[str, str]) -> HttpFile | BytesIO:
         """``url`` for reading, of it the bytes from ``offset`` to before ``end_offset``, where libav names
@@ -84,15 +103,23 @@ class HttpFiles:
                 file = HttpFile(self, url, begin=begin, end=end or None)
         except Refused as error:
             return self._instead_of(url, error)
-        if not file.is_playlist:
-            self._may_miss_one = file.is_segment = bool(self._playlists)
-            return self._header(file) if file.is_segment and file.is_header else file
+        if file.kind is not Kind.PLAYLIST:
+            self._may_miss_one = file.kind.is_listed
+            return self._header(file) if file.kind is Kind.HEADER else file
         self._playlists.add(url)
         if file.url == url:
             return file
         # libav looks for what it names beside the first address.
         with closing(file):
             return BytesIO(_rebased(file.read_all(), file.url))
+
+    def kind_of(self, head: bytes, *, is_short: bool) -> Kind:
+        """Of a file with these first bytes, ``is_short``: of no more than ``_CHUNK_BYTES``."""
+        if head.startswith(_PLAYLIST):
+            return Kind.PLAYLIST
+        if not self._playlists:
+            return Kind.WHOLE
+        return Kind.HEADER if is_short and head[4:8] in (b"ftyp", b"moov") else Kind.SEGMENT
 
     def _header(self, file: HttpFile) -> BytesIO:
         """All of it. Raises ``SourceError`` where tracks change in the middle: libav passes over that,
@@ -197,15 +224,10 @@ class HttpFile:
         self._end = begin + int(length) if length.isdigit() else None
         is_part = begin > 0 or end is not None
         takes_ranges = self._response.getheader("Accept-Ranges", "") == "bytes"
-        self._takes_ranges = takes_ranges and not is_part
+        self._can_seek = takes_ranges and self._end is not None and not is_part
         self._at = begin
-        head = self._head()
-        self.is_playlist = head.startswith(_PLAYLIST)
         is_short = self._end is not None and self._end - begin <= _CHUNK_BYTES
-        self.is_header = is_short and head[4:8] in (b"ftyp", b"moov")
-        """Of fragmented MP4."""
-        self.is_segment = False
-        """It is one of many, and players go on with the next."""
+        self.kind = files.kind_of(self._head(), is_short=is_short)
 
     @property
     def has_end(self) -> bool:
@@ -214,7 +236,7 @@ class HttpFile:
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes, as soon as there are any; empty at the end."""
-        if self.is_playlist and self._at > _PLAYLIST_BYTES:
+        if self.kind is Kind.PLAYLIST and self._at > _PLAYLIST_BYTES:
             raise SourceError("sends a playlist of more than 4 MiB")
         has_more = self._end is not None and self._at < self._end
         try:
@@ -234,7 +256,7 @@ class HttpFile:
         return b"".join(iter(lambda: self.read(_CHUNK_BYTES), b""))
 
     def seekable(self) -> bool:
-        return self._takes_ranges and self._end is not None
+        return self._can_seek
 
     def tell(self) -> int:
         return self._at
@@ -267,10 +289,10 @@ class HttpFile:
             self._response, self.url = self._files.get(self.url, begin=self._at, end=self._end)
             data = self._read(size)
         except SourceError as error:
-            if self.is_segment:
+            if self.kind.is_listed:
                 return b""
             raise SourceError(f"broke off before its end, and then {error}") from None
-        if not data and not self.is_segment:
+        if not data and not self.kind.is_listed:
             raise SourceError("broke off before its end, twice; check the server")
         return data
 

@@ -129,12 +129,12 @@ class Paced:
     def _first(self) -> Packet | None:
         """The next one to leave: of those that come first in their streams the earliest, or of different
         timelines the one that was read first."""
-        heads = sorted((held[0] for held in self._held.values() if held), key=_place)
+        # No two have the same place, so that packets are never compared.
+        heads = [head for _, head in sorted(held[0] for held in self._held.values() if held)]
         if not heads:
             return None
-        limit_s = _decoded_at(heads[0][1]) - Fraction(_JUMP_NS, _NS_PER_S)
-        near = [head for _, head in heads if _decoded_at(head) >= limit_s]
-        return min(near, key=_decoded_at)
+        limit_s = _decoded_at(heads[0]) - Fraction(_JUMP_NS, _NS_PER_S)
+        return min((head for head in heads if _decoded_at(head) >= limit_s), key=_decoded_at)
 
     def _is_another(self, than: Packet) -> bool:
         return self._first() is not than
@@ -197,7 +197,3 @@ class Paced:
 
 def _decoded_at(packet: Packet) -> Fraction:
     return packet.dts * packet.time_base
-
-
-def _place(head: tuple[int, Packet]) -> int:
-    return head[0]
