@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.goal import Goal
 from benchmarks.result import keep, out_file, write
 from streamer import report
 from streamer.clock import Clock, MonotonicClock
@@ -132,12 +133,11 @@ def result_of(
 ) -> dict[str, Any]:
     """What is written; goals for what ran alone on a device."""
     goals = [
-        {
-            "what": f"{row['model']} of {picture} on {row['backend']}, alone, ms",
-            "at_most": GOALS_MS[row["backend"]],
-            "measured": row["alone_ms"]["p50"],
-            "is_met": row["alone_ms"]["p50"] <= GOALS_MS[row["backend"]],
-        }
+        Goal(
+            what=f"{row['model']} of {picture} on {row['backend']}, alone, ms",
+            measured=row["alone_ms"]["p50"],
+            at_most=GOALS_MS[row["backend"]],
+        ).as_dict()
         for row in rows
         if row["alone_ms"] is not None
     ]

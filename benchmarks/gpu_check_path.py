@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.goal import Goal
 from benchmarks.gpu_check_engines import GPU_BACKENDS, taken_ms
 from benchmarks.result import keep, out_file, write
 from streamer import report
@@ -113,10 +114,17 @@ def path(opened: Open, *, width: int, height: int, rounds: int) -> dict[str, Any
 
 def path_goals(told: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Of ``path``."""
-    return [
-        _at_most("the device path beside its engine, 1080p to 4K, ms", told["beside_ms"], GOAL_MS),
-        _at_most("allocations on the device path, once sizes are known", told["allocated"], 0),
-    ]
+    beside = Goal(
+        what="the device path beside its engine, 1080p to 4K, ms",
+        measured=told["beside_ms"],
+        at_most=GOAL_MS,
+    )
+    allocated = Goal(
+        what="allocations on the device path, once sizes are known",
+        measured=told["allocated"],
+        at_most=0,
+    )
+    return [beside.as_dict(), allocated.as_dict()]
 
 
 def streams(
@@ -173,12 +181,11 @@ def _played(
 def streams_goal(told: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The most that were held."""
     held = max((each["number"] for each in told if each["in_time"] >= IN_TIME), default=0)
-    return {
-        "what": "streams of 640x360 to 1280x720 at 30 fps that one card holds, without codecs",
-        "at_least": GOAL_STREAMS,
-        "measured": held,
-        "is_met": held >= GOAL_STREAMS,
-    }
+    return Goal(
+        what="streams of 640x360 to 1280x720 at 30 fps that one card holds, without codecs",
+        measured=held,
+        at_least=GOAL_STREAMS,
+    ).as_dict()
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -231,10 +238,6 @@ def _frame(width: int, height: int, *, seed: int = 0) -> Frame:
         arrived_ns=0,
         color=Color.untagged(height),
     )
-
-
-def _at_most(what: str, measured: float, most: float) -> dict[str, Any]:
-    return {"what": what, "at_most": most, "measured": measured, "is_met": measured <= most}
 
 
 def _parser() -> argparse.ArgumentParser:

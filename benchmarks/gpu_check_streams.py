@@ -20,6 +20,7 @@ from typing import Any
 
 import av
 
+from benchmarks.goal import Goal
 from benchmarks.gpu_check_engines import GPU_BACKENDS
 from benchmarks.result import out_file, write
 from streamer import report
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> None:
         "scenarios": {
             options.kind: {
                 "claim": f"{width}x{height} at {FPS} fps, {seconds:g} s, --backend {backend}",
-                "goals": goals,
+                "goals": [goal.as_dict() for goal in goals],
             }
         },
         "report": told,
@@ -119,32 +120,41 @@ def _run(source: str, *options: str, backend: str, seconds: float) -> dict[str, 
         return told
 
 
-def _file_goals(made: Path, width: int, height: int, told: dict[str, Any]) -> list[dict[str, Any]]:
+def _file_goals(made: Path, width: int, height: int, told: dict[str, Any]) -> list[Goal]:
     """That every frame is in the file at twice the size; raises ``SinkError`` where it is not one."""
     try:
         with av.open(str(made)) as container:
             sizes = [(frame.width, frame.height) for frame in container.decode(video=0)]
     except OSError as error:
         raise SinkError(f"what was made cannot be read ({error}); see what it said") from error
-    right = sizes.count((2 * width, 2 * height))
-    decoded = told["frames"]["decoded"]
-    return [_goal("frames of the right size in the file, of those decoded", right, decoded)]
+    return [
+        Goal(
+            what="frames of the right size in the file, of those decoded",
+            measured=sizes.count((2 * width, 2 * height)),
+            at_least=max(1, told["frames"]["decoded"]),
+        )
+    ]
 
 
-def _live_goals(told: dict[str, Any]) -> list[dict[str, Any]]:
-    p95 = told["latency_ms"]["arrived_to_sent"]["p95"]
-    most = 1000 / FPS / 2 + SLACK_MS
-    latency = {"what": "live, arrived to sent, p95 ms", "at_most": most, "measured": p95}
-    rate = told["fps"]["out"] or 0.0
-    return [{**latency, "is_met": p95 <= most}, _goal("live, frames a second", rate, 2 * FPS - 1)]
+def _live_goals(told: dict[str, Any]) -> list[Goal]:
+    return [
+        Goal(
+            what="live, arrived to sent, p95 ms",
+            measured=told["latency_ms"]["arrived_to_sent"]["p95"],
+            at_most=1000 / FPS / 2 + SLACK_MS,
+        ),
+        Goal(
+            what="live, frames a second", measured=told["fps"]["out"] or 0.0, at_least=2 * FPS - 1
+        ),
+    ]
 
 
-def _copies(told: dict[str, Any], *, at_most: int) -> dict[str, Any]:
+def _copies(told: dict[str, Any], *, at_most: int) -> Goal:
     """Of whole pictures, for each frame; warming up counts for nothing."""
     copied = sum(number for name, number in told["copied"].items() if name != "warming")
     each = copied / max(1, told["frames"]["decoded"])
     what = "copies between host and device, of each frame of the file"
-    return {"what": what, "at_most": at_most, "measured": each, "is_met": each <= at_most}
+    return Goal(what=what, measured=each, at_most=at_most)
 
 
 def _cpus_part(told: dict[str, Any]) -> dict[str, str]:
@@ -153,14 +163,8 @@ def _cpus_part(told: dict[str, Any]) -> dict[str, str]:
     return parts | ({"decoder of the card": told["notice"]} if told["notice"] else {})
 
 
-def _lost(told: dict[str, Any]) -> dict[str, Any]:
-    lost = sum(told["frames"]["dropped"].values())
-    return {"what": "frames lost", "at_most": 0, "measured": lost, "is_met": lost == 0}
-
-
-def _goal(what: str, measured: float, at_least: float) -> dict[str, Any]:
-    is_met = measured >= at_least > 0
-    return {"what": what, "at_least": at_least, "measured": measured, "is_met": is_met}
+def _lost(told: dict[str, Any]) -> Goal:
+    return Goal(what="frames lost", measured=sum(told["frames"]["dropped"].values()), at_most=0)
 
 
 def _parser() -> argparse.ArgumentParser:

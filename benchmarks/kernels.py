@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from benchmarks.goal import Goal
 from benchmarks.kernels_cases import Case, Size, case_of
 from benchmarks.result import keep, out_file, write
 from kernels.compile import architecture_for, compile_unit, find_toolchain
@@ -317,12 +318,8 @@ def _goals(rows: Sequence[Timing], size: str) -> Iterator[dict[str, Any]]:
         own = [r for r in rows if (r.unit, r.size, r.is_memory_bound) == (unit, size, True)]
         if own:
             worst = min(own, key=lambda row: row.share)
-            yield {
-                "what": f"{worst.entry} ({unit}) at {size}, share of copy bandwidth",
-                "at_least": GOAL,
-                "measured": worst.share,
-                "is_met": worst.share >= GOAL,
-            }
+            what = f"{worst.entry} ({unit}) at {size}, share of copy bandwidth"
+            yield Goal(what=what, measured=worst.share, at_least=GOAL).as_dict()
 
 
 def table(result: dict[str, Any]) -> str:

@@ -15,20 +15,19 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import av
 
+from benchmarks.goal import Goal
 from benchmarks.latency.ingest import ingest_rtsp, ingest_whip
 from benchmarks.latency.plot import draw
 from benchmarks.latency.relay import hung_sink, relay, viewers
 from benchmarks.latency.restart import restart
 from benchmarks.latency.sightings import Measurement
-from benchmarks.latency.stage import Goal, Options, PathResult, gstreamer_version
-from benchmarks.result import write
+from benchmarks.latency.stage import Options, PathResult, gstreamer_version
+from benchmarks.result import add_drawn_files, chosen, plot_file, write, write_plot
 from streamer import report
-from streamer.errors import ConfigError
 
 PATHS: Mapping[str, Callable[[Options], PathResult]] = {
     "ingest-rtsp": ingest_rtsp,
@@ -48,11 +47,8 @@ def main(arguments: list[str]) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """All that was asked for, one path after the other."""
-    names = _names(given.paths)
+    names = chosen(given.paths, PATHS, what="path")
     options = Options(duration_s=given.duration, discard_s=given.discard, restarts=given.restarts)
-    for file in filter(None, (given.out, given.plot)):
-        if not file.parent.is_dir():
-            raise ConfigError(f"the folder of {file} does not exist; make it, or write elsewhere")
     needed = [name for name in names if name not in WITHOUT_GSTREAMER]
     gstreamer = gstreamer_version() if needed else None
     results: dict[str, PathResult] = {}
@@ -63,11 +59,10 @@ def run(given: argparse.Namespace) -> None:
         results[name] = PATHS[name](options)
         loads[name] = {"before": round(before, 2), "after": round(os.getloadavg()[0], 2)}
         print(table(name, results[name]), flush=True)
-    plot = given.plot or (given.out and given.out.with_suffix(".svg"))
-    if plot is not None:
-        groups = {name: result.measurements for name, result in results.items()}
-        plot.write_text(draw("Glass-to-glass latency", groups), encoding="utf-8")
     write(_as_json(options, results, loads, gstreamer), given.out)
+    if (plot := plot_file(given)) is not None:
+        groups = {name: result.measurements for name, result in results.items()}
+        write_plot(draw("Glass-to-glass latency", groups), plot)
 
 
 def table(name: str, result: PathResult) -> str:
@@ -137,24 +132,11 @@ def _as_json(
     }
 
 
-def _names(text: str) -> list[str]:
-    names = list(dict.fromkeys(filter(None, text.split(","))))
-    unknown = [name for name in names if name not in PATHS]
-    if unknown or not names:
-        raise ConfigError(
-            f"there is no path {', '.join(unknown) or 'at all'}; name some of: {','.join(PATHS)}"
-        )
-    return names
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks latency", description=__doc__)
     parser.add_argument("--paths", default=",".join(PATHS), help="which, joined by commas")
     parser.add_argument("--duration", type=float, default=60.0, help="seconds of each measurement")
     parser.add_argument("--discard", type=float, default=5.0, help="seconds before each of them")
     parser.add_argument("--restarts", type=int, default=5, help="how often the camera is killed")
-    parser.add_argument(
-        "--out", type=Path, help="also write the JSON to this file, a plot beside it"
-    )
-    parser.add_argument("--plot", type=Path, help="write the plot (SVG) to this file")
+    add_drawn_files(parser)
     return parser.parse_args(arguments)

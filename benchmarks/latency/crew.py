@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 from benchmarks.latency.sightings import Sighting, from_rows
 from streamer.config import redacted
 from streamer.errors import StreamerError
+
+Found = TypeVar("Found")
 
 ROOT = Path(__file__).parent.parent.parent
 POLL_S = 0.02
@@ -72,6 +74,18 @@ class Program:
         """The latest of its messages called ``event``."""
         return next((one for one in reversed(self.events) if one.get("event") == event), None)
 
+    def hear(
+        self, event: str, *, within_s: float, what: str, **values: object
+    ) -> Mapping[str, Any]:
+        """Its latest message called ``event``, waited for until one comes in which ``values`` stand.
+        Raises as ``wait_for`` does."""
+
+        def told() -> Mapping[str, Any] | None:
+            found = self.told(event)
+            return found if found is not None and found.items() >= values.items() else None
+
+        return self.wait_for(told, within_s=within_s, what=what)
+
     def tell(self, message: Mapping[str, Any]) -> None:
         """One line to its standard input."""
         assert self.process.stdin is not None
@@ -79,10 +93,12 @@ class Program:
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
 
-    def wait_for(self, condition: Callable[[], object], *, within_s: float, what: str) -> None:
-        """Until ``condition``; raises ``ProgramFailed`` with ``what`` was awaited."""
+    def wait_for(
+        self, condition: Callable[[], Found | None], *, within_s: float, what: str
+    ) -> Found:
+        """What ``condition`` gives, once that is true; raises ``ProgramFailed`` with ``what`` was awaited."""
         give_up = time.monotonic() + within_s
-        while not condition():
+        while not (found := condition()):
             if not self.is_running:
                 raise ProgramFailed(
                     f"the {self.name} ended with {self.process.returncode} before {what}: "
@@ -94,6 +110,7 @@ class Program:
                     f"{self.last_words}"
                 )
             time.sleep(POLL_S)
+        return found
 
     def check(self) -> None:
         """Raises ``ProgramFailed`` if it is not running any more."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks.goal import Goal
 from benchmarks.latency.crew import Crew, Program
 from benchmarks.latency.sightings import Measurement, Sighting
 from benchmarks.latency.stage import (
     FLUSH_S,
-    Goal,
     Options,
     PathResult,
     joined,

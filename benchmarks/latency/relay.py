@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.goal import Goal
 from benchmarks.latency.crew import Crew, Program
 from benchmarks.latency.mute_peer import MutePeer
 from benchmarks.latency.sightings import Measurement, Sighting
 from benchmarks.latency.stage import (
     FLUSH_S,
     Camera,
-    Goal,
     Options,
     PathResult,
     Streamer,

@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.goal import Goal
 from benchmarks.latency.crew import Crew, Program, ProgramFailed, free_port
 from benchmarks.latency.sightings import Measurement, Sighting, measure
 from benchmarks.latency.stage import (
     FLUSH_S,
     Camera,
-    Goal,
     Options,
     PathResult,
     Streamer,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from benchmarks.goal import Goal
 from benchmarks.latency.crew import Crew, Program, ProgramFailed, accepts, free_port
 from benchmarks.latency.sightings import Measurement, Sighting, measure, summary_of
 from streamer.errors import ConfigError
@@ -59,39 +60,6 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Goal:
-    """A limit, and what was measured against it."""
-
-    what: str
-    measured: float | None
-    """``None`` where it never happened."""
-    at_most: float | None = None
-    at_least: float | None = None
-
-    @property
-    def is_met(self) -> bool:
-        if self.measured is None:
-            return False
-        above = self.at_least is None or self.measured >= self.at_least
-        return above and (self.at_most is None or self.measured <= self.at_most)
-
-    @property
-    def text(self) -> str:
-        """What was measured, without the limit."""
-        return f"{self.what}: " + ("never" if self.measured is None else f"{self.measured:.2f}")
-
-    def as_dict(self) -> dict[str, Any]:
-        limits = {"at_most": self.at_most, "at_least": self.at_least}
-        measured = None if self.measured is None else round(self.measured, 3)
-        return {
-            "what": self.what,
-            "measured": measured,
-            **{name: limit for name, limit in limits.items() if limit is not None},
-            "is_met": self.is_met,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PathResult:
     """One path, measured."""
 
@@ -116,13 +84,8 @@ class Camera:
     drawing: Program
     server: Program
     url: str
-
-    @property
-    def ready_ns(self) -> int:
-        """When its server began to accept."""
-        event = self.server.told("ready")
-        assert event is not None
-        return int(event["at_ns"])
+    ready_ns: int
+    """When its server began to accept."""
 
 
 def gstreamer_python() -> str:
@@ -186,10 +149,9 @@ def start_camera(
     )
     # Only the server may hold it, or the camera would never notice its end.
     pictures.close()
-    server.wait_for(lambda: server.told("ready"), within_s=STARTS_WITHIN_S, what="serving")
-    ready = server.told("ready")
-    assert ready is not None
-    return Camera(drawing, server, f"rtsp://127.0.0.1:{ready['port']}{ready['path']}")
+    ready = server.hear("ready", within_s=STARTS_WITHIN_S, what="serving")
+    url = f"rtsp://127.0.0.1:{ready['port']}{ready['path']}"
+    return Camera(drawing, server, url, ready_ns=int(ready["at_ns"]))
 
 
 def joined(crew: Crew, camera: Camera, start: Callable[[], Started]) -> Started:
@@ -286,8 +248,7 @@ def are_connected(viewer: Program) -> bool:
 
 def pass_on(event: str, teller: Program, listener: Program) -> None:
     """What one program says to the other, as soon as it does."""
-    teller.wait_for(lambda: teller.told(event), within_s=STARTS_WITHIN_S, what=f"its {event}")
-    listener.tell(teller.told(event) or {})
+    listener.tell(teller.hear(event, within_s=STARTS_WITHIN_S, what=f"its {event}"))
 
 
 def wait_for_picture(reader: Program) -> None:

@@ -18,9 +18,10 @@ from statistics import fmean
 from subprocess import PIPE
 from typing import Any
 
+from benchmarks.goal import Goal
 from benchmarks.latency.crew import Crew, Program
 from benchmarks.latency.sightings import summary_of
-from benchmarks.latency.stage import STARTS_WITHIN_S, Goal
+from benchmarks.latency.stage import STARTS_WITHIN_S
 from benchmarks.realtime.settings import Outcome
 from benchmarks.result import out_file, write
 from streamer import report
@@ -93,30 +94,20 @@ def _in_turns(width: int, height: int, options: Any) -> tuple[dict[str, Made], s
             way: crew.start_module(way, "benchmarks.made.maker", way, *size, stdin=PIPE)
             for way in WAYS
         }
-        for maker in makers.values():
-            maker.wait_for(
-                lambda maker=maker: maker.told("ready"),  # type: ignore[misc]
-                within_s=STARTS_WITHIN_S,
-                what="making frames",
-            )
+        ready = {
+            way: maker.hear("ready", within_s=STARTS_WITHIN_S, what="making frames")
+            for way, maker in makers.items()
+        }
         # One at a time: beside the other each would take longer.
         for turn in range(options.turns):
             for way, maker in makers.items():
                 made[way].add(_turn(maker, turn))
-        level = str((makers["compiled"].told("ready") or {})["level"])
-    return made, level
+    return made, str(ready["compiled"]["level"])
 
 
 def _turn(maker: Program, turn: int) -> Mapping[str, Any]:
     maker.tell({"turn": turn})
-
-    def told() -> bool:
-        return (maker.told("made") or {}).get("turn") == turn
-
-    maker.wait_for(told, within_s=MADE_WITHIN_S, what="telling what it made")
-    found = maker.told("made")
-    assert found is not None
-    return found
+    return maker.hear("made", within_s=MADE_WITHIN_S, what="telling what it made", turn=turn)
 
 
 def _outcome(made: Mapping[str, Made], level: str) -> Outcome:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.latency.stage import Goal
+from benchmarks.goal import Goal
 from benchmarks.quality import filters, minterpolate
 from benchmarks.quality.extras import y4m, y4m_header
 from benchmarks.quality.material import Kind, as_tuple, find_items, read_frames

@@ -29,9 +29,8 @@ from benchmarks.realtime.load import load
 from benchmarks.realtime.loss import loss
 from benchmarks.realtime.rhythm import rhythm
 from benchmarks.realtime.settings import DISCARD_S, Outcome, Settings
-from benchmarks.result import write
+from benchmarks.result import add_drawn_files, chosen, plot_file, write, write_plot
 from streamer import report
-from streamer.errors import ConfigError
 
 SCENARIOS: Mapping[str, Callable[[Settings], Outcome]] = {
     "double": double,
@@ -64,16 +63,13 @@ class _Measured:
 
 def run(given: argparse.Namespace, *, command: list[str]) -> None:
     """All that was asked for, one scenario after the other."""
-    names = _names(given.only)
+    names = chosen(given.only, SCENARIOS, what="scenario")
     settings = Settings(
         duration_s=given.duration,
         discard_s=given.discard,
         data=tuple(given.data),
         frames=given.frames,
     )
-    for file in filter(None, (given.out, given.plot)):
-        if not file.parent.is_dir():
-            raise ConfigError(f"the folder of {file} does not exist; make it, or write elsewhere")
     needs_camera = any(name not in WITHOUT_CAMERA for name in names)
     gstreamer = gstreamer_version() if needs_camera else None
     done: dict[str, _Measured] = {}
@@ -89,15 +85,14 @@ def run(given: argparse.Namespace, *, command: list[str]) -> None:
         )
         print(table(name, outcome), flush=True)
         print(_cores_line(measured), flush=True)
-    plot = given.plot or (given.out and given.out.with_suffix(".svg"))
-    drawn = {name: one.outcome for name, one in done.items() if one.outcome.measurements}
-    if plot is not None and drawn:
-        groups = {name: one.measurements for name, one in drawn.items()}
-        beneath = {name: one.over_time for name, one in drawn.items()}
-        plot.write_text(draw("Real time", groups, beneath=beneath), encoding="utf-8")
     # Where things lie on this machine is nobody else's matter; their names say enough.
     said = [Path(part).name if Path(part).is_absolute() else part for part in command]
     write(_as_json(settings, done, gstreamer=gstreamer, command=" ".join(said)), given.out)
+    drawn = {name: one.outcome for name, one in done.items() if one.outcome.measurements}
+    if drawn and (plot := plot_file(given)) is not None:
+        groups = {name: one.measurements for name, one in drawn.items()}
+        beneath = {name: one.over_time for name, one in drawn.items()}
+        write_plot(draw("Real time", groups, beneath=beneath), plot)
 
 
 def table(name: str, outcome: Outcome) -> str:
@@ -149,17 +144,6 @@ def _as_json(
     }
 
 
-def _names(text: str) -> list[str]:
-    names = list(dict.fromkeys(filter(None, text.split(","))))
-    unknown = [name for name in names if name not in SCENARIOS]
-    if unknown or not names:
-        raise ConfigError(
-            f"there is no scenario {', '.join(unknown) or 'at all'}; name some of: "
-            f"{','.join(SCENARIOS)}"
-        )
-    return names
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks realtime", description=__doc__)
     parser.add_argument("--only", default=",".join(SCENARIOS), help="which, joined by commas")
@@ -171,8 +155,5 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--data", type=Path, action="append", default=[], help="folder of clips; may be repeated"
     )
     parser.add_argument("--frames", type=int, default=61, help="of each clip, at most")
-    parser.add_argument(
-        "--out", type=Path, help="also write the JSON to this file, a plot beside it"
-    )
-    parser.add_argument("--plot", type=Path, help="write the plot (SVG) to this file")
+    add_drawn_files(parser)
     return parser.parse_args(arguments)

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.goal import Goal
 from benchmarks.latency.crew import ROOT
 from benchmarks.latency.sightings import summary_of
-from benchmarks.latency.stage import Goal
 from benchmarks.quality.material import Kind, as_tuple, find_items, read_frames, shrink_to_fit
 from benchmarks.realtime.session import rounded
 from benchmarks.realtime.settings import Outcome, Settings

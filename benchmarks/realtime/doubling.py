@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from benchmarks.goal import Goal
 from benchmarks.latency.sightings import Measurement, summary_of
-from benchmarks.latency.stage import Goal
 from benchmarks.realtime.session import INTERVAL_MS, Part, Sample, pooled, session
 from benchmarks.realtime.settings import Outcome, Settings
 

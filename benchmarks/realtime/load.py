@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from benchmarks.goal import Goal
 from benchmarks.latency.sightings import summary_of
-from benchmarks.latency.stage import Goal
 from benchmarks.realtime.doubling import DOUBLED, over_time
 from benchmarks.realtime.session import (
     FPS,
     INTERVAL_MS,
-    MADE,
     RECENT_S,
     Sample,
     Session,
@@ -23,6 +22,7 @@ from benchmarks.realtime.session import (
 from benchmarks.realtime.settings import Outcome, Settings
 from benchmarks.realtime.shown import real_pictures, windows, within
 from streamer.metrics import percentile
+from streamer.tally import MADE
 
 DURATION_S = 60.0
 """A third each before, during and after the load."""

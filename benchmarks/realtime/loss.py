@@ -13,8 +13,9 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from benchmarks.goal import Goal
 from benchmarks.latency.sightings import Measurement, summary_of
-from benchmarks.latency.stage import Goal, Loss
+from benchmarks.latency.stage import Loss
 from benchmarks.realtime.doubling import over_time
 from benchmarks.realtime.screen import Compared
 from benchmarks.realtime.session import INTERVAL_MS, Part, pooled, session

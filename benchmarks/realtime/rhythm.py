@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
+from benchmarks.goal import Goal
 from benchmarks.latency.crew import Crew
 from benchmarks.latency.sightings import Measurement
-from benchmarks.latency.stage import STARTS_WITHIN_S, Goal, Options
+from benchmarks.latency.stage import STARTS_WITHIN_S, Options
 from benchmarks.realtime.doubling import CADENCE_P95_MS, DOUBLED, over_time, timing
 from benchmarks.realtime.session import Session, Via, pooled, rounded, session
 from benchmarks.realtime.settings import Outcome, Settings
@@ -84,8 +85,5 @@ def stalled(crew: Crew, url: str) -> str:
         part for name, value in STALLS.items() for part in (f"--{name.replace('_', '-')}", value)
     ]
     network = crew.start_module("network", "benchmarks.realtime.stalling", parts.port, *options)
-    network.wait_for(
-        lambda: network.told("ready"), within_s=STARTS_WITHIN_S, what="passing anything on"
-    )
-    port = (network.told("ready") or {})["port"]
-    return urlunsplit(parts._replace(netloc=f"{parts.hostname}:{port}"))
+    ready = network.hear("ready", within_s=STARTS_WITHIN_S, what="passing anything on")
+    return urlunsplit(parts._replace(netloc=f"{parts.hostname}:{ready['port']}"))

@@ -38,6 +38,7 @@ from benchmarks.realtime.shown import (
     within,
 )
 from streamer.report import RECENT
+from streamer.tally import MADE
 
 FPS = 30
 INTERVAL_MS = 1000 / FPS
@@ -45,7 +46,6 @@ SAMPLE_S = 0.5
 RECENT_S = RECENT / FPS
 TOLD_WITHIN_S = 1800.0
 """For the viewer to decode everything: ten minutes are 36,000 pictures."""
-MADE = ("interpolated", "predicted", "repeated")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +97,7 @@ class Session:
         self.crew.run_for(FLUSH_S)
         self.report = self.streamer.report()
         self.watcher.tell({})
-        self.watcher.wait_for(
-            lambda: self.watcher.told("told"), within_s=TOLD_WITHIN_S, what="telling what it got"
-        )
+        self.watcher.hear("told", within_s=TOLD_WITHIN_S, what="telling what it got")
         self.crew.stop(self.watcher)
 
     @property
@@ -171,9 +169,7 @@ def session(
             "viewer", "benchmarks.realtime.watcher", streamer.whep_url, *size, *judging, stdin=PIPE
         )
         running = Session(crew, camera, streamer, watcher)
-        watcher.wait_for(
-            lambda: watcher.told("receives"), within_s=STARTS_WITHIN_S, what="a picture"
-        )
+        watcher.hear("receives", within_s=STARTS_WITHIN_S, what="a picture")
         crew.run_for(options.discard_s)
         yield running
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.goal import Goal
 from benchmarks.latency.plot import Stretch
 from benchmarks.latency.sightings import Measurement
-from benchmarks.latency.stage import Goal, Options
+from benchmarks.latency.stage import Options
 
 DISCARD_S = 10.0
 """What the start costs, the playout gives back by 10 ms a second."""

@@ -23,8 +23,9 @@ from statistics import median
 from subprocess import PIPE
 from typing import Any
 
+from benchmarks.goal import Goal
 from benchmarks.latency.crew import Crew, Program
-from benchmarks.latency.stage import STARTS_WITHIN_S, Goal, pass_on
+from benchmarks.latency.stage import STARTS_WITHIN_S, pass_on
 from benchmarks.realtime.settings import Outcome
 from benchmarks.result import out_file, write
 from streamer import report
@@ -122,7 +123,7 @@ def _timed(way: str, number: int, options: Any) -> Run:
         sender = crew.start_module(
             "sender", "benchmarks.sending.sender", *_sent(way, options), stdin=PIPE
         )
-        sender.wait_for(lambda: sender.told("ready"), within_s=STARTS_WITHIN_S, what="sending")
+        sender.hear("ready", within_s=STARTS_WITHIN_S, what="sending")
         alone = _measured(sender, 0, options.seconds)
         viewers = _joined(crew, sender, number)
         crew.run_for(SETTLES_S)
@@ -210,13 +211,8 @@ def _joined(crew: Crew, sender: Program, number: int) -> Program:
 def _measured(sender: Program, number: int, seconds: float) -> Mapping[str, Any]:
     """What the sender says of its next seconds."""
     sender.tell({"event": "measure", "number": number, "seconds": seconds})
-
-    def told() -> bool:
-        return (sender.told("measured") or {}).get("number") == number
-
-    sender.wait_for(told, within_s=seconds + STARTS_WITHIN_S, what="telling what it took")
-    found = sender.told("measured")
-    assert found is not None
+    within_s = seconds + STARTS_WITHIN_S
+    found = sender.hear("measured", within_s=within_s, what="telling what it took", number=number)
     if not found["pictures"]:
         raise ConfigError("no picture was sent meanwhile; measure for longer with --seconds")
     return found

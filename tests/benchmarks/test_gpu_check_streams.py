@@ -83,7 +83,7 @@ def test_copies_are_counted_for_each_frame(
 ) -> None:
     told = {"copied": copied, "frames": {"decoded": 300}}
     goal = gpu_check_streams._copies(told, at_most=at_most)
-    assert (goal["measured"], goal["is_met"]) == (each, is_met)
+    assert (goal.measured, goal.is_met) == (each, is_met)
 
 
 def test_a_live_run_gives_rate_and_latency() -> None:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.goal import Goal
 from benchmarks.latency import command, stage
 from benchmarks.latency.sightings import Sighting, measure
 from benchmarks.latency.stage import PathResult
@@ -49,7 +50,6 @@ def test_webrtc_ingest_is_measured_beside_stock_aiortc(tmp_path: Path) -> None:
         (("--paths", ","), "there is no path at all"),
         (("--duration", "0.1"), "--duration 0.1"),
         (("--restarts", "0"), "--restarts 0"),
-        (("--out", "/nowhere/at/all.json"), "the folder of /nowhere/at/all.json does not exist"),
     ],
 )
 def test_a_wrong_argument_is_refused_before_anything_starts(
@@ -57,6 +57,17 @@ def test_a_wrong_argument_is_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         command.main(list(arguments))
+
+
+def test_what_was_measured_is_told_though_its_drawing_has_no_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = PathResult(claim="nothing is measured", measurements=[], goals=[])
+    monkeypatch.setattr(command, "PATHS", {"ingest-whip": lambda options: nothing})
+    with pytest.raises(ConfigError, match="name another file with --plot"):
+        command.main(["--paths", "ingest-whip", "--plot", "/dev/full"])
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert result["paths"]["ingest-whip"]["claim"] == nothing.claim
 
 
 def test_missing_parts_of_gstreamer_are_named_with_what_to_install(
@@ -78,8 +89,8 @@ def test_the_table_says_which_goals_were_missed_and_what_never_came_back() -> No
         claim="it comes back",
         measurements=[measure("viewer", shown, between_ns=[(0, 1 << 60)])],
         goals=[
-            stage.Goal(what="slowest return", measured=None, at_most=1500.0),
-            stage.Goal(what="p50 ms", measured=5.0, at_most=6.0),
+            Goal(what="slowest return", measured=None, at_most=1500.0),
+            Goal(what="p50 ms", measured=5.0, at_most=6.0),
         ],
         extra={"returns": [{"down_s": 3.0, "back_within_ms": None, "camera_sent_after_ms": 40.0}]},
     )

@@ -166,6 +166,6 @@ def test_a_reader_is_tried_again_only_where_the_camera_itself_sends_nothing(
             started[-1].wait_for(lambda: False, within_s=60, what="a picture")
 
         with pytest.raises(ProgramFailed, match="the reader ended with 1"):
-            joined(crew, Camera(server, server, "rtsp://127.0.0.1/camera"), start)
+            joined(crew, Camera(server, server, "rtsp://127.0.0.1/camera", 0), start)
         assert len(started) == tries
         assert set(crew.programs) == {server, started[-1]}

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.goal import Goal
 from benchmarks.latency.sightings import Sighting, from_rows, measure
-from benchmarks.latency.stage import Goal, first_after
+from benchmarks.latency.stage import first_after
 
 MS = 1_000_000
 EVER = (0, 1 << 62)

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks import networks
+from benchmarks.latency import command as latency
+from benchmarks.realtime import command as realtime
 from benchmarks.result import out_file, write
 from streamer.errors import ConfigError
 
 
+@pytest.mark.parametrize(
+    ("main", "option"),
+    [
+        (networks.main, "--out"),
+        *(
+            (main, option)
+            for main in (latency.main, realtime.main)
+            for option in ("--out", "--plot")
+        ),
+    ],
+)
 def test_a_place_where_no_file_can_be_is_refused_before_anything_is_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    main: Callable[[list[str]], None],
+    option: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        networks.main(["--out", str(tmp_path / "none" / "networks.json")])
+        main([option, str(tmp_path / "none" / "networks.json")])
     said = capsys.readouterr()
     assert "a folder that does not exist" in said.err
     assert not said.out
