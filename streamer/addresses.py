@@ -43,13 +43,10 @@ class AddressRefused(ConfigError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressPolicy:
-    """Public addresses are allowed, others only where ``allowed`` lists them.
-
-    ``key`` is what the settings call the list, for messages.
-    """
+    """Public addresses are allowed, others only where ``allowed`` lists them: ``allow_sources`` in the
+    settings file."""
 
     allowed: tuple[Network, ...] = ()
-    key: str = "allow_sources"
 
     def permits(self, address: Address) -> bool:
         """Whether it may be connected to; what an IPv6 address stands for is judged instead."""
@@ -96,8 +93,8 @@ class AddressPolicy:
             meant = host if _literal(host) is not None else f"{host} means {address}, which"
             raise AddressRefused(
                 f"{meant} is {_kind(address)}; a stream added over the API may reach it only where "
-                f"{self.key} in the settings file lists it, for example: "
-                f"{self.key}: [{address}/{address.max_prefixlen}]"
+                "allow_sources in the settings file lists it, for example: "
+                f"allow_sources: [{address}/{address.max_prefixlen}]"
             )
 
     async def pin(self, url: str) -> str:

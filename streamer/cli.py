@@ -15,6 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from streamer.config import (
+    HTTP_PORT,
+    RTSP_PORT,
     SINK_HELP,
     SOURCE_HELP,
     EncodeSettings,
@@ -122,7 +124,8 @@ def demo(
     report: Report = None,
     host: Host = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port of the page; 8080 or a free one.")
+        int | None,
+        typer.Option(min=0, max=65535, help=f"Port of the page; {HTTP_PORT} or a free one."),
     ] = None,
 ) -> None:
     """A drawn camera, enhanced, on a page: before and after."""
@@ -162,11 +165,11 @@ def run(
     duration: Duration = None,
     report: Report = None,
     host: Host = "127.0.0.1",
-    port: Port = 8080,
+    port: Port = HTTP_PORT,
     bitrate_kbps: Bitrate = None,
     crf: Crf = None,
     preset: Preset = None,
-    rtsp_port: RtspPort = 8554,
+    rtsp_port: RtspPort = RTSP_PORT,
 ) -> None:
     """Enhance one stream: SOURCE in, every --to out."""
     quality = {} if crf is None else {"crf": crf}
@@ -236,23 +239,20 @@ def describe(
 
     if config is not None:
         _refuse_options(context, config)
-    streams = (
-        read_settings(config)
-        if config is not None
-        else (
-            _settings(
-                source=DEMO_SOURCE,
-                sinks=(SinkSpec(kind="webrtc"),),
-                name="demo",
-                scale=scale,
-                budget_ms=budget_ms,
-                backend=backend,
-                tier=tier,
-                fps=fps,
-                between=between,
-            ),
+        streams = read_settings(config)
+    else:
+        one = _settings(
+            source=DEMO_SOURCE,
+            sinks=(SinkSpec(kind="webrtc"),),
+            name="demo",
+            scale=scale,
+            budget_ms=budget_ms,
+            backend=backend,
+            tier=tier,
+            fps=fps,
+            between=between,
         )
-    )
+        streams = (one,)
     typer.echo("\n\n".join(describe_stream(settings) for settings in streams))
 
 

@@ -28,6 +28,9 @@ LIVE_KINDS: tuple[SourceKind, ...] = ("rtsp", "network", "whip", "device")
 STANDARD = "-"
 """Standard input where a source is named, standard output for pictures; never a file of that name."""
 
+HTTP_PORT, RTSP_PORT = 8080, 8554
+"""Of the page and of what ``rtsp:`` serves, unless others are asked for."""
+
 SCALES = (1, 2, 3, 4)
 BETWEEN: tuple[Between, ...] = ("interpolate", "predict", "none")
 FILE_SUFFIXES: Mapping[str, str] = MappingProxyType(

@@ -23,6 +23,8 @@ def _unnamed(cls: type[SideDataType], code: int) -> SideDataType:
     return cast(SideDataType, member)
 
 
+# In the whole process: PyAV makes a type of every entry before it gives any. What it has names for is as
+# it was, all else would raise.
 SideDataType._missing_ = classmethod(_unnamed)  # type: ignore[method-assign, assignment]
 
 

@@ -2,11 +2,15 @@
 
 StreamerError
 ├── ConfigError            a setting is wrong; nothing was opened
+│   ├── AddressRefused     a stream that was added from outside may not reach it (addresses.py)
+│   └── StreamRefused      there is no place for it beside the others (server/registry.py)
 ├── SourceError            an input could not be opened or broke
 │   ├── SourceLost         it worked, then stopped; reconnecting may help
-│   └── UnsupportedFormat  a track that libav has to read (rtp/unit.py)
+│   ├── UnsupportedFormat  a track that libav has to read (rtp/unit.py)
+│   └── Refused            an HTTP server does not give a file (sources/network_http.py)
 ├── SinkError              an output could not be opened or broke
-└── EngineError            a model file does not fit this machine or is damaged
+├── EngineError            a model file does not fit this machine or is damaged
+└── OfferRefused           of a WebRTC offer comes no session; why is in its kind (rtc/session.py)
 """
 
 from __future__ import annotations

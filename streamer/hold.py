@@ -60,20 +60,22 @@ class Hold:
     def next_ns(self) -> int:
         """When ``make`` is to be called next, if no real frame was shown until then."""
         again_ns = self._asked_ns + EVERY_NS
-        if self._last is None:
-            return again_ns
-        return max(again_ns, self._shown_ns + self._excused_ns + round(self._after_s * 1e9))
+        return again_ns if self._last is None else max(again_ns, self._silent_from_ns)
+
+    @property
+    def _silent_from_ns(self) -> int:
+        """When the source counts as silent, if no real frame was shown until then."""
+        return self._shown_ns + self._excused_ns + round(self._after_s * 1e9)
 
     def make(self) -> Frame | None:
         """A frame for now; ``None`` while there is nothing to hold, or no need to."""
-        now_ns = self._clock.now_ns()
-        silent_ns = now_ns - self._shown_ns
-        if self._last is not None and silent_ns - self._excused_ns < self._after_s * 1e9:
+        now_ns, last = self._clock.now_ns(), self._last
+        if last is not None and now_ns < self._silent_from_ns:
             return None
         self._asked_ns = now_ns
-        if self._last is None:
+        if last is None:
             return None
-        last = self._last
+        silent_ns = now_ns - self._shown_ns
         elapsed = rescale(silent_ns, Fraction(1, 1_000_000_000), last.time_base)
         planes, comparison = last.planes, last.comparison
         if silent_ns >= (self._after_s - HOLD_AFTER_S + SLATE_AFTER_S) * 1e9:

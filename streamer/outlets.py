@@ -6,7 +6,6 @@ import logging
 from collections.abc import Collection, MutableMapping
 from fractions import Fraction
 from functools import partial
-from typing import Literal
 
 from streamer.clock import Clock
 from streamer.config import LIVE_KINDS, SinkSpec, StreamSettings, source_kind
@@ -17,7 +16,7 @@ from streamer.media import AudioInfo
 from streamer.metrics import Metrics
 from streamer.rate import HIGHEST_FPS
 from streamer.rendition import Rendition
-from streamer.rtc.session import Session
+from streamer.rtc.session import Session, View
 from streamer.sinks.audio_format import codec_of
 from streamer.sinks.audio_transcode import AUDIO_REFUSED, AudioTranscoder, Target
 from streamer.sinks.base import Sink
@@ -79,18 +78,23 @@ class Outlets:
     def renditions(self) -> tuple[Rendition, ...]:
         return tuple(filter(None, (self.enhanced, self.comparison)))
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether anybody watches the comparison."""
+        return self.comparison is not None and self.comparison.is_watched
+
     def wanted(self, frame: Frame) -> list[tuple[Rendition, Planes]]:
         """What is encoded now: the comparison while it is watched, and the enhanced picture
         unless the comparison is all that anybody looks at."""
         wanted = []
-        comparison, enhanced = self.comparison, self.enhanced
-        is_compared = comparison is not None and comparison.is_watched and frame.comparison
-        if enhanced is not None and not (
-            is_compared and enhanced.is_for_viewers_only and not enhanced.is_watched
+        enhanced, comparison = self.enhanced, self.comparison
+        compared = frame.comparison if self.is_compared else None
+        if enhanced is not None and (
+            compared is None or enhanced.is_watched or not enhanced.is_for_viewers_only
         ):
             wanted.append((enhanced, frame.planes))
-        if comparison is not None and is_compared and frame.comparison is not None:
-            wanted.append((comparison, frame.comparison))
+        if comparison is not None and compared is not None:
+            wanted.append((comparison, compared))
         return wanted
 
     @property
@@ -98,7 +102,7 @@ class Outlets:
         """The sinks that viewers join."""
         return tuple(r.webrtc for r in self.renditions if r.webrtc is not None)
 
-    async def answer(self, offer_sdp: str, *, view: Literal["enhanced", "compare"]) -> Session:
+    async def answer(self, offer_sdp: str, *, view: View) -> Session:
         """Begin a WebRTC viewer's session.
 
         Raises ``OfferRefused``, or ``SinkError`` where there is no such output.

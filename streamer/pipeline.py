@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from streamer import report
 from streamer.clock import Clock
@@ -28,7 +28,7 @@ from streamer.metrics import Metrics
 from streamer.outlets import Outlets
 from streamer.pace import lead_ms
 from streamer.rendition import Rendition
-from streamer.rtc.session import Session
+from streamer.rtc.session import Session, View
 from streamer.showing import Showing
 from streamer.sinks.leaving import Leaving
 from streamer.sources.base import FrameSource, PacketSource, Source
@@ -68,8 +68,6 @@ class Stream:
         self.source = source
         self.chain = chain
         self.metrics = metrics
-        self.enhanced = outlets.enhanced
-        self.comparison = outlets.comparison
         self.last_frame: Frame | None = None
         """The latest enhanced frame."""
         self._span = Span(settings.duration_s)
@@ -171,7 +169,7 @@ class Stream:
         lasting = self.source if isinstance(self.source, Lasting) else None
         return lasting.reason if lasting is not None and lasting.state == "lost" else ""
 
-    async def answer(self, offer_sdp: str, *, view: Literal["enhanced", "compare"]) -> Session:
+    async def answer(self, offer_sdp: str, *, view: View) -> Session:
         """Begin a WebRTC viewer's session; see ``Outlets.answer``."""
         return await self._outlets.answer(offer_sdp, view=view)
 
@@ -329,7 +327,7 @@ class Stream:
                 frame,
                 # Offline there is no such time.
                 deadline_ns=None if self._waits else budget.deadline_ns(frame),
-                with_comparison=self.comparison is not None and self.comparison.is_watched,
+                with_comparison=self._outlets.is_compared,
                 is_backlog=is_backlog,
                 shown_s=self._showing.last_time_s,
             )
@@ -370,7 +368,7 @@ class Stream:
                 await worker.call(self._outlets.raw.close)
             for rendition in self._outlets.renditions:
                 packets = await worker.call(rendition.encoder.flush)
-                await self._leave(rendition, packets, counts=rendition is self.enhanced)
+                await self._leave(rendition, packets, counts=rendition is self._outlets.enhanced)
         await self._leaving.close()
 
     def _shown(self) -> AsyncIterator[Frame | None]:

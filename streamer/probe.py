@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from threading import Event
 from typing import Any
 
@@ -19,6 +18,7 @@ from streamer.infer.backends import Use, choose_super_resolution
 from streamer.metrics import Metrics, Samples
 from streamer.sources.base import FrameSource, PacketSource, Source
 from streamer.sources.opening import open_source
+from streamer.worker import Worker
 
 FRAMES = 24
 """Real frames on which each tier is timed."""
@@ -33,7 +33,7 @@ async def probe_source(source_text: str) -> dict[str, Any]:
     source = await open_source(source_text, clock=clock, paced=False)
     stopping = Event()
     try:
-        frames = [frame async for frame in _first_frames(source, clock)]
+        frames = await _first_frames(source, clock)
         if not frames:
             raise SourceError(f"{source_text} gives no picture; check it with another player")
         tiers = await asyncio.to_thread(_time_tiers, frames, source, clock, stopping)
@@ -72,35 +72,33 @@ def as_text(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-async def _first_frames(source: Source, clock: Clock) -> AsyncIterator[Frame]:
-    if isinstance(source, FrameSource):
-        number = 0
-        async for frame in source.frames():
-            yield frame
-            number += 1
-            if number == FRAMES:
-                return
-    elif isinstance(source, PacketSource):
-        async for frame in _decoded(source, clock):
-            yield frame
+async def _first_frames(source: Source, clock: Clock) -> list[Frame]:
+    if isinstance(source, PacketSource):
+        return await _first_decoded(source, clock)
+    assert isinstance(source, FrameSource)
+    found: list[Frame] = []
+    async for frame in source.frames():
+        found.append(frame)
+        if len(found) == FRAMES:
+            break
+    return found
 
 
-async def _decoded(source: PacketSource, clock: Clock) -> AsyncIterator[Frame]:
+async def _first_decoded(source: PacketSource, clock: Clock) -> list[Frame]:
     decoder = Decoder(source.video, low_delay=False, clock=clock, metrics=Metrics())
-    given = 0
-    try:
-        async for packet in source.packets():
-            if packet.stream != "video":
-                continue
-            for frame in await asyncio.to_thread(decoder.decode, packet):
-                yield frame
-                given += 1
-            if given >= FRAMES:
-                return
-        for frame in islice(decoder.flush(), FRAMES - given):
-            yield frame
-    finally:
-        decoder.close()
+    found: list[Frame] = []
+    async with Worker("decode") as worker:
+        try:
+            async for packet in source.packets():
+                if packet.stream == "video":
+                    found += await worker.call(decoder.decode, packet)
+                if len(found) >= FRAMES:
+                    break
+            else:
+                found += await worker.call(decoder.flush)
+        finally:
+            await worker.call(decoder.close)
+    return found[:FRAMES]
 
 
 def _time_tiers(

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from streamer.cores import usable_cores
-from streamer.frame import Frame, Origin
+from streamer.frame import Frame
 from streamer.gpu.choosing import DOORS
 from streamer.infer.engine import Engine
 from streamer.media import AudioInfo, VideoInfo
 from streamer.metrics import Metrics
+from streamer.tally import MADE
 
 RECENT = 150
 """Samples behind the numbers of now: five seconds at 30 fps."""
@@ -94,10 +95,9 @@ def machine() -> dict[str, Any]:
 
 
 def _frames(metrics: Metrics, dropped: Mapping[str, int]) -> dict[str, Any]:
-    made = (Origin.INTERPOLATED, Origin.PREDICTED, Origin.REPEATED)
     return {
         "decoded": metrics.counted("decoded"),
-        **{origin.value: metrics.counted(f"sent.{origin.value}") for origin in made},
+        **{origin: metrics.counted(f"sent.{origin}") for origin in MADE},
         "sent": metrics.counted("sent"),
         "left_out": metrics.counted("left_out"),
         "cleaned": metrics.counted("cleaned"),

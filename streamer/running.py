@@ -6,16 +6,17 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import av
+from fastapi import FastAPI
 
 from streamer.addresses import is_loopback
 from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
-from streamer.config import STANDARD, StreamSettings, identity
+from streamer.config import HTTP_PORT, RTSP_PORT, STANDARD, StreamSettings, identity
 from streamer.console import INTERRUPTED, ending_on_signals, err, say, show_progress
 from streamer.errors import ConfigError, SinkError
 from streamer.heap import keep_what_is_loaded
@@ -24,9 +25,6 @@ from streamer.server.app import Access, build_app
 from streamer.server.rtsp import RtspServer
 from streamer.server.run import Server
 from streamer.sinks.rtsp_mount import RtspMount
-
-DEMO_PORT = 8080
-RTSP_PORT = 8554
 
 
 async def run_stream(
@@ -85,7 +83,7 @@ async def _page(stream: Stream, host: str, port: int | None) -> AsyncIterator[No
     # Without it any page in the user's browser could look in by a name of its own (DNS rebinding).
     access = Access(token=None) if is_loopback(host) else None
     app = build_app({stream.name: stream}, access=access)
-    async with await _listening(app, host, port) as server:
+    async with _listening(app, host, port) as server:
         say(f"streamer: open {server.url} (Ctrl-C ends it)")
         yield
 
@@ -104,16 +102,20 @@ async def _rtsp(
         yield
 
 
-async def _listening(app: Any, host: str, port: int | None) -> Server:
-    """A server on ``port``; without one on the usual port, or on any where that is taken."""
-    if port is not None:
-        return Server(app, host=host, port=port)
-    try:
-        async with Server(app, host=host, port=DEMO_PORT):
-            pass
-    except ConfigError:
-        return Server(app, host=host, port=0)
-    return Server(app, host=host, port=DEMO_PORT)
+@asynccontextmanager
+async def _listening(app: FastAPI, host: str, port: int | None) -> AsyncIterator[Server]:
+    """A server on ``port`` while the block runs; without one on the usual port, or on any where that is
+    taken."""
+    async with AsyncExitStack() as stack:
+        listen = stack.enter_async_context
+        try:
+            usual = HTTP_PORT if port is None else port
+            server = await listen(Server(app, host=host, port=usual))
+        except ConfigError:
+            if port is not None:
+                raise
+            server = await listen(Server(app, host=host, port=0))
+        yield server
 
 
 def _check_report(path: Path | None, settings: StreamSettings) -> None:

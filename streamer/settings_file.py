@@ -14,6 +14,8 @@ import yaml
 
 from streamer.addresses import AddressPolicy, is_loopback, parse_network
 from streamer.config import (
+    HTTP_PORT,
+    RTSP_PORT,
     EncodeSettings,
     StreamSettings,
     check_crf,
@@ -81,7 +83,7 @@ class Listen:
 class RtspSettings:
     """The RTSP server for ``rtsp:`` outputs; without ``users`` anybody may watch."""
 
-    listen: Listen = Listen(host="127.0.0.1", port=8554)
+    listen: Listen = Listen(host="127.0.0.1", port=RTSP_PORT)
     users: Mapping[str, str] | None = field(default=None, repr=False)
 
 
@@ -99,7 +101,7 @@ class ServeSettings:
     """All that ``streamer serve`` runs and offers."""
 
     streams: tuple[StreamSettings, ...] = ()
-    listen: Listen = Listen(host="127.0.0.1", port=8080)
+    listen: Listen = Listen(host="127.0.0.1", port=HTTP_PORT)
     token: str | None = field(default=None, repr=False)
     rtsp: RtspSettings | None = None
     """``None`` where neither the file nor a stream of it asks for RTSP."""
@@ -113,10 +115,8 @@ class ServeSettings:
     limits: Limits = Limits()
 
     def listening_on(self, *, host: str | None, port: int | None) -> ServeSettings:
-        """The same, on another address.
-
-        Raises ``ConfigError`` where anybody in the network could then use it without a password.
-        """
+        """The same, on another address. Raises ``ConfigError`` where anybody in the network could then
+        use it without a password."""
         listen = Listen(
             host=self.listen.host if host is None else host,
             port=self.listen.port if port is None else port,

@@ -8,6 +8,9 @@ from streamer.clock import Clock
 from streamer.frame import Frame, Origin, Packet
 from streamer.metrics import Metrics, Rate
 
+MADE = tuple(origin.value for origin in Origin if origin is not Origin.DECODED)
+"""How frames that no source sent came to be, as counts and reports name it."""
+
 
 class Tally:
     """Told of everything that passes; all on the event loop."""

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from streamer.errors import StreamerError
+
+View: TypeAlias = Literal["enhanced", "compare"]
+"""What a viewer watches. ``compare`` is twice as high: the enhanced picture, and below it the plain
+upscale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

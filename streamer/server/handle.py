@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
-from streamer.rtc.session import Session
+from streamer.rtc.session import Session, View
 
 State: TypeAlias = Literal["starting", "live", "lost", "failed", "ended"]
-
-View: TypeAlias = Literal["enhanced", "compare"]
-"""``compare`` is twice as high: the enhanced picture, and below it the plain upscale."""
 
 
 class StreamHandle(Protocol):

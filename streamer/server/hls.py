@@ -49,11 +49,7 @@ def hls_routes(folder_of: Callable[[str], Path | None]) -> APIRouter:
             raise _missing(path)
         # A playlist changes with every segment; the others never do, since each run names its own.
         age = "no-cache" if path.suffix == ".m3u8" else "public, max-age=3600, immutable"
-        return Response(
-            body,
-            media_type=MEDIA_TYPES[path.suffix],
-            headers={"Cache-Control": age, "X-Content-Type-Options": "nosniff"},
-        )
+        return Response(body, media_type=MEDIA_TYPES[path.suffix], headers={"Cache-Control": age})
 
     return router
 

@@ -15,10 +15,9 @@ from prometheus_client.registry import Collector
 from streamer.server.answers import ALWAYS
 from streamer.server.handle import State, StreamHandle
 from streamer.server.secrecy import metric_label
+from streamer.tally import MADE
 
 QUANTILES: Final = {"p50": "0.5", "p95": "0.95", "p99": "0.99"}
-
-MADE: Final = ("interpolated", "predicted", "repeated")
 
 
 def metrics_routes(streams: Mapping[str, StreamHandle]) -> APIRouter:

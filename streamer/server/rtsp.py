@@ -37,7 +37,7 @@ class RtspServer:
         mounts: Mapping[str, RtspMount],
         *,
         host: str = "127.0.0.1",
-        port: int = 8554,
+        port: int,
         users: Mapping[str, str] | None = None,
         clock: Clock,
     ) -> None:

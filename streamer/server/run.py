@@ -73,7 +73,7 @@ class Server:
     the address cannot be had.
     """
 
-    def __init__(self, app: FastAPI, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+    def __init__(self, app: FastAPI, *, host: str = "127.0.0.1", port: int) -> None:
         self.host = host
         self.port = port
         self._app = app

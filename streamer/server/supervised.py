@@ -14,8 +14,8 @@ from streamer.clock import Clock
 from streamer.config import Changes, StreamSettings
 from streamer.errors import ConfigError, EngineError, SinkError, StreamerError, deliberate
 from streamer.frame import Frame
-from streamer.rtc.session import Session
-from streamer.server.handle import State, StreamHandle, View
+from streamer.rtc.session import Session, View
+from streamer.server.handle import State, StreamHandle
 from streamer.server.secrecy import clean, clean_values, secrets_of, shown_source
 from streamer.server.still import still
 

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 
+from streamer.rtc.session import View
 from streamer.server.answers import says
-from streamer.server.handle import StreamHandle, View
+from streamer.server.handle import StreamHandle
 from streamer.server.signalling import OFFER, SdpAnswer, begun, session_routes
 
 VIEWS: Final[tuple[View, ...]] = get_args(View)

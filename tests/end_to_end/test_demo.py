@@ -6,9 +6,10 @@ import asyncio
 import json
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 
+from streamer.config import HTTP_PORT
 from streamer.sources.counter import read
 from tests.command import started
 from tests.end_to_end.browser import Browsers, opened, page_value, wait_for_page
@@ -180,6 +182,19 @@ def test_a_duration_ends_the_demo_by_itself(tmp_path: Path) -> None:
     # What the camera skipped was never decoded; everything else is accounted for.
     lost = {name: n for name, n in frames["dropped"].items() if name != "source.skipped"}
     assert frames["decoded"] == real(frames) + sum(lost.values())
+
+
+def test_the_page_takes_another_port_where_the_usual_one_is_taken() -> None:
+    with socket.socket() as taken:
+        # Where somebody has it already, it is taken too.
+        with suppress(OSError):
+            taken.bind(("127.0.0.1", HTTP_PORT))
+            taken.listen()
+        process = started("demo", "--duration", "1")
+        _, said = process.communicate(timeout=180)
+    assert process.returncode == 0, said
+    (port,) = re.findall(rb"http://127\.0\.0\.1:(\d+)/", said)
+    assert int(port) != HTTP_PORT
 
 
 def real(frames: dict[str, Any]) -> int:

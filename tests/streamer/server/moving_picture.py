@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from streamer.clock import MonotonicClock
 from streamer.errors import ConfigError
 from streamer.frame import RTP_TIME_BASE, Packet
-from streamer.rtc.session import Session
-from streamer.server.handle import View
+from streamer.rtc.session import Session, View
 from streamer.sinks.webrtc import WebRtcSink
 
 WIDTH, HEIGHT, FPS = 320, 180, 30
