@@ -36,6 +36,10 @@ NAME = re.compile(r"(?=.{1,253}\.?$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_
 LOOKS_NUMERIC = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-9]+))*\.?")
 UNSAFE = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
 
+RTMP_PATH_BYTES = 1023
+"""Behind the host of an RTMP address. What follows, as of a long token, libav leaves out without a word; the
+server then sees a wrong key."""
+
 
 class AddressRefused(ConfigError):
     """The address may not be reached from a stream that was added from outside."""

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+from urllib.parse import SplitResult
 
 from streamer.errors import StreamerError
 
@@ -42,6 +43,7 @@ _REASONS = {
     11: "needs a passphrase; add ?passphrase=... to the address, or has none itself",
     16: "did not answer; check the address, and that it listens",
 }
+_TIMED_OUT = 16
 _LOOK_S = 0.01
 
 
@@ -56,18 +58,32 @@ class Srt:
         self._sockets: list[int] = []
 
     def connect(self, host: str, port: int, **settings: Any) -> int:
-        """Call ``host``; gives the socket. Raises ``failure``."""
-        address = self._address(host, port, flags=0)
-        handle = self._socket(settings)
-        if settings.get("streamid"):
-            self._set(handle, _STREAMID, settings["streamid"].encode())
-        if self._library.srt_connect(handle, address, len(address)) < 0:
-            raise self._failure(self._reason(handle))
-        return handle
+        """Call ``host``; gives the socket. Raises ``failure``.
+
+        A name may have an address of each family where the other side listens on one only, as
+        localhost often has: both are called, and share the time.
+        """
+        addresses = self._addresses(host, port, flags=0)
+        within_ms = settings.get("connect_timeout", _CONNECT_MS) // len(addresses)
+        settings = {**settings, "connect_timeout": max(1, within_ms)}
+        refusals = []
+        for address in addresses:
+            handle = self._socket(settings)
+            if settings.get("streamid"):
+                self._set(handle, _STREAMID, settings["streamid"].encode())
+            if self._library.srt_connect(handle, address, len(address)) >= 0:
+                return handle
+            refusals.append((self._library.srt_getrejectreason(handle), self._reason(handle)))
+            self._library.srt_close(handle)
+        # Who answers no says more than where nobody does.
+        raise self._failure(min(refusals, key=lambda one: one[0] == _TIMED_OUT)[1])
 
     def accept(self, host: str, port: int, *, note: Callable[[str], None], **settings: Any) -> int:
-        """Wait for a caller, with the stream id if one is set. Raises ``failure``."""
-        address = self._address(host or "0.0.0.0", port, flags=socket.AI_PASSIVE)
+        """Wait for a caller, with the stream id if one is set. Raises ``failure``.
+
+        Nobody is listened to after that: libsrt would go on to connect callers whom nobody hears.
+        """
+        address = self._addresses(host or "0.0.0.0", port, flags=socket.AI_PASSIVE)[0]
         listener = self._socket(settings)
         if self._library.srt_bind(listener, address, len(address)) < 0 or (
             self._library.srt_listen(listener, 4) < 0
@@ -77,11 +93,10 @@ class Srt:
             handle = int(self._library.srt_accept(listener, None, None))
             if handle < 0:
                 raise self._failure(f"stopped listening ({self._last_error()})")
-            if (
-                hmac.compare_digest(self._streamid(handle), settings["streamid"].encode())
-                or not (settings["streamid"])
-            ):
+            wanted = settings["streamid"].encode()
+            if not wanted or hmac.compare_digest(self._streamid(handle), wanted):
                 self._sockets.append(handle)
+                self._library.srt_close(listener)
                 return handle
             note("a caller with another streamid was refused")
             self._library.srt_close(handle)
@@ -153,18 +168,34 @@ class Srt:
     def _last_error(self) -> str:
         return str(self._library.srt_getlasterror_str().decode(errors="replace")).rstrip(".")
 
-    def _address(self, host: str, port: int, *, flags: int) -> bytes:
-        """The ``sockaddr`` as C has it."""
+    def _addresses(self, host: str, port: int, *, flags: int) -> list[bytes]:
+        """The first ``sockaddr`` of each family as C has it, in the resolver's order."""
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=flags)
         except OSError:
             raise self._failure("has a name that does not resolve; check its spelling") from None
-        family, _, _, _, where = found[0]
-        packed = socket.inet_pton(family, str(where[0]).partition("%")[0])
-        head = struct.pack("=H", family) + struct.pack(">H", port)
-        if family == socket.AF_INET:
-            return head + packed + bytes(8)
-        return head + bytes(4) + packed + bytes(4)
+        first: dict[int, str] = {}
+        for family, _, _, _, where in found:
+            first.setdefault(family, str(where[0]))
+        return [_sockaddr(family, numbers, port) for family, numbers in first.items()]
+
+
+def with_whole_query(parts: SplitResult) -> SplitResult:
+    """``parts`` of an srt:// address, where a # ends nothing: it belongs to the query.
+
+    The streamid of SRT's access control begins with #!::, and ffmpeg takes it as it is.
+    """
+    if not parts.fragment:
+        return parts
+    return parts._replace(query=f"{parts.query}#{parts.fragment}", fragment="")
+
+
+def _sockaddr(family: int, numbers: str, port: int) -> bytes:
+    packed = socket.inet_pton(family, numbers.partition("%")[0])
+    head = struct.pack("=H", family) + struct.pack(">H", port)
+    if family == socket.AF_INET:
+        return head + packed + bytes(8)
+    return head + bytes(4) + packed + bytes(4)
 
 
 def load(failure: type[StreamerError]) -> Any:

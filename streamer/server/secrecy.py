@@ -62,7 +62,10 @@ def _secrets_in(url: str) -> Iterator[str]:
     except ValueError:
         return
     # A camera's path may be /user=admin_password=..., a server's last part is the stream's key.
-    others = {parts.path, parts.path.rpartition("/")[2], *re.findall(r"=([^&]+)", parts.query)}
+    others = {parts.path, parts.path.rpartition("/")[2]}
+    # SRT's streamid may begin with a #, which ends the query of other addresses.
+    for query in (parts.query, url.partition("?")[2]):
+        others.update(re.findall(r"=([^&]+)", query))
     yield from (one for one in others | set(map(unquote, others)) if len(one) >= SHORTEST_OTHER)
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from streamer.addresses import telling_no_secret
+from streamer.addresses import RTMP_PATH_BYTES, telling_no_secret
 from streamer.config import place_of
 from streamer.errors import SinkError
 from streamer.sinks.muxer_protocol import Output, Target
+from streamer.srt import with_whole_query
 
 IO_TIMEOUT_US = 5_000_000
 """How long libav waits for a peer; the parent's own watch ends the child soon after."""
@@ -60,6 +61,8 @@ def target_of(url: str) -> Target:
     if re.search(r"[\x00-\x20\x7f]", url):
         raise SinkError("an output's address holds a space or a control character; encode it")
     place = place_of(url)
+    if parts.scheme == "srt":
+        parts = with_whole_query(parts)
     if parts.scheme not in TARGETS:
         raise SinkError(f"{parts.scheme}:// is no output; use {', '.join(TARGETS)}")
     if not parts.hostname:
@@ -98,6 +101,12 @@ def _rtmp(parts: SplitResult, place: str) -> tuple[Output, None]:
             # Without an example of an address: what is written like a key is blacked out in messages.
             f"the address of {place} lacks a part; write the application and the stream-key behind "
             "the host, as in /live/KEY"
+        )
+    behind_host = len(parts._replace(scheme="", netloc="").geturl().encode())
+    if behind_host > RTMP_PATH_BYTES:
+        raise SinkError(
+            f"the address of {place} has {behind_host} bytes behind the host; use a stream-key that "
+            f"leaves it {RTMP_PATH_BYTES} at most"
         )
     # PyAV opens an output's protocol without options; the tee muxer hands them on.
     inner = {

@@ -106,8 +106,8 @@ def _read(job: Mapping[str, Any], parent: _Parent) -> None:
     is_live = True
     if files is not None:
         files.is_begun = True
-        # A playlist that goes on does not know how long it is; of a file the server may.
-        is_live = container.duration is None and not files.has_end
+        # A playlist that goes on does not know how long it is, live FLV says 0; of a file the server may.
+        is_live = not container.duration and not files.has_end
     comes_in_bursts = not is_live or container.format.name == "hls"
     pieces = Pieces(container, clock=MonotonicClock())
     for piece in pieces:

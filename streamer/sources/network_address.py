@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, unquote
 
-from streamer.addresses import split, telling_no_secret
+from streamer.addresses import RTMP_PATH_BYTES, split, telling_no_secret
 from streamer.config import place_of
 from streamer.errors import ConfigError
 from streamer.rtsp.url import RtspUrl, parse_url
+from streamer.srt import with_whole_query
 
 OPEN_WITHIN_S = 10.0
 PACKET_WITHIN_S = 10.0
@@ -72,6 +73,12 @@ def _rtmp(url: str, parts: SplitResult, label: str) -> NetworkAddress:
         return _rtmp_listener(parts, label)
     if not parts.hostname:
         raise ConfigError(f"{label} names no host; write one behind rtmp://, then the path")
+    behind_host = len(parts._replace(scheme="", netloc="").geturl().encode())
+    if behind_host > RTMP_PATH_BYTES:
+        raise ConfigError(
+            f"{label} has {behind_host} bytes behind the host; at most {RTMP_PATH_BYTES} are "
+            "sent, so use a shorter stream key or token"
+        )
     return NetworkAddress(
         scheme=parts.scheme.lower(),
         label=label,
@@ -169,7 +176,7 @@ def _udp(url: str, parts: SplitResult, label: str) -> NetworkAddress:
 def _srt(url: str, parts: SplitResult, label: str) -> NetworkAddress:
     if parts.port is None:
         raise ConfigError(f"{label} names no port; write it as srt://host:9000")
-    given = _query(parts.query)
+    given = _query(with_whole_query(parts).query)
     for name in given.keys() - {"mode", "passphrase", "streamid", "latency", "pbkeylen"}:
         raise ConfigError(
             f"{label} has the option {name!r}; use mode, passphrase, streamid, latency, pbkeylen"

@@ -53,6 +53,14 @@ def test_no_form_of_a_secret_is_left_in_a_text(text: str) -> None:
     assert cleaned.split()[0] == text.split()[0], "the sentence stays readable"
 
 
+def test_what_follows_a_streamid_of_srt_access_control_is_secret_too() -> None:
+    stream = settings(
+        "a", "srt://10.0.0.1:9000?streamid=#!::r=cam,m=request&passphrase=longenough1"
+    )
+    assert clean("no r=cam with longenough1", secrets_of(stream)) == "no r=cam with ***"
+    assert clean("no #!::r=cam,m=request", secrets_of(stream)) == "no ***"
+
+
 def test_ordinary_words_stay_although_a_path_has_them_too() -> None:
     secrets = secrets_of(settings("a", "rtsp://h/live?x=tcp", "rtmp://h/app/live"))
     numbers = {"state": "live", "engines": [{"model": "sr-lite-x2-live"}], "by": ("tcp", 3, None)}

@@ -18,6 +18,7 @@ GOOD = [
     ("rtsps://host/live", "rtsps://host", "rtsp"),
     ("rtmp://host/app/stream-key", "rtmp://host", "tee"),
     ("rtmps://host:443/app/stream-key?x=[1]|2", "rtmps://host:443", "tee"),
+    (f"rtmp://host/app/{'k' * 1018}", "rtmp://host", "tee"),
     ("udp://239.0.0.1:5000?ttl=4", "udp://239.0.0.1:5000", "mpegts"),
     ("udp://[::1]:5000", "udp://[::1]:5000", "mpegts"),
     ("srt://host:7000?passphrase=0123456789&streamid=publish:me", "srt://host:7000", "mpegts"),
@@ -38,6 +39,14 @@ def test_a_short_user_is_not_cut_out_of_every_word() -> None:
     assert without(secrets, "Connection refused") == "Connection refused"
 
 
+def test_a_streamid_of_srt_access_control_is_taken_as_ffmpeg_takes_it() -> None:
+    target = target_of("srt://host:7000?streamid=#!::r=cam,m=publish&passphrase=0123456789")
+    assert target.srt is not None
+    assert target.srt["streamid"] == "#!::r=cam,m=publish"
+    assert target.srt["passphrase"] == "0123456789"
+    assert without(target.secrets, "no #!::r=cam,m=publish with 0123456789") == "no *** with ***"
+
+
 def test_datagrams_are_whole_transport_packets() -> None:
     assert "pkt_size=1316" in target_of("udp://host:5000").output.url
     assert "pkt_size=188" in target_of("udp://host:5000?pkt_size=188").output.url
@@ -53,6 +62,7 @@ def test_certificates_are_checked() -> None:
     [
         ("rtmp://host/app", "rtmp://host lacks a part; write the application and the stream-key"),
         ("rtmp:///app/key", "names no host"),
+        (f"rtmp://host/app/{'k' * 1019}", "has 1024 bytes behind the host; use a stream-key that"),
         ("udp://host", "names no port; use udp://host:port"),
         ("srt://host", "names no port"),
         ("rtsp://host:99999/live", "malformed"),

@@ -21,6 +21,7 @@ from tests.rtsp_camera import camera, needs_gstreamer
 from tests.streamer.sources.network_reader import CLOCK, DEADLINE_S, check, read
 from tests.streamer.sources.peers import (
     UDP,
+    encoded,
     flv,
     free_port,
     send_until,
@@ -117,6 +118,17 @@ async def read_when_there(url: str, count: int) -> tuple[NetworkSource, list[Pac
                     raise
 
 
+@pytest.mark.parametrize("form", ["flv", "mpegts"])
+def test_what_http_sends_without_an_end_is_live(form: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}/live"
+    # Without -t, whose length FLV would state.
+    endless = encoded()[:-2]
+    with sending([*endless, "-f", form, "-listen", "1", url]):
+        source, got = asyncio.run(read_when_there(url, 60))
+    check(source, got)
+    assert source.video.is_live
+
+
 def test_mpeg_ts_is_received_over_udp() -> None:
     port = free_port(UDP)
     with sending(ts(f"udp://127.0.0.1:{port}?pkt_size=1316")):
@@ -145,15 +157,18 @@ def test_srt_is_called_with_its_passphrase_and_a_wrong_one_is_said() -> None:
         check(*asyncio.run(read(f"{call}longenough1", 60)))
 
 
-def test_srt_listens_for_the_caller_with_its_streamid(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("streamid", ["mine", "#!::r=live/mine,m=publish"])
+def test_srt_listens_for_the_caller_with_its_streamid(
+    streamid: str, caplog: pytest.LogCaptureFixture
+) -> None:
     port = free_port(UDP)
     call = f"srt://127.0.0.1:{port}?passphrase=longenough1&streamid="
 
     async def play() -> tuple[NetworkSource, list[Packet]]:
-        listen = f"srt://:{port}?mode=listener&passphrase=longenough1&streamid=mine"
+        listen = f"srt://:{port}?mode=listener&streamid={streamid}&passphrase=longenough1"
         reading = asyncio.create_task(read(listen, 60))
         await send_until(ts(f"{call}other"), partial(has_said, caplog, "another streamid", 1))
-        await send_until(ts(f"{call}mine"), reading.done)
+        await send_until(ts(f"{call}{streamid}"), reading.done)
         return await reading
 
     check(*asyncio.run(play()))

@@ -58,6 +58,7 @@ def test_who_listens_waits_for_its_peer() -> None:
     [
         ("gopher://host/", "cannot be read; use one of"),
         ("rtmp:///live/key", "names no host"),
+        (f"rtmp://host/live?jwt={'t' * 1014}", "has 1024 bytes behind the host"),
         ("rtmp://host/live/key?listen=2", "use listen=1"),
         ("rtmp://:1935/key?listen=1", "names no application and key"),
         ("rtmps://:1935/live/key?listen=1", "cannot listen with TLS"),
@@ -98,6 +99,12 @@ def test_libav_reads_rtsp_the_way_that_the_address_asks_for(
     found = {name: address.options[name] for name in chosen if name in address.options}
     assert found == ({"tls_verify": "1"} | wanted if "insecure" not in url else wanted)
     assert not {"transport", "tls"} & parse_qs(urlsplit(address.url).query).keys()
+
+
+def test_a_streamid_of_srt_access_control_is_taken_as_ffmpeg_takes_it() -> None:
+    settings = parse("srt://host:9000?streamid=#!::r=cam,m=request&passphrase=longenough1").settings
+    assert settings["streamid"] == "#!::r=cam,m=request"
+    assert settings["passphrase"] == "longenough1"
 
 
 def test_latency_is_in_microseconds_as_ffmpeg_has_it() -> None:
