@@ -44,6 +44,11 @@ def refuse(url: RtspUrl, method: str, answer: Response) -> None:
 
 def transport_refusal(url: RtspUrl, lower: str) -> str:
     """The sentence for 461 to ``lower``, ``tcp`` or ``udp``."""
+    if lower == "udp" and url.transport is None:
+        return (
+            f"{url.label} sends to one viewer neither over TCP nor over UDP (461); "
+            "switch unicast on in the device"
+        )
     if lower == "udp":
         return f"{url.label} does not send over UDP (461); leave ?transport=udp out"
     hint = "use rtsp:// if it may be unencrypted" if url.is_tls else "add ?transport=udp"

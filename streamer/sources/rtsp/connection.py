@@ -24,6 +24,7 @@ from streamer.rtsp.message import (
 )
 from streamer.rtsp.url import RtspUrl
 from streamer.sources.rtsp.limits import Limits
+from streamer.sources.rtsp.udp import host_of_socket
 
 USER_AGENT = "Streamer"
 
@@ -84,11 +85,11 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def peer_host(self) -> str:
         """The server's address, as numbers."""
-        return str(self._transport.get_extra_info("peername")[0])
+        return host_of_socket(self._transport.get_extra_info("peername"))
 
     @property
     def local_host(self) -> str:
-        return str(self._transport.get_extra_info("sockname")[0])
+        return host_of_socket(self._transport.get_extra_info("sockname"))
 
     async def request(
         self,

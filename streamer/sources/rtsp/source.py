@@ -234,7 +234,9 @@ class RtspSource:
         label, limit_s = self._session.url.label, self._limits.first_packet_s
         seen = f"{label} plays, but no video packet arrives within {limit_s:g} s over"
         if self._session.is_udp:
-            return SourceError(f"{seen} UDP; a firewall on the way may stop it: try ?transport=tcp")
+            is_refused = self._session.url.transport is None  # TCP, which was tried first
+            hint = "let it through, TCP is refused" if is_refused else "try ?transport=tcp"
+            return SourceError(f"{seen} UDP; a firewall on the way may stop it: {hint}")
         return SourceError(f"{seen} TCP; check the stream in the camera, or try ?transport=udp")
 
     # What comes in.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -38,6 +39,7 @@ def choose_tracks(session: SessionDescription, *, base_url: str, label: str) -> 
     Raises ``SourceError`` where there is no video, and ``UnsupportedFormat`` where there is one in
     a form that only libav may know.
     """
+    base_url = _base_of_tracks(session, base_url)
     films = [media for media in session.media if media.kind == "video"]
     if not films:
         kinds = ", ".join(dict.fromkeys(media.kind[:20] for media in session.media)) or "nothing"
@@ -61,6 +63,16 @@ def choose_tracks(session: SessionDescription, *, base_url: str, label: str) -> 
     return [*found[:1], *heard[:1]]
 
 
+def _base_of_tracks(session: SessionDescription, base_url: str) -> str:
+    """What the relative controls of tracks stand behind.
+
+    By RFC 2326, C.1.1 never the session's own control. But where that is a whole address, ffmpeg
+    and GStreamer take it, and cameras are tried with these.
+    """
+    is_whole = re.match(r"rtsps?://", session.control, re.IGNORECASE)
+    return session.control if is_whole else base_url
+
+
 def _comes_to_us(sound: Media, film: Media) -> bool:
     """Not so for the track to a camera's loudspeaker, which ONVIF marks ``sendonly``.
 
@@ -82,7 +94,6 @@ def _track(media: Media, base_url: str) -> Track | None:
         return Track(
             kind="video" if wanted.is_video else "audio",
             format=wanted,
-            # Relative to the base, not to the session's own control (RFC 2326, C.1.1).
             control_url=resolve_control(base_url, media.control).replace(" ", "%20"),
             profile=profile,
             takes_pli=profile == "AVPF"

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from streamer.errors import SourceError
 
@@ -80,7 +81,7 @@ class UdpPair:
         if target is not None:
             # A full buffer or an unreachable port: UDP promises nothing anyway.
             with contextlib.suppress(OSError):
-                self._sockets[index].sendto(data, target)
+                self._sockets[index].sendto(data, _socket_address(*target))
 
     def _read(self, index: int) -> None:
         bound, handle = self._sockets[index], self._handlers[index]
@@ -94,7 +95,7 @@ class UdpPair:
             except OSError:
                 # An answer "port unreachable" to one of our own packets shows here.
                 continue
-            if not self._is_server(index, sender[0], sender[1]):
+            if not self._is_server(index, host_of_socket(sender), sender[1]):
                 self.refused += 1
                 continue
             handle(bytes(self._buffer[:count]))
@@ -113,6 +114,18 @@ class UdpPair:
             self._server[index] = (host, port)
         known = self._server[index]
         return known is not None and known[1] == port
+
+
+def host_of_socket(address: tuple[Any, ...]) -> str:
+    """The host of a socket's address; a link-local one means nothing without its zone's number."""
+    host, zone = str(address[0]).partition("%")[0], address[3] if len(address) == 4 else 0
+    return f"{host}%{zone}" if zone else host
+
+
+def _socket_address(host: str, port: int) -> tuple[Any, ...]:
+    """What ``host_of_socket`` took apart: sockets take the zone beside the host, not in it."""
+    plain, _, zone = host.partition("%")
+    return (plain, port, 0, int(zone)) if zone else (plain, port)
 
 
 def _bind_pair(host: str) -> tuple[socket.socket, socket.socket]:
@@ -137,7 +150,7 @@ def _bind(host: str, port: int) -> socket.socket | None:
     try:
         bound.setblocking(False)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        bound.bind((host, port))
+        bound.bind(_socket_address(host, port))
     except OSError:
         bound.close()
         return None

@@ -293,6 +293,26 @@ def test_careless_answers_are_understood() -> None:
     run(work)
 
 
+def test_tracks_stand_behind_the_address_that_the_session_states() -> None:
+    """As ffmpeg and GStreamer have it, where the address asked for is only an alias."""
+    real = "rtsp://192.168.1.64/streams/2"
+
+    def setup(viewer: Viewer, asked: Asked) -> None:
+        is_known = asked.url == f"{real}/track1"
+        status = "200 OK" if is_known else "404 Not Found"
+        viewer.answer(asked, status, session="5", transport=asked.headers["transport"])
+
+    async def work() -> None:
+        sdp = SDP.replace("a=control:*", f"a=control:{real}")
+        async with ScriptedServer(sdp=sdp, steps={"SETUP": setup}, playing=film) as server:
+            source = await opened(server.url)
+            assert len(await packets_of(source, 3)) == 3
+            await source.close()
+            assert next(asked.url for asked in server.asked if asked.method == "PLAY") == real
+
+    run(work)
+
+
 def test_noise_between_the_packets_does_no_harm() -> None:
     noise = random.Random(5)
 

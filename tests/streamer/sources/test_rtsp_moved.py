@@ -1,9 +1,12 @@
 """Redirects, passwords that grow old, and packets over UDP that come from elsewhere or out of order."""
 
 import asyncio
+import ipaddress
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +15,7 @@ from streamer.errors import SourceError
 from streamer.rtsp.auth import ServerAuth, Verdict
 from streamer.rtsp.url import parse_url
 from streamer.sources.rtsp.answers import redirected
-from streamer.sources.rtsp.udp import UdpPair
+from streamer.sources.rtsp.udp import UdpPair, host_of_socket
 from tests.rtsp_camera import Asked, ScriptedServer, Step, Viewer, coded_pictures, film, rtp_packets
 from tests.streamer.sources.rtsp_viewer import (
     PATIENT,
@@ -254,6 +257,39 @@ def test_udp_packets_of_another_host_or_port_are_dropped(strays: list[bytes]) ->
     run(work)
 
 
+def link_local_address() -> tuple[str, int, int, int] | None:
+    """One of this machine's, with its zone."""
+    with suppress(OSError):
+        for line in Path("/proc/net/if_inet6").read_text().splitlines():
+            digits, index, *_ = line.split()
+            if digits.startswith("fe80"):
+                return str(ipaddress.IPv6Address(int(digits, 16))), 0, 0, int(index, 16)
+    return None
+
+
+def test_a_link_local_server_is_heard_and_answered_over_udp() -> None:
+    own = link_local_address()
+    if own is None:
+        pytest.skip("needs a network interface with a link-local IPv6 address")
+
+    async def work() -> None:
+        arrived = asyncio.get_running_loop().create_future()
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server:
+            server.bind(own)
+            host = host_of_socket(server.getsockname())
+            pair = UdpPair(host, arrived.set_result, lambda _data: None)
+            pair.listen(host, (server.getsockname()[1], 9), None)
+            server.sendto(b"picture", (own[0], pair.ports[0], 0, own[3]))
+            async with asyncio.timeout(60):
+                assert await arrived == b"picture"
+            pair.punch()
+            server.settimeout(60)
+            assert server.recv(100)[:2] == b"\x80\x00"
+            pair.close()
+
+    run(work)
+
+
 def test_udp_is_used_where_the_server_refuses_tcp() -> None:
     async def work() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -276,5 +312,33 @@ def test_udp_is_used_where_the_server_refuses_tcp() -> None:
                 await source.close()
                 text = await refusal_of(server.url + "?transport=tcp")
                 assert "does not send over TCP (461)" in text
+
+    run(work)
+
+
+def test_who_refused_tcp_and_sends_nothing_over_udp_is_not_asked_for_tcp_again() -> None:
+    def setup(viewer: Viewer, asked: Asked) -> None:
+        is_tcp = "TCP" in asked.headers["transport"]
+        status = "461 Unsupported Transport" if is_tcp else "200 OK"
+        viewer.answer(asked, status, session="5", transport=asked.headers["transport"])
+
+    async def work() -> None:
+        limits = replace(PATIENT, first_packet_s=0.2)
+        async with ScriptedServer(steps={"SETUP": setup}) as server:
+            text = await refusal_of(server.url, limits)
+            assert "let it through, TCP is refused" in text
+
+    run(work)
+
+
+def test_a_camera_that_sends_to_groups_only_is_said() -> None:
+    def setup(viewer: Viewer, asked: Asked) -> None:
+        viewer.answer(asked, "461 Unsupported Transport")
+
+    async def work() -> None:
+        async with ScriptedServer(steps={"SETUP": setup}) as server:
+            assert "neither over TCP nor over UDP (461)" in await refusal_of(server.url)
+            text = await refusal_of(server.url + "?transport=udp")
+            assert "leave ?transport=udp out" in text
 
     run(work)
