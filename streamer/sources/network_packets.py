@@ -25,6 +25,11 @@ MAX_PACKET_BYTES = 1 << 24
 MAX_PIXELS = 7680 * 4320
 _MIN_FPS, _MAX_FPS = 1, 240
 
+MEASURED_WITHIN_S = 3.0
+MEASURED_BYTES = 1 << 24
+"""What is read for the keyframes of all programmes: 16 MiB, two seconds of a full transponder. One that is
+encrypted never shows its size."""
+
 # Types of NAL units that hold parameter sets: SPS and PPS; VPS, SPS and PPS.
 _PARAMETER_SETS = {"h264": (7, 8), "hevc": (32, 33, 34)}
 _START = re.compile(rb"\x00\x00\x01")
@@ -65,7 +70,9 @@ class Pieces:
         let_channels_be_counted(container)
         self._container = container
         self._clock = clock
-        self._film = _film(container)
+        self._ahead: list[tuple[Any, int]] = []
+        """What was read before the picture was chosen, and when it came."""
+        self._film = self._chosen(_films(container))
         self._codec = str(self._film.codec_context.name)
         self._headers = _Headers(self._film)
         self._described: bytes | None = None
@@ -84,8 +91,10 @@ class Pieces:
 
     def __iter__(self) -> Iterator[Piece]:
         """Raises what libav raises."""
-        for packet in self._container.demux(self._taken):
-            arrived_ns = self._clock.now_ns()
+        taken = {one.index for one in self._taken}
+        for packet, arrived_ns in self._read():
+            if packet.stream_index not in taken:
+                continue
             if not 0 < packet.size <= MAX_PACKET_BYTES:
                 self._is_damaged |= packet.size > 0
                 continue
@@ -93,6 +102,42 @@ class Pieces:
                 yield from self._seen(packet, arrived_ns)
             elif self._zero is not None:
                 yield from self._heard(packet, arrived_ns)
+
+    def _read(self) -> Iterator[tuple[Any, int]]:
+        yield from self._ahead
+        self._ahead.clear()
+        for packet in self._container.demux(self._taken):
+            yield packet, self._clock.now_ns()
+
+    def _chosen(self, films: list[Any]) -> Any:
+        """The largest picture, and of equal ones that with the lowest number.
+
+        An HLS playlist may hold several qualities, a transport stream several programmes. The keyframes of
+        these come when they like: by what libav has seen of them in half a second, each connection
+        would show another programme.
+        """
+        sizes = {one.index: one.codec_context.width * one.codec_context.height for one in films}
+        if len(films) > 1 and self._container.format.name == "mpegts":
+            self._measure(sizes)
+        return max(films, key=lambda one: (sizes[one.index], -one.id))
+
+    def _measure(self, sizes: dict[int, int]) -> None:
+        """Fill in the sizes that are 0, by index of the stream, from the next keyframes."""
+        end_ns = self._clock.now_ns() + round(MEASURED_WITHIN_S * 1e9)
+        read_bytes = 0
+        packets = self._container.demux()
+        arrived_ns = 0
+        while not all(sizes.values()) and arrived_ns < end_ns and read_bytes < MEASURED_BYTES:
+            packet = next(packets, None)
+            if packet is None:
+                break
+            arrived_ns = self._clock.now_ns()
+            self._ahead.append((packet, arrived_ns))
+            read_bytes += packet.size
+            if packet.is_keyframe and packet.size and not sizes.get(packet.stream_index, 1):
+                codec = packet.stream.codec_context.name
+                info = describe_video(codec, bytes(packet), time_base=RTP_TIME_BASE)
+                sizes[packet.stream_index] = info.width * info.height if info else 0
 
     def _seen(self, packet: Any, arrived_ns: int) -> Iterator[Piece]:
         self._is_damaged |= packet.is_corrupt
@@ -226,13 +271,13 @@ class _Headers:
         return first & 0x1F if self._types == _PARAMETER_SETS["h264"] else first >> 1 & 0x3F
 
 
-def _film(container: Any) -> Any:
+def _films(container: Any) -> list[Any]:
+    """The pictures of known codecs. Raises ``SourceError`` where there is none."""
     cover = av.stream.Disposition.attached_pic
     films = [one for one in container.streams.video if not one.disposition & cover]
     known = [one for one in films if one.codec_context is not None]
     if known:
-        # An HLS playlist may hold several qualities.
-        return max(known, key=lambda one: one.codec_context.width * one.codec_context.height)
+        return known
     kinds = ", ".join(sorted({str(one.type) for one in container.streams})) or "nothing"
     what = "video of an unknown codec" if films else f"no video (it has: {kinds})"
     raise SourceError(f"sends {what}; use a source with a picture that ffmpeg can decode")

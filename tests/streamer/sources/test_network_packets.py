@@ -77,6 +77,24 @@ def test_of_several_programmes_the_sound_of_the_picture_is_taken(clips: Clips) -
 
 
 @needs("ffmpeg")
+def test_the_largest_programme_is_taken_whichever_keyframe_comes_first(clips: Clips) -> None:
+    small, large = moving(size="160x90")[:4], moving(size="320x180")[:4]
+    path = clips.made(
+        "later.ts",
+        *(*small, "-itsoffset", "1", *large, "-map", "0", "-map", "1"),
+        *("-program", "title=small:st=0", "-program", "title=large:st=1", *h264(), "-t", "2"),
+    )
+    probe = {"analyzeduration": parse("udp://@:5000").options["analyzeduration"]}
+    with av.open(str(path), options=probe) as container:
+        assert [film.codec_context.width for film in container.streams.video] == [160, 0]
+        got = list(Pieces(container, clock=CLOCK))
+    assert got[0].video is not None
+    assert got[0].video.width == 320
+    assert len(got) == 30
+    assert got[0].dts == 0
+
+
+@needs("ffmpeg")
 def test_qualities_that_are_not_shown_are_not_downloaded(tmp_path: Path) -> None:
     everything = "#EXTM3U\n"
     for name, size in (("low", "160x90"), ("high", "320x180")):
