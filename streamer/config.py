@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from streamer.addresses import AddressPolicy, has_two_readings
 from streamer.errors import ConfigError
+from streamer.ice import IceServer
 from streamer.rate import Rate, parse_rate
 
 SourceKind = Literal["file", "device", "synthetic", "rtsp", "network", "whip"]
@@ -151,6 +152,8 @@ class StreamSettings:
     duration_s: float | None = None
     reach: AddressPolicy | None = None
     """Which hosts a redirect may lead to, for a source that a stranger named."""
+    ice_servers: tuple[IceServer, ...] = ()
+    """By which viewers over WebRTC find the way through address translation."""
     encode: EncodeSettings = EncodeSettings()
 
     def __post_init__(self) -> None:

@@ -169,6 +169,7 @@ class Outlets:
             set_target_bitrate=encoder.set_target_bitrate,
             audio=audio,
             clock=self._clock,
+            ice_servers=self._settings.ice_servers,
             max_bitrate_bps=live_bitrate_bps(
                 self._settings.encode, video.width * scale, height, self.fps
             ),

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -109,9 +110,18 @@ class _Serving:
         if settings.source == "whip:" and settings.name not in self._doors:
             # Loading aiortc takes a second; the door would do it on the event loop.
             await asyncio.to_thread(import_module, "streamer.sources.rtc_publisher")
-            self._doors[settings.name] = WhipDoor(settings.name, clock=self._clock)
+            self._doors[settings.name] = WhipDoor(
+                settings.name, clock=self._clock, ice_servers=self._settings.ice_servers
+            )
+        # Not on the event loop: settings look at their files.
+        settings = await asyncio.to_thread(
+            replace, settings, ice_servers=self._settings.ice_servers
+        )
         return await open_stream(
-            settings, clock=self._clock, doors=self._doors, mounts=self._mounts
+            settings,
+            clock=self._clock,
+            doors=self._doors,
+            mounts=self._mounts,
         )
 
     async def _close_door(self, name: str) -> None:
@@ -131,7 +141,8 @@ class _Serving:
 def _without_secrets(registry: Registry, settings: ServeSettings) -> Iterator[None]:
     """Nothing that any library logs while the block runs holds a token or a password."""
     users = settings.rtsp.users if settings.rtsp is not None else None
-    own = {settings.token or "", *(users or {}).values()} - {""}
+    relays = {server.credential or "" for server in settings.ice_servers}
+    own = {settings.token or "", *(users or {}).values(), *relays} - {""}
     redacting = RedactingFilter(lambda: registry.secrets() | own)
     handlers = logging.getLogger().handlers
     for handler in handlers:

@@ -10,8 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-import yaml
-
 from streamer.addresses import AddressPolicy, is_loopback, parse_network
 from streamer.config import (
     HTTP_PORT,
@@ -24,6 +22,8 @@ from streamer.config import (
     redacted,
 )
 from streamer.errors import ConfigError
+from streamer.ice import IceServer, parse_ice_servers
+from streamer.strict_yaml import load, text_of
 
 Value = TypeVar("Value")
 
@@ -56,9 +56,6 @@ EXAMPLE = "streams: {door: {source: clip.mp4, to: ['webrtc:'], scale: 2}}"
 TOKEN_VARIABLE = "STREAMER_TOKEN"
 MIN_TOKEN = 16
 """Letters: 16 of them from a generator cannot be guessed over a network."""
-
-MOST_BYTES = 1 << 20
-"""Of a settings file: a thousand streams take a fifth of it."""
 
 MAKE_TOKEN = "make one with: openssl rand -hex 16"
 
@@ -112,6 +109,7 @@ class ServeSettings:
     hls_folder: Path | None = None
     """Where ``hls:`` outputs that are added over the API are written; ``None`` allows none."""
     allow_origins: tuple[str, ...] = ()
+    ice_servers: tuple[IceServer, ...] = ()
     limits: Limits = Limits()
 
     def listening_on(self, *, host: str | None, port: int | None) -> ServeSettings:
@@ -146,7 +144,7 @@ def read_serve_settings(
     path: Path, *, environment: Mapping[str, str] = os.environ
 ) -> ServeSettings:
     """All of ``path``. Raises ``ConfigError`` naming the file and the key; it may list no streams."""
-    raw = _load(path)
+    raw = load(path, example=EXAMPLE)
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} lists no streams; it looks like: {EXAMPLE}")
     for key in raw:
@@ -202,52 +200,6 @@ def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
     return settings
 
 
-def _load(path: Path) -> Any:
-    try:
-        return yaml.load(_text(path), Loader=_OnceEach)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from error
-    except RecursionError:
-        raise ConfigError(f"{path} has too many levels; it looks like: {EXAMPLE}") from None
-    except yaml.MarkedYAMLError as error:
-        # Not the error's whole text: that repeats the line, which may hold a password.
-        mark = error.problem_mark
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(
-            f"{path} is not YAML ({error.problem}{where}); it looks like: {EXAMPLE}"
-        ) from None
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a bare ValueError
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not YAML ({reason}); it looks like: {EXAMPLE}") from error
-
-
-def _text(path: Path) -> str:
-    """What the file holds. Raises ``OSError`` or ``ValueError``, also where it never ends."""
-    with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"it is longer than {MOST_BYTES >> 20} MiB")
-    return content.decode("utf-8")
-
-
-class _OnceEach(yaml.SafeLoader):
-    """Refuses a key that is there twice: of two streams of one name, one would be lost silently."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key is no text", key.start_mark
-                )
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{str(key.value)!r} is there twice", key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
 def _read(path: Path, key: str, read: Callable[[Any], Value], value: Any) -> Value:
     try:
         return read(value)
@@ -279,7 +231,7 @@ def _text_of(where: str, name: Any) -> str:
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{where} is no path; write the path of a file that holds the token")
     try:
-        return _text(Path(name)).strip()
+        return text_of(Path(name)).strip()
     except OSError as error:
         raise ConfigError(
             f"{where}: {name} cannot be read ({error.strerror}); check the path, or {MAKE_TOKEN}"
@@ -393,6 +345,7 @@ READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = MappingProxyType(
         "allow_files": ("allow_files", _flag),
         "allow_origins": ("allow_origins", _origins),
         "hls_folder": ("hls_folder", _folder),
+        "ice_servers": ("ice_servers", parse_ice_servers),
         "limits": ("limits", _limits),
         "streams": ("streams", _streams),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
@@ -11,6 +11,7 @@ from aiortc.rtcdtlstransport import RTCCertificate
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from streamer.errors import StreamerError
+from streamer.ice import IceServer
 from streamer.rtc.session import OfferInvalid, OfferUnsupported
 
 NOT_CODECS = frozenset({"rtx", "red", "ulpfec", "flexfec-03", "telephone-event", "cn"})
@@ -42,12 +43,12 @@ MALFORMED = (
 )
 
 
-def new_connection(ice_servers: Sequence[RTCIceServer | str] = ()) -> RTCPeerConnection:
+def new_connection(ice_servers: Iterable[IceServer] = ()) -> RTCPeerConnection:
     """A connection that asks no server we were not given.
 
     An empty list, not None: with None aiortc asks a public STUN server.
     """
-    servers = [RTCIceServer(one) if isinstance(one, str) else one for one in ice_servers]
+    servers = [RTCIceServer(one.url, one.username, one.credential) for one in ice_servers]
     connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
     for certificate in private(connection, "_RTCPeerConnection__certificates"):
         _meet_rsa(certificate)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from aiortc import RTCIceServer, RTCRtpSender
+from aiortc import RTCRtpSender
 from aiortc.rtcrtpparameters import RTCRtpSendParameters
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from streamer.clock import Clock
+from streamer.ice import IceServer
 from streamer.rtc.peer import (
     accept_offer,
     check_transport,
@@ -61,7 +62,7 @@ class Peer:
         *,
         clock: Clock,
         audio_ring: PacketRing[ReadyUnit] | None = None,
-        ice_servers: Sequence[RTCIceServer | str] = (),
+        ice_servers: Iterable[IceServer] = (),
     ) -> None:
         """With an ``audio_ring``, sound is sent to viewers who offer to receive Opus."""
         self._events = events

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from streamer.clock import Clock
 from streamer.errors import SinkError
 from streamer.frame import Packet
+from streamer.ice import IceServer
 from streamer.media import AudioInfo
 from streamer.rtc.session import Session, TooManyViewers
 from streamer.sinks.rtc_feedback import BitrateVote, KeyframeRequests
@@ -65,7 +66,7 @@ class WebRtcSink:
         set_target_bitrate: Callable[[int], None],
         clock: Clock,
         audio: AudioInfo | None = None,
-        ice_servers: Sequence[Any] = (),
+        ice_servers: Iterable[IceServer] = (),
         max_bitrate_bps: int = 8_000_000,
         max_viewers: int = 16,
         ring_packets: int = RING_PACKETS,

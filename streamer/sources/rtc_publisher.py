@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +22,7 @@ from aiortc.rtp import (
 from aiortc.rtp import RtpPacket as AiortcPacket
 
 from streamer.clock import Clock
+from streamer.ice import IceServer
 from streamer.rtc.peer import accept_offer, new_connection, parse_offer, prefer, private
 from streamer.rtp.packet import RtpPacket
 from streamer.rtp.rtcp import ReceiverReport, SenderReport, build_receiver_report
@@ -74,7 +75,7 @@ class Publisher:
         on_arrival: Callable[[Arrival], Awaitable[None]],
         on_gone: Callable[[str], None],
         clock: Clock,
-        ice_servers: Sequence[Any],
+        ice_servers: Iterable[IceServer],
         max_bitrate_bps: int,
     ) -> None:
         self._on_arrival = on_arrival

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from streamer.clock import Clock
 from streamer.errors import SourceError, SourceLost
 from streamer.frame import RTP_TIME_BASE, Packet
+from streamer.ice import IceServer
 from streamer.link import Link, LinkEnded, Overflow
 from streamer.media import AudioInfo, VideoInfo
 from streamer.rtc.session import PublisherPresent, Session
@@ -52,7 +53,7 @@ class WhipDoor:
         name: str,
         *,
         clock: Clock,
-        ice_servers: Sequence[Any] = (),
+        ice_servers: Iterable[IceServer] = (),
         max_bitrate_bps: int = MAX_BITRATE_BPS,
     ) -> None:
         # Loading aiortc takes a good second: here, before the stream runs, and not at the first

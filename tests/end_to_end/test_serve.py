@@ -17,9 +17,11 @@ import pytest
 from tests.command import RunHere, started
 from tests.measure import pictures_of
 from tests.programs import needs
+from tests.streamer.ice_servers import CREDENTIAL, USER, servers
 from tests.streamer.server.many import until_numbers
 from tests.streamer.server.openapi import problems
 from tests.streamer.server.watcher import Watcher, run, until
+from tests.streamer.sources.publishing import publishing
 
 START_WITHIN_S = 60.0
 TOKEN = "correct-horse-battery-staple"
@@ -159,6 +161,40 @@ def test_streams_come_and_go_over_the_api_of_a_running_server(tmp_path: Path) ->
             assert (await http.options("/whip/studio")).status_code == 404
             assert (await http.get("/healthz")).json()["streams"] == {}
             await ended(process)
+
+    run(scenario())
+
+
+def test_viewers_and_publishers_are_told_how_the_server_is_seen_from_outside(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        async with servers() as (place, _):
+            config = f"""
+token: {TOKEN}
+ice_servers:
+  - stun:{place}
+  - {{url: "turn:{place}", username: {USER}, credential: {CREDENTIAL}}}
+streams: {{door: {stream(SMALL, "webrtc:")}, desk: {stream("whip:", "null:")}}}
+"""
+            async with serve(tmp_path, config) as (process, http):
+
+                async def told(path: str, offer_sdp: str) -> str:
+                    headers = {"Content-Type": "application/sdp"}
+                    answer = await http.post(path, content=offer_sdp, headers=headers)
+                    assert answer.status_code == 201, answer.text
+                    assert "typ srflx" in answer.text
+                    assert "typ relay" in answer.text
+                    return answer.text
+
+                watcher = Watcher()
+                await until_numbers(http, "door", lambda one: one["state"] == "live")
+                await told("/whep/door", await watcher.offer())
+                await watcher.close()
+                await until_numbers(http, "desk", lambda one: "publisher" in one["reason"])
+                async with publishing(lambda offer_sdp: told("/whip/desk", offer_sdp)):
+                    texts = [(await http.get(f"/api/streams{one}")).text for one in ("", "/door")]
+                assert CREDENTIAL not in await ended(process) + "".join(texts)
 
     run(scenario())
 

@@ -138,6 +138,7 @@ allow_sources: [10.0.0.0/8, "fd00::/8"]
 allow_files: true
 allow_origins: ["https://studio.example", "http://localhost:3000"]
 hls_folder: {tmp_path / "hls"}
+ice_servers: ["stun:stun.example.org"]
 limits: {{streams: 2, pixels: 921600}}
 streams: {{yard: {{source: "synthetic:", to: ["null:"]}}}}
 """
