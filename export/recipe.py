@@ -157,12 +157,15 @@ class PairTrainRecipe(TrainRecipe):
     """0: the Charbonnier distance. Otherwise the squared error as a share of what it is without the
     network, patch by patch, which is what PSNR gains; this many code values on top, so that patches
     without any damage count too."""
+    extremes_share: float = 0.0
+    """Of the pairs: so many are stretched to full range, and as many get a black bar."""
 
     def __post_init__(self) -> None:
         TrainRecipe.__post_init__(self)
         check_range("train.chroma_weight", self.chroma_weight, 0.0, 1000.0)
         check_range("train.spectral_weight", self.spectral_weight, 0.0, 1000.0)
         check_range("train.floor_codes", self.floor_codes, 0.0, 255.0)
+        check_range("train.extremes_share", self.extremes_share, 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,12 +18,14 @@ from export.tasks.super_resolution import Batch, SuperResolutionTask
 
 
 def on_device(task: Task, recipe: Recipe, device: torch.device) -> Task:
-    """The task with batches on the device: the same pairs as on the host, in the same order."""
+    """The task with batches on the device: the same pairs as on the host, in the same order; pairs that are
+    changed as they are drawn are carried over."""
     if device.type == "cpu":
         return task
     if (
         isinstance(recipe, PairRecipe)
         and isinstance(task, SuperResolutionTask)
+        and not recipe.train.extremes_share
         and has_room(size_bytes(task._pairs), device)
     ):
         return ResidentSuperResolution(task, recipe, device)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from export.data.clips import find_data
+from export.data.extremes import with_extremes
 from export.data.patches import Pair, PatchCache, open_cache
 from export.data.planes import upscale_plane
 from export.data.stills import StillPairs, open_stills
@@ -76,7 +77,10 @@ class SuperResolutionTask:
     def batch(self, iteration: int) -> Batch:
         settings = self._recipe.train
         rng = np.random.default_rng([settings.seed, iteration])
-        return prepare(self._pairs.sample(rng, settings.batch))
+        pairs = self._pairs.sample(rng, settings.batch)
+        if settings.extremes_share:
+            pairs = with_extremes(pairs, rng, share=settings.extremes_share)
+        return prepare(pairs)
 
     def loss(self, network: Network, batch: Batch) -> Tensor:
         packed, luma, chroma = batch
