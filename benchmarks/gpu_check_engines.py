@@ -32,7 +32,7 @@ from streamer.model import ModelManifest, find_models
 
 GPU_BACKENDS = ("ort-cuda", "tensorrt")
 GOALS_MS = {"ort-cuda": 6.0, "tensorrt": 4.0}
-"""For the network ``full``, which is not trained yet; a smaller one has to reach them all the more."""
+"""For the network ``full``; a smaller one has to reach them all the more."""
 WARM_UP = 5
 
 
@@ -149,7 +149,7 @@ def result_of(
         "scenarios": {
             "engines": {
                 "claim": "1080p to 4K in under 6 ms by ONNX Runtime, in under 4 by TensorRT",
-                "left_out": "packing and adding the residual; the network full is not trained yet",
+                "left_out": "packing and adding the residual",
                 "goals": goals,
             }
         },

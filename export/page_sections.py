@@ -10,7 +10,7 @@ PURPOSES = {
     "nano": "the last network before the plain upscale, for slow or busy machines",
     "lite": "real time on two CPU cores at 640x360",
     "medium": "machines with time for four times what `lite` takes, and files",
-    "full": "for a GPU",
+    "full": "a GPU, files, and processors with time for eight times what `lite` takes",
 }
 TRAININGS = {
     "live": "pictures that came through a codec",
