@@ -155,7 +155,7 @@ def _comment(text: str) -> bytes:
 
 def _jpeg(picture: Bgr) -> bytes:
     """The best JPEG that stays small: its own losses must not be taken for the networks'."""
-    for quality in range(98, 60, -2):
+    for quality in range(98, 30, -2):
         settings = [
             cv2.IMWRITE_JPEG_QUALITY,
             quality,
