@@ -139,7 +139,10 @@ class SuperResolution(Network):
         self.tail = RepConv(channels, outputs, expansion=expansion, gain=gain, may_keep=False)
 
     def forward(self, packed: Tensor) -> Tensor:
-        x = first = functional.relu(self.head(packed))
+        # Code values have as many digits as bfloat16 holds: what a codec did would be rounded away.
+        with torch.autocast(packed.device.type, enabled=False):
+            first = functional.relu(self.head(packed))
+        x = first
         for layer in self.body:
             x = functional.relu(layer(x))
         residual: Tensor = self.tail(x + first if self.long_skip else x)
