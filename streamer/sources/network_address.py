@@ -34,6 +34,16 @@ _PROBE = {"analyzeduration": "500000", "fpsprobesize": "0"}
 _TLS: Mapping[str, str] = {"tls_verify": "1"}
 
 
+_UDP_WHERE = frozenset({"localaddr", "sources"})
+"""On which interface, and from which senders to a multicast group: without these another picture comes,
+or none."""
+
+_UDP_OURS = frozenset(
+    {"buffer_size", "fifo_size", "overrun_nonfatal", "pkt_size", "reuse", "timeout"}
+)
+"""What addresses for libav's own tools carry, and is settled here."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkAddress:
     """One input, taken apart; ``label`` names it in messages and holds no secret."""
@@ -160,9 +170,13 @@ def _udp(url: str, parts: SplitResult, label: str) -> NetworkAddress:
         "buffer_size": "1048576",
         "timeout": _us(PACKET_WITHIN_S),
     }
-    local = _query(parts.query).get("localaddr")
-    if local is not None and re.fullmatch(r"[0-9A-Fa-f.:]+", local):
-        options["localaddr"] = local
+    given = _query(parts.query)
+    for name in given.keys() - _UDP_WHERE - _UDP_OURS:
+        raise ConfigError(f"{label} has the option {name!r}; use {', '.join(sorted(_UDP_WHERE))}")
+    for name in _UDP_WHERE & given.keys():
+        if not re.fullmatch(r"[0-9A-Fa-f.:]+(,[0-9A-Fa-f.:]+)*", given[name]):
+            raise ConfigError(f"{label} has a {name} that is no IP address; write it in numbers")
+        options[name] = given[name]
     return NetworkAddress(
         scheme="udp",
         label=label,

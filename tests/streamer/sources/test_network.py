@@ -135,6 +135,12 @@ def test_mpeg_ts_is_received_over_udp() -> None:
         check(*asyncio.run(read(f"udp://127.0.0.1:{port}", 60)))
 
 
+def test_a_multicast_group_is_heard_from_the_senders_that_are_named() -> None:
+    port, here = free_port(UDP), "localaddr=127.0.0.1"
+    with sending(ts(f"udp://232.1.1.1:{port}?pkt_size=1316&{here}")):
+        check(*asyncio.run(read(f"udp://232.1.1.1:{port}?{here}&sources=127.0.0.1", 60)))
+
+
 def test_hevc_over_udp_is_described_by_its_keyframe() -> None:
     port = free_port(UDP)
     hevc = ("-c:v", "libx265", "-preset", "ultrafast", "-tune", "zerolatency")

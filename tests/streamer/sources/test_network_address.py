@@ -37,12 +37,14 @@ def test_no_option_is_one_that_libav_ignores(url: str) -> None:
     assert "stimeout" not in parse(url).options
 
 
-def test_udp_hands_over_the_port_and_nothing_a_user_wrote_behind_it() -> None:
-    address = parse("udp://@:5000?fifo_size=1&localaddr=10.0.0.1&overrun_nonfatal=0&sources=x")
-    assert address.url == "udp://:5000"
+def test_udp_hands_over_where_to_listen_and_whom_to_hear_and_settles_the_rest() -> None:
+    address = parse(
+        "udp://@232.1.1.1:5000?fifo_size=1&localaddr=10.0.0.1&overrun_nonfatal=0&sources=10.0.0.7,10.0.0.8"
+    )
+    assert address.url == "udp://232.1.1.1:5000"
     assert address.options["localaddr"] == "10.0.0.1"
+    assert address.options["sources"] == "10.0.0.7,10.0.0.8"
     assert address.options["overrun_nonfatal"] == "1"
-    assert "localaddr" not in parse("udp://:5000?localaddr=a;b").options
 
 
 def test_who_listens_waits_for_its_peer() -> None:
@@ -63,6 +65,9 @@ def test_who_listens_waits_for_its_peer() -> None:
         ("rtmp://:1935/key?listen=1", "names no application and key"),
         ("rtmps://:1935/live/key?listen=1", "cannot listen with TLS"),
         ("udp://host", "names no port"),
+        ("udp://:5000?localaddr=a;b", "a localaddr that is no IP address; write it in numbers"),
+        ("udp://232.1.1.1:5000?sources=camera", "a sources that is no IP address"),
+        ("udp://232.1.1.1:5000?source=10.0.0.7", "option 'source'; use localaddr, sources"),
         ("srt://host", "names no port"),
         ("srt://host:9000?mode=rendezvous", "use caller or listener"),
         ("srt://host:9000?passphrase=short", "10 to 79"),

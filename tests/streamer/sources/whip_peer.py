@@ -23,6 +23,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCRtpSender,
     RTCSessionDescription,
+    rtcrtpsender,
 )
 from aiortc.rtp import is_rtcp
 
@@ -46,6 +47,10 @@ class Settings:
     seed: int = 1
     repairs: bool = True
     """Whether packets that are asked for again are sent again."""
+    first_sequence: int | None = None
+    """Of each stream of packets; at random where not given."""
+    loses: tuple[int, ...] = ()
+    """Sequence numbers of the picture whose first attempts never leave."""
     begins_at_ms: int = 0
     """How long the camera waits before its first picture."""
 
@@ -117,6 +122,9 @@ class Publisher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._random = random.Random(settings.seed)
+        if (first := settings.first_sequence) is not None:
+            rtcrtpsender.random_sequence_number = lambda: first
+        self._loses = set(settings.loses)
         self._is_mute = False
         self._camera = Camera(settings)
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -149,9 +157,14 @@ class Publisher:
 
     def _lose_packets(self, transport: Any) -> None:
         send = transport._send_rtp
+        picture = self.connection.getSenders()[0]._ssrc.to_bytes(4, "big")
 
         async def send_or_lose(data: bytes) -> None:
             if self._is_mute:
+                return
+            sequence = int.from_bytes(data[2:4], "big")
+            if data[8:12] == picture and not is_rtcp(data) and sequence in self._loses:
+                self._loses.remove(sequence)
                 return
             if not is_rtcp(data) and self._random.random() < self._settings.loss:
                 return
