@@ -111,7 +111,8 @@ def _read(path: Path) -> State:
             raise KeyError("recipe")
     except (*UNREADABLE, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise ConfigError(
-            f"{path} is not a checkpoint of this program, or damaged; name another file, or remove it to begin anew"
+            f"{path} is not a checkpoint of this program, or damaged; name another file, or remove "
+            "it to begin anew"
         ) from error
     return state
 

@@ -19,12 +19,14 @@ DECIBELS = "dB, luma PSNR"
 HEAD = """\
 # Models
 
-Written from the manifests in `streamer/models` by `make models-page`; edit those or `export/page.py`, not this page.
+Written from the manifests in `streamer/models` by `make models-page`; edit those or `export/page.py`,
+not this page.
 
-Each network ships as ONNX (opset 18) in up to four precisions: fp32, from which the others are made; int8, which
-processors run fastest; fp16 in and out, typed, for GPUs; int8-symmetric, for TensorRT where `--backend tensorrt-int8`
-asks for it. A cost in MAC is per pixel of the *input* picture. Numbers are those of the fp32 file unless a row names
-another. `python -m export verify MODEL` compares all files of a network with torch.
+Each network ships as ONNX (opset 18) in up to four precisions: fp32, from which the others are made;
+int8, which processors run fastest; fp16 in and out, typed, for GPUs; int8-symmetric, for TensorRT where
+`--backend tensorrt-int8` asks for it. A cost in MAC is per pixel of the *input* picture. Numbers are
+those of the fp32 file unless a row names another. `python -m export verify MODEL` compares all files of
+a network with torch.
 """
 
 
@@ -211,8 +213,8 @@ def _pictures(base: ModelManifest) -> str:
     if base.task == "denoising":
         return _shown(
             base,
-            "Crops of the project's own drawn scene with noise of 6 code values, coded as MJPEG; the numbers "
-            "are luma PSNR of the whole frame, the tenth of a run. No network was trained on it.",
+            "Crops of the project's own drawn scene with noise of 6 code values, coded as MJPEG; the "
+            "numbers are luma PSNR of the whole frame, the tenth of a run. No network was trained on it.",
             "as it arrives, cleaned, original",
         )
     if base.task != "super_resolution":

@@ -61,9 +61,9 @@ SECTIONS = (
         text=(
             "A stack of 3x3 convolutions at half resolution that sees the picture and by how much the last "
             "cleaned one, brought along the motion, differs from it; it says for each value which share of "
-            "that difference is taken, and what is added. What it gives is what the next picture is compared "
-            "with, so noise goes on falling where things can be followed. It comes before any enlargement. "
-            "`--denoise auto` uses it while a stream is noisy."
+            "that difference is taken, and what is added. What it gives is what the next picture is "
+            "compared with, so noise goes on falling where things can be followed. It "
+            "comes before any enlargement. `--denoise auto` uses it while a stream is noisy."
         ),
         baselines=("input",),
         has_pictures=True,

@@ -66,9 +66,9 @@ def _may_grow(small: object, large: object) -> bool:
 def grown(small: SuperResolution, recipe: Recipe) -> SuperResolution:
     """The recipe's network, made to give what ``small`` gives, which has no more channels and layers.
 
-    Its other weights follow torch's seed. The channels that are new compute something from the start and nobody listens to them; the layers
-    that are new, after the others, pass on what they get, which a ReLU has made positive (the idea:
-    Chen, Goodfellow and Shlens, Net2Net, 2016).
+    Its other weights follow torch's seed. The channels that are new compute something from the
+    start and nobody listens to them; the layers that are new, after the others, pass on what they
+    get, which a ReLU has made positive (the idea: Chen, Goodfellow and Shlens, Net2Net, 2016).
     """
     large = build_network(recipe)
     assert isinstance(large, SuperResolution)

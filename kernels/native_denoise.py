@@ -158,7 +158,8 @@ def _sides(
     ):
         raise KernelError(
             f"{name} is {array.shape} {array.dtype} with strides {array.strides}; allowed is ({planes}, "
-            f"rows, columns) {np.dtype(kind)}, contiguous along columns and aligned, sides of 1 to {LONGEST_SIDE // 2}"
+            f"rows, columns) {np.dtype(kind)}, contiguous along columns and aligned, "
+            f"sides of 1 to {LONGEST_SIDE // 2}"
         )
     return array.shape[1], array.shape[2]
 

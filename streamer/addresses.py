@@ -37,8 +37,8 @@ LOOKS_NUMERIC = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-
 UNSAFE = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
 
 RTMP_PATH_BYTES = 1023
-"""Behind the host of an RTMP address. What follows, as of a long token, libav leaves out without a word; the
-server then sees a wrong key."""
+"""Behind the host of an RTMP address. What follows, as of a long token, libav leaves out without a
+word; the server then sees a wrong key."""
 
 
 class AddressRefused(ConfigError):

@@ -13,10 +13,9 @@ def usable_cores(root: Path = Path("/")) -> int:
 
     ``root`` is where the system's files begin.
     """
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
     return max(1, int(min(cores, _allotted(root))))
 
 

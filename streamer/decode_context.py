@@ -16,8 +16,8 @@ MAX_PIXELS = 8192 * 4608
 
 
 def _unnamed(cls: type[SideDataType], code: int) -> SideDataType:
-    """What libav attaches to a picture and PyAV has no name for, such as the EXIF of a photo (31); else none
-    of the picture's side data could be looked at."""
+    """What libav attaches to a picture and PyAV has no name for, such as the EXIF of a photo (31);
+    else none of the picture's side data could be looked at."""
     member: Any = object.__new__(cls)
     member._name_, member._value_ = f"UNNAMED_{code}", code
     return cast(SideDataType, member)

@@ -28,7 +28,8 @@ class IceServer:
 
 
 def parse_ice_servers(value: Any) -> tuple[IceServer, ...]:
-    """From a list of addresses, or mappings with ``username`` and ``credential``. Raises ``ConfigError``."""
+    """From a list of addresses, or mappings with ``username`` and ``credential``. Raises
+    ``ConfigError``."""
     if not isinstance(value, list):
         raise ConfigError(f"it is no list; write it as {EXAMPLE}")
     servers = tuple(map(_server, value))
@@ -48,7 +49,8 @@ def _server(value: Any) -> IceServer:
         )
     if unknown := given.keys() - {"url", "username", "credential"}:
         raise ConfigError(
-            f"a server has an unknown key {min(map(str, unknown))!r}; the keys are: url, username, credential"
+            f"a server has an unknown key {min(map(str, unknown))!r}; "
+            "the keys are: url, username, credential"
         )
     url = given.get("url", "")
     found = _URL.fullmatch(url)

@@ -1,8 +1,10 @@
 """READ FIRST: one stream, the whole way of a frame from top to bottom.
 
-source ─▶ packet link ─▶ decode ─▶ decoded link ─▶ enhance ─▶ enhanced link ─▶ pace ─▶ encode ─▶ leave ─▶ fan-out
+source ─▶ packet link ─▶ decode ─▶ decoded link ─▶ enhance ─▶ enhanced link ─▶ pace ─▶ encode
+─▶ leave ─▶ fan-out
 
-``build.open_stream`` opens the parts; here they are linked, run and closed. Three workers, a thread each: decode, enhance, encode. All else is on the event loop.
+``build.open_stream`` opens the parts; here they are linked, run and closed. Three workers, a thread
+each: decode, enhance, encode. All else is on the event loop.
 """
 
 from __future__ import annotations

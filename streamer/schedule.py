@@ -45,8 +45,8 @@ MAKING = "made frame"
 class TierLadder:
     """Picks the best rung that fits before the deadline and can be kept up.
 
-    The rungs are those of ``rungs_of``. One thread chooses and reports costs; ``limit`` may come from another.
-    See Note [Late or too slow].
+    The rungs are those of ``rungs_of``. One thread chooses and reports costs; ``limit`` may come
+    from another. See Note [Late or too slow].
     """
 
     def __init__(

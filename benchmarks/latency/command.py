@@ -5,9 +5,10 @@ same machine takes the same clock when the decoded picture is in its hands, and 
 Every part (camera, RTSP server or publisher, streamer, viewer) is a process of its own. Nothing is
 subtracted: coding in the camera, the wire and decoding are in. The counter is rounded down, so each
 value is up to 1 ms too high, never too low. Where the sender can say it, its own share (drawing to
-last RTP packet) is given as wire_ms, and the rest as from_wire_ms. The start and the first seconds after every reader sees
-pictures are discarded. Baselines run in the same command: libav's RTSP demuxer and aiortc as it
-comes. Left out: camera sensor and screen, and the network, which is the loopback interface.
+last RTP packet) is given as wire_ms, and the rest as from_wire_ms. The start and the first seconds
+after every reader sees pictures are discarded. Baselines run in the same command: libav's RTSP
+demuxer and aiortc as it comes. Left out: camera sensor and screen, and the network, which is the
+loopback interface.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ class Program:
     def wait_for(
         self, condition: Callable[[], Found | None], *, within_s: float, what: str
     ) -> Found:
-        """What ``condition`` gives, once that is true; raises ``ProgramFailed`` with ``what`` was awaited."""
+        """What ``condition`` gives, once that is true; raises ``ProgramFailed`` with ``what`` was
+        awaited."""
         give_up = time.monotonic() + within_s
         while not (found := condition()):
             if not self.is_running:

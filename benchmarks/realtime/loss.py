@@ -1,9 +1,10 @@
 """Scenario ``loss``: a camera over UDP whose packets are lost in bursts, with and without concealment.
 
-Note [What a freeze would have been worth]: Two runs lose different pictures, also by the same seed, since
-packets and pictures do not begin together; their mean PSNR differs by 1 dB from one ten seconds to the
-next of the same run. So what stands in for a lost picture is compared with what a freeze would have shown at
-that very moment of the same run: the picture that stood before the first of those that are lost together.
+Note [What a freeze would have been worth]: Two runs lose different pictures, also by the same seed,
+since packets and pictures do not begin together; their mean PSNR differs by 1 dB from one ten
+seconds to the next of the same run. So what stands in for a lost picture is compared with what a
+freeze would have shown at that very moment of the same run: the picture that stood before the first
+of those that are lost together.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from streamer.pace import LONGEST_STAND, MOST_LOST
 
 DURATION_S = 160.0
 TURNS = 4
-"""Of each way; the n-th turns of both lose by the same seed. A machine that stops for a moment spoils one."""
+"""Of each way; the n-th turns of both lose by the same seed. A machine that stops for a moment
+spoils one."""
 
 SHARE, MEAN_PACKETS = 0.05, 4.0
 FROZEN_MS = 2.5 * INTERVAL_MS
@@ -186,7 +188,8 @@ def quality(values: Sequence[float]) -> dict[str, float | int | None]:
 
 
 def gained(gains: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """What ``above_freezing_db`` found, in short; where nothing stood in, the machine had no time for it."""
+    """What ``above_freezing_db`` found, in short; where nothing stood in, the machine had no time
+    for it."""
     together = [gain for step in gains for gain in step]
     worse, nothing = sum(one < 0 for one in together), together.count(0.0)
     return {

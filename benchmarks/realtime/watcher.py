@@ -1,9 +1,10 @@
 """A WHEP viewer that tells of each picture when it came, when it was meant for, and what it reads.
 
-It decodes when all is over: what the measured program runs on is not to be shared with a decoder that
-stands elsewhere for any real viewer, and no picture counts as late because it had to wait for a core that the
-program has. With ``--judge`` it also draws what the camera drew, from the same seed, and compares: at each of the
-camera's moments, the picture that is on the screen for that moment with the one that was drawn.
+It decodes when all is over: what the measured program runs on is not to be shared with a decoder
+that stands elsewhere for any real viewer, and no picture counts as late because it had to wait for
+a core that the program has. With ``--judge`` it also draws what the camera drew, from the same
+seed, and compares: at each of the camera's moments, the picture that is on the screen for that
+moment with the one that was drawn.
 """
 
 from __future__ import annotations

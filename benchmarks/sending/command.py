@@ -58,7 +58,8 @@ def main(arguments: list[str]) -> None:
     """Measure, print a table, and end with one line of JSON."""
     options = _parse(arguments)
     print(
-        f"{options.size} at {options.fps} fps, {options.kbps} kbit/s; ms and calls for each picture and viewer"
+        f"{options.size} at {options.fps} fps, {options.kbps} kbit/s; "
+        "ms and calls for each picture and viewer"
     )
     print(
         f"{'viewers':>7}  {'way':10}{'ms':>10}{'whole ms':>10}{'send':>8}{'set':>8}{'received/s':>12}"

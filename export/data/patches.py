@@ -128,7 +128,8 @@ def _rng(recipe: DataRecipe, path: Path, number: int) -> np.random.Generator:
 
 
 def segments(frames: list[Planes], *, length: int, count: int, shift: int) -> list[list[Planes]]:
-    """At most ``count`` runs of ``length`` neighbouring frames, evenly spread; ``shift`` half runs later."""
+    """At most ``count`` runs of ``length`` neighbouring frames, evenly spread; ``shift`` half runs
+    later."""
     length = min(length, len(frames))
     last = len(frames) - length
     count = min(count, max(1, len(frames) // length))

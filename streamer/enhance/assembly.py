@@ -50,8 +50,8 @@ OF_LITE = 0.8
 """What denoising takes where everything moves, as a share of the ``lite`` network: 9.3 of 11.7 ms."""
 
 HELD = 0.45
-"""Of the interval that networks and denoising may take alone, so that both are held beside decoder and encoder:
-0.35 of it was held on two cores, 0.6 in one run of four."""
+"""Of the interval that networks and denoising may take alone, so that both are held beside decoder
+and encoder: 0.35 of it was held on two cores, 0.6 in one run of four."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +276,8 @@ def _denoising(
 
 
 def has_time(engines: Engines, video: VideoInfo) -> bool:
-    """Whether a live picture can be cleaned and then enlarged by ``lite``, or by what there is; also where it
-    is not known what a network takes."""
+    """Whether a live picture can be cleaned and then enlarged by ``lite``, or by what there is;
+    also where it is not known what a network takes."""
     pixel_ns = engines.pixel_ns.get("lite", max(engines.pixel_ns.values(), default=0.0))
     both_ns = (1 + OF_LITE) * pixel_ns * video.width * video.height
     return both_ns <= HELD * 1e9 / (video.fps or LIKELY_FPS)

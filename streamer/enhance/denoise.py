@@ -22,8 +22,8 @@ from streamer.rungs import SHARE
 
 PAUSE_NS = 1_000_000_000
 RARELY = 1000
-"""Where there was no time for it, it is tried again after the pause, or after so many times what it took too
-long by, if that is longer: what others on the machine take may have gone."""
+"""Where there was no time for it, it is tried again after the pause, or after so many times what it
+took too long by, if that is longer: what others on the machine take may have gone."""
 
 
 class Denoising:

@@ -24,15 +24,16 @@ BEST_FOLLOWED = 0.05
 """The same along motion, which is hardly found as well as that for every fifth block of fine texture."""
 
 EXPLAINS = 0.3
-"""Share of what seemed noise that is left there, below which the rest was motion. Of drawn noise 0.75 and more is
-left, of what H.264 left of it at crf 23 0.42 to 0.66 on five clips and 0.13 on one, of fine texture that moves 0.23
-at most."""
+"""Share of what seemed noise that is left there, below which the rest was motion. Of drawn noise
+0.75 and more is left, of what H.264 left of it at crf 23 0.42 to 0.66 on five clips and 0.13 on
+one, of fine texture that moves 0.23 at most."""
 
 DARKEST, BRIGHTEST = 24, 228
 """Mean codes between which noise is not cut off."""
 
 LARGEST = (384, 640)
-"""Rows and columns from the middle of which motion is found: as much as that takes no longer the larger a picture is."""
+"""Rows and columns from the middle of which motion is found: as much as that takes no longer the
+larger a picture is."""
 
 STEP = 8
 """Pictures from one look to the next, once there were enough."""
@@ -41,8 +42,8 @@ LOOKS = 3
 """Lately, whose median counts."""
 
 REPEATS = 3
-"""Times that the same picture says nothing when it comes again, as where a lower rate was raised; more often,
-it stands."""
+"""Times that the same picture says nothing when it comes again, as where a lower rate was raised;
+more often, it stands."""
 
 NOISY, CALM = 0.6, 0.45
 """Standard deviations, in code values, from which denoising is begun and below which it is ended."""
@@ -58,9 +59,9 @@ estimation", 1996); it answers noise with six times its deviation."""
 class NoiseWatch:
     """Judges decoded luma, picture by picture; belongs to one thread.
 
-    Noise is what differs both from the picture before and from the pixels around, and hardly less from where
-    things were, along their motion. Each alone is misled: by motion, by fine texture, by what was covered.
-    Coded pictures have the noise that the codec left.
+    Noise is what differs both from the picture before and from the pixels around, and hardly less
+    from where things were, along their motion. Each alone is misled: by motion, by fine texture, by
+    what was covered. Coded pictures have the noise that the codec left.
     """
 
     def __init__(self) -> None:

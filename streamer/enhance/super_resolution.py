@@ -43,8 +43,8 @@ class SuperResolution:
         """``engines`` run from best to cheapest; each is a tier named after its network. ``notice`` is
         what the user must see of where this is done.
 
-        ``denoising`` cleans what they are given, ``steady`` calms what they make. Engines that wait for other streams read ``deadline``,
-        which is set here before each run.
+        ``denoising`` cleans what they are given, ``steady`` calms what they make. Engines that wait
+        for other streams read ``deadline``, which is set here before each run.
         """
         self.engines = {engine.manifest.variant: engine for engine in engines}
         self.scale = engines[0].manifest.scale

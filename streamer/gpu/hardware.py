@@ -58,8 +58,8 @@ KEPT_PACKETS = 900
 longer ones goes on with its next keyframe."""
 
 REPLAYED_PACKETS = 60
-"""At most so many are decoded again because one was lost: each takes a core 0.7 ms at 640x360 and 4 at 1080p
-(H.264 of 1 and 4 Mbit/s), and all that time the stream stands."""
+"""At most so many are decoded again because one was lost: each takes a core 0.7 ms at 640x360 and 4
+at 1080p (H.264 of 1 and 4 Mbit/s), and all that time the stream stands."""
 
 COUNTS_BYTES = ctypes.sizeof(Difference)
 

@@ -261,7 +261,8 @@ def _chosen(models: Sequence[ModelManifest], backend: str, use: Use) -> Choice:
     chosen: list[Chosen] = []
     reasons: list[str] = []
     hopeless: frozenset[str] = frozenset()
-    # From the cheapest on: what is hopeless with it need not be tried with one that takes ten times as long.
+    # From the cheapest on: what is hopeless with it need not be tried with one that takes ten times
+    # as long.
     for variant in reversed(dict.fromkeys(candidate.manifest.variant for candidate in candidates)):
         own = [candidate for candidate in candidates if candidate.manifest.variant == variant]
         try:

@@ -25,19 +25,21 @@ from streamer.ops.following import Following
 Floats = NDArray[np.float32]
 
 BLOCK = 4
-"""Cells to a side over which differences are averaged, with their signs: noise goes, another scene stays."""
+"""Cells to a side over which differences are averaged, with their signs: noise goes, another scene
+stays."""
 
 OTHER = {6: 12 / 219, 10: 6 / 224, 11: 6 / 224}
-"""How much blocks of the first phase of luma, of U and of V differ, along the motion, that show something else."""
+"""How much blocks of the first phase of luma, of U and of V differ, along the motion, that show
+something else."""
 
 CUT = 0.4
-"""Share of such blocks from which a picture is another scene. Held-out clips with three pictures left out in between
-reach 0.05, with noise of 8 codes 0.13; cuts between them begin at 0.98."""
+"""Share of such blocks from which a picture is another scene. Held-out clips with three pictures
+left out in between reach 0.05, with noise of 8 codes 0.13; cuts between them begin at 0.98."""
 
 
 Change: TypeAlias = Callable[[NDArray[np.float32], NDArray[Any]], bool]
-"""Fills ``change`` (1, 12, H/2, W/2), as ``mix`` takes it, from ``packed``, as ``follow`` fills it; whether it
-did."""
+"""Fills ``change`` (1, 12, H/2, W/2), as ``mix`` takes it, from ``packed``, as ``follow`` fills it;
+whether it did."""
 
 
 class Denoise:

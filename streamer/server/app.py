@@ -45,7 +45,8 @@ ASSETS: Final = (
 )
 
 PUBLIC_PATHS: Final = frozenset({*PAGES, "/healthz", *(f"/static/{name}" for name in ASSETS)})
-"""What needs no token: it tells nothing of the streams but their names and states, and /docs nothing at all."""
+"""What needs no token: it tells nothing of the streams but their names and states, and /docs
+nothing at all."""
 
 MEDIA_TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -58,7 +59,8 @@ MEDIA_TYPES: Final = {
 PAGE_HEADERS: Final = {
     "Cache-Control": "no-cache",
     "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+        "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; "
+        "form-action 'none'"
     ),
 }
 

@@ -44,7 +44,8 @@ class Holes:
         yield packet
 
     def _silence(self, packet: Packet, *, until_s: Fraction) -> Packet:
-        """A second of it. It has the time of its end: it may begin before the packet that was given last."""
+        """A second of it. It has the time of its end: it may begin before the packet that was given
+        last."""
         pts = floor(until_s / packet.time_base)
         return replace(
             packet,

@@ -173,8 +173,8 @@ def _srt_number(asked: Mapping[str, str], name: str, place: str) -> int:
     raise SinkError(f"{name}={value[:32]} for {place} is out of range; use {known}")
 
 
-# Frames of sound that are gathered into one packet come after the clock in the stream says that they play, by two
-# frames (43 ms) and more: too late for receivers that go by that clock.
+# Frames of sound that are gathered into one packet come after the clock in the stream says that
+# they play, by two frames (43 ms) and more: too late for receivers that go by that clock.
 TS_SOUND = {"pes_payload_size": "0"}
 
 TS_OPTIONS = TS_SOUND | {

@@ -54,8 +54,9 @@ class WebRtcSink:
     """Sends ready H.264 packets (Annex B, parameter sets at each keyframe) to many viewers.
 
     With ``audio``, packets of sound, which are Opus whatever the source's sound was, go to the
-    viewers who offer to receive it. ``request_keyframe`` and ``set_target_bitrate`` (bits per second) reach the encoder of this
-    rendition; both are called on the event loop and must not wait. Everything runs on one loop.
+    viewers who offer to receive it. ``request_keyframe`` and ``set_target_bitrate`` (bits per
+    second) reach the encoder of this rendition; both are called on the event loop and must not
+    wait. Everything runs on one loop.
     """
 
     def __init__(

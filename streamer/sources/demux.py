@@ -143,8 +143,8 @@ def _refuse_late_index(container: Any, name: str) -> None:
     films = [film.codec_context for film in _films(container) if film.codec_context]
     if "mp4" in container.format.name and films and films[0].pix_fmt is None:
         raise SourceError(
-            f"{name} brings an MP4 whose index comes last, which cannot be read out of a pipe; give the name "
-            "of the file, or let ffmpeg copy it with -movflags +faststart first"
+            f"{name} brings an MP4 whose index comes last, which cannot be read out of a pipe; give "
+            "the name of the file, or let ffmpeg copy it with -movflags +faststart first"
         )
 
 

@@ -1,4 +1,5 @@
-"""What streams of libav say of themselves, and what a bare one shows, found by decoding its first keyframe."""
+"""What streams of libav say of themselves, and what a bare one shows, found by decoding its first
+keyframe."""
 
 from __future__ import annotations
 
@@ -75,11 +76,13 @@ def frame_rate(film: Any) -> Fraction | None:
 
 
 def let_channels_be_counted(container: Any) -> None:
-    """Note [Channels in an order of their own]: QuickTime lists the places of channels in any order. Each time
-    somebody looks at such a layout, PyAV frees the list when they are done, and libav goes on using it.
+    """Note [Channels in an order of their own]: QuickTime lists the places of channels in any
+    order. Each time somebody looks at such a layout, PyAV frees the list when they are done, and
+    libav goes on using it.
 
-    So it is looked at once, here, and what takes its place only says how many there are. Copies of the stream
-    have the list again: theirs is to be replaced before anybody looks, as by ``audio_format.layout_for_copies``.
+    So it is looked at once, here, and what takes its place only says how many there are. Copies of
+    the stream have the list again: theirs is to be replaced before anybody looks, as by
+    ``audio_format.layout_for_copies``.
     """
     for stream in container.streams.audio:
         codec = stream.codec_context

@@ -9,7 +9,8 @@ from typing import Any
 from streamer.frame import rescale
 
 BACK_S = Fraction(1, 10)
-"""Times step back by as much within one recording: clocks jitter, and sound is split into frames by its own."""
+"""Times step back by as much within one recording: clocks jitter, and sound is split into frames by
+its own."""
 
 FARTHEST_S = 3600
 """No gap in a recording is longer. libav takes a clock that begins anew for one that has wrapped, after

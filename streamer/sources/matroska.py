@@ -1,4 +1,5 @@
-"""Whether a Matroska or WebM file is whole: libav reads one that was cut short to its end and says nothing."""
+"""Whether a Matroska or WebM file is whole: libav reads one that was cut short to its end and says
+nothing."""
 
 from __future__ import annotations
 

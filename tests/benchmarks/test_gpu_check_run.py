@@ -45,7 +45,10 @@ def ran(one: Step, folder: Path, *, budget_s: float = 600.0) -> Outcome:
 
 def test_a_step_that_ends_well_passes_with_what_it_left(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    program = f"import os; open({str(out)!r}, 'w').write('{{\"seen\": \"' + os.environ['SEEN'] + os.environ['OWN'] + '\"}}')"
+    program = (
+        "import json, os; seen = os.environ['SEEN'] + os.environ['OWN']; "
+        f"open({str(out)!r}, 'w').write(json.dumps({{'seen': seen}}))"
+    )
     done = ran(step(program, folder=tmp_path, result=out, environment={"OWN": "!"}), tmp_path)
     assert (done.status, done.why, done.tail) == (Status.PASSED, "", ())
     assert done.result == {"seen": "yes!"}

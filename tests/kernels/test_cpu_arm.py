@@ -45,7 +45,8 @@ def convolve(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_arm(
     program: Path, like: Native, stack: ConvModel, packed: NDArray[Any]
 ) -> NDArray[np.uint8]:
-    """The residual (outs, h, w); ``like`` has vectors as long as ARM's, so that arrays are laid out alike."""
+    """The residual (outs, h, w); ``like`` has vectors as long as ARM's, so that arrays are laid out
+    alike."""
     calls = ConvStack(like, stack)
     height, width = packed.shape[1:]
     fields = calls.fields(upwards=False)

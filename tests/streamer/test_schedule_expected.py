@@ -92,7 +92,8 @@ def test_a_network_that_fits_is_begun_with_and_kept(made: int, seed: int) -> Non
 
 @SEEDS
 def test_a_network_that_fits_but_that_all_frames_wait_for_is_not_kept(seed: int) -> None:
-    """As measured on two cores of 2026 at 60 of 30 fps: 0.73 of the interval. Frames leave 20 ms sooner without."""
+    """As measured on two cores of 2026 at 60 of 30 fps: 0.73 of the interval. Frames leave 20 ms
+    sooner without."""
     worker = replace(
         large(made=1, seed=seed),
         costs_ms={"medium": 22.0, "lite": 9.5, "nano": 6.0, "plain": 2.0},

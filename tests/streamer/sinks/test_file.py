@@ -204,7 +204,8 @@ def test_a_file_keeps_all_sound_before_its_first_picture(tmp_path: Path, *, is_l
 
 
 def test_what_follows_a_hole_in_uncompressed_sound_does_not_play_early(tmp_path: Path) -> None:
-    """MP4 has no times for it. Half a packet may be missing time and again, or more than a second at once."""
+    """MP4 has no times for it. Half a packet may be missing time and again, or more than a second
+    at once."""
     audio = AudioInfo(codec="pcm_s16le", rate_hz=8000, channels=2, time_base=Fraction(1, 8000))
     numbers = [*range(10), *range(100, 110), *range(200, 220)]
     packets = [
