@@ -71,7 +71,10 @@ Denoise = Annotated[
 ]
 Steady = Annotated[
     bool,
-    typer.Option("--steady", help="Hold back flicker along motion; about 9 ms a frame at 720p."),
+    typer.Option(
+        "--steady",
+        help="Hold back the flicker of coded sources, along motion; about 9 ms a frame at 720p.",
+    ),
 ]
 Duration = Annotated[float | None, typer.Option(help="Stop after so many seconds.")]
 Report = Annotated[Path | None, typer.Option(help="Write the run's numbers to this JSON file.")]

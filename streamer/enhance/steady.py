@@ -40,8 +40,9 @@ class Steady:
     pictures: a pixel is mixed as far as they agree around it, compared with their contrast there.
     What is followed is the enlarged picture, not the network's residual: the plain upscale below it
     flickers as much, and smoothing the residual alone gave 0.01 dB. On held-out clips it gains
-    0.046 dB; where things stand alone it would gain 0.001, in 1.7 ms instead of 9 for 1280x720 on one
-    core.
+    0.046 dB on the mean of a run; where things stand alone it would gain 0.001, in 1.7 ms instead of
+    9 for 1280x720 on one core. It is for sources that were coded: at crf 23, 28 and 33 frames 3 and
+    10 gain 0.08, 0.06 and 0.03 dB and no clip loses, undamaged they lose 0.24 (one clip 1.1).
 
     Whole code values are kept, and a lone step of one code is not followed; a still area may
     differ by one code from what came, and is calm. Needs no word about a cut: nothing agrees
