@@ -10,8 +10,9 @@ from typing import TypeAlias
 NTP_TO_UNIX_S = 2_208_988_800
 """Seconds from 1900, where NTP counts from, to 1970."""
 
-SR, RR, SDES, BYE, PSFB = 200, 201, 202, 203, 206
+SR, RR, SDES, BYE, RTPFB, PSFB = 200, 201, 202, 203, 205, 206
 _CNAME = 1
+_NACK = 1
 _PLI, _FIR = 1, 4
 _SENDER = struct.Struct("!QIII")
 _BLOCK = struct.Struct("!IIIIII")
@@ -213,6 +214,24 @@ def build_picture_loss(*, sender_ssrc: int, media_ssrc: int, cname: str) -> byte
     """A compound packet that asks the sender of ``media_ssrc`` for a keyframe (PLI)."""
     ask = _framed(PSFB, _PLI, struct.pack("!II", sender_ssrc, media_ssrc))
     return build_receiver_report(ReceiverReport(ssrc=sender_ssrc), cname=cname) + ask
+
+
+def build_missing(*, sender_ssrc: int, media_ssrc: int, sequences: Sequence[int]) -> bytes:
+    """A packet that asks ``media_ssrc`` for packets again (a generic NACK, RFC 4585, section 6.2.1).
+
+    ``sequences``, 0 to 65535, are in the order they were sent, so they may pass the wrap. It is not
+    part of a compound packet (RFC 5506).
+    """
+    body = struct.pack("!II", sender_ssrc, media_ssrc)
+    rest = list(sequences)
+    while rest:
+        first = rest.pop(0)
+        following = 0
+        # Nobody is asked for 0 as the one after 65535: aiortc would look for 65536.
+        while rest and first < rest[0] <= first + 16:
+            following |= 1 << (rest.pop(0) - first - 1)
+        body += struct.pack("!HH", first, following)
+    return _framed(RTPFB, _NACK, body)
 
 
 def _build_blocks(blocks: Iterable[ReportBlock]) -> bytes:

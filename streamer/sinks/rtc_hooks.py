@@ -54,7 +54,8 @@ def listen_to_feedback(
 
     async def handle(packet: Any) -> None:
         if isinstance(packet, RtcpRtpfbPacket) and packet.fmt == RTCP_RTPFB_NACK:
-            await missing(packet.lost)
+            # aiortc counts on from 65535 to 65536.
+            await missing([sequence & 0xFFFF for sequence in packet.lost])
         elif not isinstance(packet, RtcpPsfbPacket):
             await pass_on(packet)
         elif packet.fmt in (RTCP_PSFB_PLI, RTCP_PSFB_FIR):

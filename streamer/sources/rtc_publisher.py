@@ -13,9 +13,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpReceiveParamete
 from aiortc.rtp import (
     RTCP_PSFB_APP,
     RTCP_PSFB_PLI,
-    RTCP_RTPFB_NACK,
     RtcpPsfbPacket,
-    RtcpRtpfbPacket,
     RtcpSrPacket,
     pack_remb_fci,
 )
@@ -25,7 +23,12 @@ from streamer.clock import Clock
 from streamer.ice import IceServer
 from streamer.rtc.peer import accept_offer, new_connection, parse_offer, prefer, private
 from streamer.rtp.packet import RtpPacket
-from streamer.rtp.rtcp import ReceiverReport, SenderReport, build_receiver_report
+from streamer.rtp.rtcp import (
+    ReceiverReport,
+    SenderReport,
+    build_missing,
+    build_receiver_report,
+)
 from streamer.rtp.unit import CODECS, TrackFormat
 from streamer.sources.rtc_intake import (
     Arrival,
@@ -297,13 +300,8 @@ class Publisher:
                 ReceiverReport(ssrc=ours, reports=(feedback.block,)), cname=CNAME
             )
         if isinstance(feedback, AskAgain):
-            return bytes(
-                RtcpRtpfbPacket(
-                    fmt=RTCP_RTPFB_NACK,
-                    ssrc=ours,
-                    media_ssrc=feedback.ssrc,
-                    lost=list(feedback.sequences),
-                )
+            return build_missing(
+                sender_ssrc=ours, media_ssrc=feedback.ssrc, sequences=feedback.sequences
             )
         if isinstance(feedback, AskForKeyframe):
             return bytes(RtcpPsfbPacket(fmt=RTCP_PSFB_PLI, ssrc=ours, media_ssrc=feedback.ssrc))

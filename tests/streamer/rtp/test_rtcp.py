@@ -1,3 +1,4 @@
+from aiortc.rtp import RTCP_RTPFB_NACK, RtcpPacket, RtcpRtpfbPacket
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from streamer.rtp.rtcp import (
     SenderReport,
     SourceDescription,
     build_bye,
+    build_missing,
     build_picture_loss,
     build_receiver_report,
     build_sender_report,
@@ -133,3 +135,16 @@ def test_mutated_reports_never_raise(report: SenderReport, at: int, value: int, 
     data[at % len(data)] = value
     assert len(parse_compound(bytes(data))) <= 5
     parse_compound(bytes(data[:cut]))
+
+
+@given(st.integers(0, 65_535), st.sets(st.integers(0, 400), min_size=1, max_size=40))
+def test_what_is_missing_is_asked_for_also_across_the_wrap(first: int, steps: set[int]) -> None:
+    sequences = [(first + step) & 0xFFFF for step in sorted(steps)]
+    data = build_missing(sender_ssrc=7, media_ssrc=9, sequences=sequences)
+    (packet,) = RtcpPacket.parse(data)
+    assert packet == RtcpRtpfbPacket(fmt=RTCP_RTPFB_NACK, ssrc=7, media_ssrc=9, lost=sequences)
+
+
+def test_packets_that_follow_each_other_are_asked_for_together() -> None:
+    data = build_missing(sender_ssrc=7, media_ssrc=9, sequences=range(100, 117))
+    assert data[12:] == bytes((0, 100, 0xFF, 0xFF))

@@ -106,24 +106,6 @@ def _tone(sounds: list[Packet]) -> float:
     return float((np.abs(samples.astype(float)) > 0.05 * np.iinfo(np.int16).max).mean())
 
 
-def test_packets_lost_on_both_sides_of_the_wrap_are_asked_for_again() -> None:
-    async def scenario() -> None:
-        lost = (65_534, 65_535, 0, 1)
-        async with (
-            door() as opened,
-            published(opened, codec="H264", first_sequence=65_400, loses=lost) as (source, _),
-        ):
-            seen = Watch(source)
-            while (numbers := opened.statistics()["video"])["received"] < 400:
-                await seen.see(5)
-            assert numbers["repaired"] == len(lost)
-            assert numbers["lost"] == 0
-            assert seen.frame_numbers == sorted(set(seen.frame_numbers))
-            assert not any(packet.follows_loss for packet in seen.packets)
-
-    run(scenario())
-
-
 def test_lost_packets_are_asked_for_again_so_that_every_picture_arrives() -> None:
     async def scenario() -> None:
         async with (

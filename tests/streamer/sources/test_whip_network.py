@@ -7,7 +7,7 @@ import re
 from streamer.sources.whip import WhipDoor
 from tests.impairment import CLEAR, Impairment, UdpProxy
 from tests.streamer.server.watcher import until
-from tests.streamer.sources.publishing import WAIT_S, door, publishing, run
+from tests.streamer.sources.publishing import WAIT_S, door, published, publishing, run
 from tests.streamer.sources.test_whip import Watch
 
 CANDIDATE = re.compile(r"^(a=candidate:\S+ \d+ udp \d+) (\S+) (\d+) typ host$", re.MULTILINE)
@@ -51,6 +51,24 @@ def test_over_a_bad_line_second_attempts_bring_nearly_every_picture() -> None:
                     assert packet.is_keyframe or not packet.follows_loss
                 times = [packet.time_s for packet in seen.sounds]
                 assert times == sorted(set(times))
+
+    run(scenario())
+
+
+def test_packets_lost_on_both_sides_of_the_wrap_are_asked_for_again() -> None:
+    async def scenario() -> None:
+        lost = (65_534, 65_535, 0, 1)
+        async with (
+            door() as opened,
+            published(opened, codec="H264", first_sequence=65_400, loses=lost) as (source, _),
+        ):
+            seen = Watch(source)
+            while (numbers := opened.statistics()["video"])["received"] < 400:
+                await seen.see(5)
+            assert numbers["repaired"] == len(lost)
+            assert numbers["lost"] == 0
+            assert seen.frame_numbers == sorted(set(seen.frame_numbers))
+            assert not any(packet.follows_loss for packet in seen.packets)
 
     run(scenario())
 
