@@ -84,6 +84,18 @@ def with_own_profiles(answer_sdp: str, profiles: Mapping[int, str]) -> str:
     return answer_sdp
 
 
+def with_stereo(answer_sdp: str) -> str:
+    """The answer that asks for both channels of the sound: RFC 7587, section 6.1 has one otherwise.
+
+    Browsers mix to one where they are not asked; aiortc's answer says nothing of Opus.
+    """
+    opus = re.search(r"(?mi)^a=rtpmap:(\d+) opus/48000/2\r\n", answer_sdp)
+    if opus is None:
+        return answer_sdp
+    end = opus.end()
+    return f"{answer_sdp[:end]}a=fmtp:{opus[1]} stereo=1\r\n{answer_sdp[end:]}"
+
+
 def _is_splittable_h264(codec: RTCRtpCodecParameters) -> bool:
     mode = codec.parameters.get("packetization-mode")
     profile = str(codec.parameters.get("profile-level-id", ""))

@@ -45,6 +45,7 @@ from streamer.sources.rtc_offer import (
     unknown_profiles,
     with_known_profile,
     with_own_profiles,
+    with_stereo,
 )
 from streamer.sources.rtc_track import TrackIntake
 from streamer.sources.silence import LOOK_EVERY_S, Silence
@@ -131,7 +132,7 @@ class Publisher:
             _send_without_consent(receiver)
         self._ticking = asyncio.create_task(self._tick(), name="publisher")
         self._ticking.add_done_callback(self._on_tick_done)
-        return with_own_profiles(answer_sdp, profiles)
+        return with_stereo(with_own_profiles(answer_sdp, profiles))
 
     def begin_reading(self) -> None:
         """Packets are wanted from now on; the first one of video will be a keyframe."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 from streamer.config import StreamSettings
 from tests.clips import Clips, h264, moving
 from tests.end_to_end.browser import (
+    PATIENCE_MS,
     Browsers,
     page_value,
     wait_for_page,
@@ -215,6 +217,56 @@ def test_the_token_is_asked_for_once_and_sent_with_everything(browsers: Browsers
             await page.goto("about:blank")
             numbers = many.registry["front"].statistics
             await until(lambda: numbers()["viewers"] == 0, "its good-bye was refused")
+
+    browsers.run(scenario())
+
+
+CHANNELS = """
+async () => {
+  const context = new AudioContext();
+  const source = context.createMediaStreamSource(document.querySelector("#video").srcObject);
+  const splitter = context.createChannelSplitter(2);
+  source.connect(splitter);
+  window.analysers = [0, 1].map((channel) => {
+    const analyser = context.createAnalyser();
+    splitter.connect(analyser, channel);
+    return analyser;
+  });
+  await context.resume();
+}
+"""
+
+LOUDEST = """
+() => analysers.map((analyser) => {
+  const samples = new Float32Array(analyser.fftSize);
+  analyser.getFloatTimeDomainData(samples);
+  return Math.max(...samples);
+})
+"""
+
+
+@needs("ffmpeg")
+def test_what_sounds_on_one_side_is_heard_on_that_side(browsers: Browsers, clips: Clips) -> None:
+    clip = clips.made(
+        "left.mp4",
+        *moving(size="160x96", rate="10")[:4],
+        *("-f", "lavfi", "-i", "aevalsrc=0.5*sin(2*PI*440*t)|0:d=60"),
+        *h264("-preset", "ultrafast"),
+        *("-c:a", "aac", "-t", "60"),
+    )
+
+    async def scenario() -> None:
+        async with showing(browsers, settings("left", str(clip), "webrtc:")) as (_, page):
+            await wait_for_page(page, "page.framesDrawn > 5")
+            await page.get_by_role("button", name="Sound").click()
+            await wait_for_page(page, "page.soundBytes > 1000")
+            await page.evaluate(CHANNELS)
+            left = right = 0.0
+            async with asyncio.timeout(PATIENCE_MS / 1_000):
+                while left < 0.2:
+                    left, right = await page.evaluate(LOUDEST)
+            assert right < left / 4
+            assert page.complaints == []
 
     browsers.run(scenario())
 

@@ -69,6 +69,26 @@ async ([url, codec]) => {{
 }}
 """
 
+PUBLISH_LEFT = f"""
+async (url) => {{
+  const context = new AudioContext();
+  const merger = context.createChannelMerger(2);
+  const tone = context.createOscillator();
+  tone.connect(merger, 0, 0);
+  tone.start();
+  const sound = context.createMediaStreamDestination();
+  merger.connect(sound);
+  await context.resume();
+  const media = await navigator.mediaDevices.getUserMedia({{ video: true }});
+  const connection = new RTCPeerConnection({{ iceServers: [] }});
+  window.connection = connection;
+  for (const track of [...media.getTracks(), ...sound.stream.getTracks()]) {{
+    connection.addTransceiver(track, {{ direction: "sendonly" }});
+  }}
+  return await ({CONNECT})(connection, url);
+}}
+"""
+
 LIMITS = """
 async () => {
   for (const one of (await sender.getStats()).values()) {
@@ -235,6 +255,28 @@ def test_chromium_publishes_its_camera_at_full_size_shrinks_it_and_leaves(
             assert not opened.is_publishing
             with pytest.raises(SourceLost, match="ended its session"):
                 await drained(coming)
+
+    browsers.run(scenario())
+
+
+def test_chromium_publishes_both_channels_of_its_sound(browsers: Browsers, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        camera = tmp_path / "camera.y4m"
+        write_camera(camera)
+        async with door() as opened, publishing_browser(browsers, opened, camera) as tab:
+            await tab.evaluate(PUBLISH_LEFT, "/whip/camera")
+            source = await opened.source(timeout_s=WAIT_S)
+            coming = source.packets()
+            decoder: Any = av.CodecContext.create("libopus", "r")
+            decoder.sample_rate, decoder.layout = 48_000, "stereo"
+            left = right = 0
+            async with asyncio.timeout(WAIT_S):
+                while left < 5_000:
+                    packet = await anext(coming)
+                    if packet.stream == "audio":
+                        for frame in decoder.decode(av.Packet(packet.payload)):
+                            left, right = frame.to_ndarray().reshape(-1, 2).max(axis=0)
+            assert right < left / 4
 
     browsers.run(scenario())
 

@@ -103,7 +103,8 @@ export class Receiver {
       }
     };
     try {
-      await connection.setLocalDescription();
+      const offer = await connection.createOffer();
+      await connection.setLocalDescription({ type: "offer", sdp: withStereo(offer.sdp) });
       await gathered(connection);
       const { answer, session } = await exchange(this.url, connection.localDescription.sdp);
       if (generation !== this.generation) {
@@ -140,6 +141,13 @@ function askForLowDelay(receiver) {
   // Frames leave the server at an even pace; holding them back here would only add delay.
   if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
   else if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;
+}
+
+// Chromium and Safari mix to one channel whoever does not ask for two, and have no other way to ask.
+function withStereo(sdp) {
+  const type = sdp.match(/^a=rtpmap:(\d+) opus\/48000\/2\r$/m)?.[1];
+  const parameters = new RegExp(`^a=fmtp:${type} (?!(?:.*[; ])?stereo=)[^\\r]*`, "m");
+  return type ? sdp.replace(parameters, "$&;stereo=1") : sdp;
 }
 
 function gathered(connection) {
