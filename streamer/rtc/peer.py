@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
@@ -22,7 +23,16 @@ MAX_SECTIONS = 16
 MAX_CANDIDATES = 64
 """Addresses of an offer: each is checked against each of ours."""
 
+MAX_LINES = 1_000
+"""Of an offer: Chromium writes 220 for picture, sound and data. Each line may be about all formats of
+its section, and aiortc looks at every pair: 3,000 lines took eleven seconds, in which nothing else ran."""
+
 MAX_PORT = 65_535
+
+BUNDLE = "a=group:BUNDLE"
+
+MAX_SRTP_BYTES = 1_500
+"""What pylibsrtp decrypts in one piece."""
 
 CIPHERS = b":".join(
     b"ECDHE-%s-%s" % (key, cipher)
@@ -75,6 +85,11 @@ def parse_offer(offer_sdp: str) -> SessionDescription:
     """The offer, taken apart; raises ``OfferInvalid`` for what no connection can be made from."""
     if not offer_sdp.lstrip().startswith("v=0"):
         raise OfferInvalid("the body is not an SDP offer: it does not begin with v=0")
+    lines = offer_sdp.splitlines()
+    if (medias := sum(line.startswith("m=") for line in lines)) > MAX_SECTIONS:
+        raise OfferInvalid(f"the offer has {medias} media sections; up to {MAX_SECTIONS} are taken")
+    if len(lines) > MAX_LINES:
+        raise OfferInvalid(f"the offer has {len(lines)} lines; up to {MAX_LINES} are taken")
     try:
         description = SessionDescription.parse(offer_sdp)
     except StopIteration as error:
@@ -84,10 +99,6 @@ def parse_offer(offer_sdp: str) -> SessionDescription:
     except MALFORMED as error:
         why = str(error) or type(error).__name__
         raise OfferInvalid(f"the SDP offer cannot be parsed: {why}") from error
-    if len(description.media) > MAX_SECTIONS:
-        raise OfferInvalid(
-            f"the offer has {len(description.media)} media sections; up to {MAX_SECTIONS} are taken"
-        )
     candidates = sum(len(media.ice_candidates) for media in description.media)
     if candidates > MAX_CANDIDATES:
         raise OfferInvalid(
@@ -112,14 +123,40 @@ async def accept_offer(connection: RTCPeerConnection, offer_sdp: str, *, unknown
     """
     offer_sdp = _without_missing_mids(without_hidden_addresses(offer_sdp))
     offer = RTCSessionDescription(sdp=offer_sdp, type="offer")
+    ours = connection.getTransceivers()
     try:
         await connection.setRemoteDescription(offer)
+        for transceiver in connection.getTransceivers():
+            if transceiver not in ours:
+                # aiortc would receive and decode it, and keep what nobody fetches, for ever.
+                transceiver.direction = "inactive"
+        _leave_out_unreadable(connection)
         await connection.setLocalDescription()
     except OperationError as error:
         raise OfferUnsupported(unknown_codec) from error
     except MALFORMED as error:
         raise OfferInvalid(f"the offer cannot be used: {error}") from error
-    return connection.localDescription.sdp
+    return _bundled_as_offered(connection.localDescription.sdp, offer_sdp)
+
+
+def _leave_out_unreadable(connection: RTCPeerConnection) -> None:
+    """Have datagrams that aiortc cannot read be lost; call it before the sockets are opened.
+
+    Anybody may send to them, and who looks for open ports sends empty ones. aiortc's loop would end
+    at those and at what is too long to be decrypted, and the session with it. aioice hands over
+    all that is not STUN through ``data_received``.
+    """
+    for transport in private(connection, "_RTCPeerConnection__iceTransports"):
+        ice = private(transport, "_connection")
+        pass_on: Callable[[bytes, int], None] = private(ice, "data_received")
+        ice.data_received = partial(_pass_on_readable, pass_on)
+
+
+def _pass_on_readable(pass_on: Callable[[bytes, int], None], data: bytes, component: int) -> None:
+    # RFC 7983 tells SRTP from DTLS by the first byte.
+    is_too_long = len(data) > MAX_SRTP_BYTES and 128 <= data[0] <= 191
+    if data and not is_too_long:
+        pass_on(data, component)
 
 
 def sections(description: SessionDescription, kind: str) -> list[MediaDescription]:
@@ -184,6 +221,17 @@ def _without_missing_mids(offer_sdp: str) -> str:
         return " ".join((head, *(mid for mid in named if mid in mids)))
 
     lines = offer_sdp.splitlines()
+    return "".join(f"{kept(line) if line.startswith(BUNDLE) else line}\r\n" for line in lines)
+
+
+def _bundled_as_offered(answer_sdp: str, offer_sdp: str) -> str:
+    """The answer that bundles no more than was offered, as RFC 9143, section 7.3 has it.
+
+    aiortc names all sections, and yet waits for each that was not offered so on a path of its own.
+    """
+    offered = [line.split()[1:] for line in offer_sdp.splitlines() if line.startswith(BUNDLE)]
+    mids = " ".join(offered[0]) if offered else ""
+    lines = (line for line in answer_sdp.splitlines() if mids or not line.startswith(BUNDLE))
     return "".join(
-        f"{kept(line) if line.startswith('a=group:BUNDLE') else line}\r\n" for line in lines
+        f"{f'{BUNDLE} {mids}' if line.startswith(BUNDLE) else line}\r\n" for line in lines
     )

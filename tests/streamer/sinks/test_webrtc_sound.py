@@ -143,6 +143,24 @@ def test_a_viewer_who_offers_to_hear_hears_the_sound_as_it_was_coded() -> None:
         run(scenario(first))
 
 
+def test_a_viewer_who_does_not_bundle_them_sees_the_picture_and_hears_the_sound() -> None:
+    async def scenario() -> None:
+        async with running(LiveStream(audio=OPUS)) as stream:
+            rendition = stream.renditions["enhanced"]
+            listener = Listener()
+            offer_sdp = await listener.offer()
+            bundle = "a=group:BUNDLE 0 1\r\n"
+            assert bundle in offer_sdp
+            session = await rendition.sink.answer(offer_sdp.replace(bundle, ""))
+            assert "BUNDLE" not in session.answer_sdp
+            await listener.accept(session.answer_sdp)
+            async with sounding(rendition):
+                await until(lambda: listener.sounds and listener.frames, "nothing came")
+            await listener.close()
+
+    run(scenario())
+
+
 def test_reports_place_picture_and_sound_on_one_clock() -> None:
     """The picture is sent 300 ms after its sound; what the reports state must not show it."""
 
