@@ -30,6 +30,10 @@ ARRIVED_NS = 1_000_000
 """Nearer than this, a step back is done."""
 STEP_NS = SECOND_NS // 2
 """An error this large is never slewed: it would take most of a minute."""
+STOOD_STILL_NS = SECOND_NS // 4
+PROOF_NS = SECOND_NS
+"""Time stamps that went on by so much less than time did during a pause, and are not made up for within
+so long: the sender counts only what it sends, as browsers do without a microphone."""
 NEAR_READING_NS = 60 * SECOND_NS
 
 _ARRIVAL, _RTP_INFO, _REPORTS = 0, 1, 2
@@ -137,7 +141,15 @@ class Timeline:
         elif own.has_jumped(timestamp, arrived_ns):
             self._jumps += 1
             own.tie_on(timestamp, arrived_ns)
-        own.transit.add(arrived_ns - own.in_ns(timestamp), arrived_ns)
+        elif (
+            own is not self._master
+            and own.has_stood_still(timestamp, arrived_ns)
+            # Else the line has become slower, for the picture as well.
+            and self._master.late_ns < STOOD_STILL_NS
+        ):
+            self._jumps += 1
+            own.go_on_after_pause(arrived_ns)
+        own.add_transit(timestamp, arrived_ns)
         if own is not self._master and self._master.offset_ns is not None:
             alignment, target_ns = self._target(own, self._master.offset_ns)
             if is_first:
@@ -208,6 +220,13 @@ class _Track:
         self.doubtful: ClockReading | None = None
         """One that disagrees with it."""
         self.doubts = 0
+        self.late_ns = 0
+        """By how much longer than the fastest ones of late its newest unit was under way."""
+        self._paused_ns: int | None = None
+        """When the first unit after a pause came, while it is watched whether its clock stood still."""
+        self._lowest_before_ns = 0
+        self._lowest_since_ns = 0
+        """The shortest way before and since, as in ``transit``."""
         self._timestamp = 0
         self._arrived_ns = 0
         self._top_pts = -(1 << 62)
@@ -233,6 +252,41 @@ class _Track:
         step_ns = self.in_ns(timestamp - self._timestamp)
         return not -JUMP_NS <= step_ns <= JUMP_NS + max(0, arrived_ns - self._arrived_ns)
 
+    def has_stood_still(self, timestamp: int, arrived_ns: int) -> bool:
+        """Whether it is now clear that the sender's clock did not run during the last pause.
+
+        A line that stood still brings what it kept back faster than in real time.
+        """
+        transit_ns = arrived_ns - self.in_ns(timestamp)
+        step_ns = self.in_ns(timestamp - self._timestamp)
+        if arrived_ns - self._arrived_ns - step_ns > STOOD_STILL_NS:
+            self._paused_ns, self._lowest_before_ns = arrived_ns, self.transit.lowest
+            self._lowest_since_ns = transit_ns
+        if self._paused_ns is None:
+            return False
+        self._lowest_since_ns = min(self._lowest_since_ns, transit_ns)
+        if arrived_ns - self._paused_ns < PROOF_NS:
+            return False
+        self._paused_ns = None
+        return self._lowest_since_ns - self._lowest_before_ns > STOOD_STILL_NS
+
+    def go_on_after_pause(self, arrived_ns: int) -> None:
+        """Leave out the pause that the time stamps do not know of."""
+        self.offset_ns = (self.offset_ns or 0) + self._lowest_since_ns - self._lowest_before_ns
+        self.tied_ns = arrived_ns
+        self.transit = _Lowest()
+        self.transit.add(self._lowest_since_ns, arrived_ns)
+        self.alignment = -1
+        self.is_catching_up = False
+        # What it said before the pause holds no more.
+        self.reading, self.doubtful, self.rtptime = self.doubtful, None, None
+
+    def add_transit(self, timestamp: int, arrived_ns: int) -> None:
+        """Note how long this unit was under way."""
+        transit_ns = arrived_ns - self.in_ns(timestamp)
+        self.transit.add(transit_ns, arrived_ns)
+        self.late_ns = transit_ns - self.transit.lowest
+
     def tie(self, timestamp: int, place_ns: int, arrived_ns: int) -> None:
         """From here on ``timestamp`` lies ``place_ns`` after the start."""
         self.offset_ns = self.first_offset_ns = place_ns - self.in_ns(timestamp)
@@ -245,6 +299,7 @@ class _Track:
         ticks = self._top_pts + max(1, gap_ns * self.clock_rate // SECOND_NS)
         self.tie(timestamp, self.in_ns(ticks), arrived_ns)
         self.transit = _Lowest()
+        self._paused_ns = None
         self.alignment = -1
         self.is_catching_up = False
         # A report may come before the first unit that it is about.

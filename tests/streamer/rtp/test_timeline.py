@@ -236,6 +236,50 @@ def test_a_clock_that_begins_anew_is_tied_on_by_arrival(moved: int) -> None:
     assert camera.apart_ms() == pytest.approx(0, abs=11)
 
 
+@pytest.mark.parametrize("aligned", ["arrival", "rtp-info", "sender reports"])
+@pytest.mark.parametrize("pause_ms", [600, 3_000, 14_000])
+def test_sound_whose_clock_stood_still_in_a_pause_goes_on_with_its_picture(
+    pause_ms: int, aligned: str
+) -> None:
+    """As in Chromium while no microphone is there: it counts what it sends, and reports every 5 s."""
+    camera = Camera()
+    if aligned == "rtp-info":
+        camera.timeline.begin("video", camera.start["video"])
+        camera.timeline.begin("audio", camera.start["audio"])
+    camera.run(0, 1_000)
+    if aligned == "sender reports":
+        camera.report("video", 1_000)
+        camera.report("audio", 1_000)
+    camera.run(1_000, 6_000)
+    assert camera.timeline.statistics.alignment == aligned
+    end_ms = 6_000 + pause_ms
+    for ms in range(6_000, end_ms, 40):
+        camera.send("video", ms)
+    camera.start["audio"] -= pause_ms * RATES["audio"] // 1_000
+    camera.run(end_ms, end_ms + 1_200)
+    assert camera.apart_ms() == pytest.approx(0, abs=1)
+    if aligned == "sender reports":
+        camera.report("video", end_ms + 1_200)
+        camera.report("audio", end_ms + 1_200)
+    camera.run(end_ms + 1_200, end_ms + 2_400)
+    assert camera.apart_ms() == pytest.approx(0, abs=1)
+    audio = list(camera.of("audio"))
+    assert min(b - a for a, b in itertools.pairwise(audio)) > 9
+
+
+def test_sound_that_is_sent_a_second_at_a_time_stays_in_place() -> None:
+    camera = Camera()
+    for second in range(10):
+        for ms in range(1_000 * second, 1_000 * second + 1_000, 40):
+            camera.send("video", ms)
+        for ms in range(1_000 * second, 1_000 * second + 1_000, 20):
+            camera.send("audio", ms, late_ms=1_000 * second + 1_000 - ms)
+    audio = list(camera.of("audio"))
+    steps = [b - a for a, b in itertools.pairwise(audio[100:])]
+    assert steps == pytest.approx([20] * len(steps), abs=0.5)
+    assert camera.timeline.statistics.jumps == 0
+
+
 def test_pictures_in_decoding_order_keep_their_places() -> None:
     timeline = Timeline({"video": 90_000})
     shown = [0, 4, 2, 1, 3, 8, 6, 5, 7]
