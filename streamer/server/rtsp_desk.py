@@ -68,11 +68,16 @@ class RtspDesk:
             return self._pairs[own]
 
     def is_taken(self, peer: Address, by: RtspSession | None) -> bool:
-        """Whether another session already listens at ``peer``."""
-        return self._peers.get(_key(peer), by) is not by
+        """Whether another session already listens at ``peer``; one whose client is gone does not."""
+        owner = self._peers.get(_key(peer), by)
+        return owner is not None and owner is not by and not owner.is_abandoned
 
     def listen_to(self, peer: Address, session: RtspSession) -> None:
-        """Reports from ``peer`` are of ``session``."""
+        """Reports from ``peer`` are of ``session``, from now on alone."""
+        before = self._peers.get(_key(peer), session)
+        if before is not session:
+            # The player was started again on the same ports: it would get both streams.
+            self.end(before)
         self._peers[_key(peer)] = session
 
     def make_rounds(self) -> None:

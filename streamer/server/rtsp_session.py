@@ -83,6 +83,8 @@ class RtspSession:
         self._anchor: MediaAnchor | None = None
         self._reported_ns = 0
         self._ends_ns = 0
+        self.is_abandoned = False
+        """Whether its connection has gone, and nothing came from its client since."""
         self.touch()
 
     @property
@@ -109,12 +111,14 @@ class RtspSession:
 
     def touch(self) -> None:
         """The client lives."""
+        self.is_abandoned = False
         self._ends_ns = self._clock.now_ns() + TIMEOUT_S * 1_000_000_000
 
     def abandon(self) -> None:
         """Its connection has gone; only its receiver reports can keep it now."""
         soon_ns = self._clock.now_ns() + ABANDONED_S * 1_000_000_000
         self._ends_ns = min(self._ends_ns, soon_ns)
+        self.is_abandoned = True
 
     @property
     def is_expired(self) -> bool:

@@ -225,6 +225,29 @@ def test_a_datagram_session_whose_client_was_killed_ends_soon() -> None:
     run(scenario())
 
 
+def test_a_player_that_was_killed_gets_its_ports_again() -> None:
+    """As recorders that always name the same ones."""
+
+    async def scenario() -> None:
+        clock = ManualClock(1)  # it never runs out of patience
+        mount = Camera(clock=clock).mount()
+        async with (
+            serving({"cam": mount}, clock=clock) as server,
+            udp_ears() as (_, _, offer),
+        ):
+            async with RtspClient(server.port) as killed:
+                await killed.set_up(0, offer)
+                await killed.ask("PLAY")
+            async with RtspClient(server.port) as again:
+                # That a connection is lost may be noticed after another was accepted.
+                while (await again.set_up(0, offer)).status == 461:
+                    await again.ask("OPTIONS")
+                assert (await again.ask("PLAY")).status == 200
+                assert mount.clients == 1
+
+    run(scenario())
+
+
 def test_an_interleaved_session_belongs_to_its_connection() -> None:
     async def scenario() -> None:
         mounts = {"cam": Camera().mount()}
