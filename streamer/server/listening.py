@@ -22,7 +22,8 @@ def place_here(host: str, port: int) -> str:
 
 
 async def listen(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets, one for each family of ``host``; ``ConfigError`` where there is none."""
+    """Listening sockets, one for each family of ``host``; ``ConfigError`` where there is none, or where
+    another program has the port in one of them: under one name there would be two servers."""
     where = f"{host or '*'}:{port}"
     if not 0 <= port <= 65_535:  # the resolver would quietly take the remainder
         raise ConfigError(f"cannot listen on {where}: a port is 0 to 65535; choose one of these")
@@ -35,16 +36,21 @@ async def listen(host: str, port: int) -> list[socket.socket]:
         )
     except OSError as error:
         raise ConfigError(f"cannot listen on {where}: {_reason(error)}; {NAME_ONE}") from error
-    for family, _, _, _, address in found:
+    # A file of hosts may say the same twice.
+    for family, address in dict.fromkeys((one[0], one[4]) for one in found):
         try:
             # Where any port will do, all families take the one that the first has found.
             chosen = listeners[0].getsockname()[1] if listeners else port
             listeners.append(_bound(family, (address[0], chosen, *address[2:])))
         except OSError as error:
-            failure = failure or error
-    # A host without IPv6 still has its IPv4 listener; one whose port is taken has none.
-    if not listeners:
+            if failure is None or error.errno == errno.EADDRINUSE:
+                failure = error
+    is_taken = failure is not None and failure.errno == errno.EADDRINUSE and port != 0
+    # A host without IPv6 still has its IPv4 listener.
+    if not listeners or is_taken:
         assert failure is not None
+        for listener in listeners:
+            listener.close()
         is_elsewhere = failure.errno == errno.EADDRNOTAVAIL
         advice = NAME_ONE if is_elsewhere else "choose another port or stop what uses it"
         raise ConfigError(f"cannot listen on {where}: {_reason(failure)}; {advice}") from failure

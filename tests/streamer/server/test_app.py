@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import socket
 
 import httpx
 import pytest
@@ -91,6 +92,19 @@ def test_a_port_in_use_is_told_in_one_sentence() -> None:
             with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{first.port}: "):
                 async with Server(FastAPI(), port=first.port):
                     pass
+
+    run(scenario())
+
+
+def test_a_port_in_use_in_one_family_is_not_shared_in_the_other() -> None:
+    async def scenario() -> None:
+        with socket.create_server(("0.0.0.0", 0)) as first:
+            port = first.getsockname()[1]
+            with pytest.raises(ConfigError, match="address already in use; choose another port"):
+                async with Server(FastAPI(), host="", port=port):
+                    pass
+        async with Server(FastAPI(), host="", port=port) as server:
+            assert server.port == port
 
     run(scenario())
 
