@@ -27,10 +27,10 @@ LARGE = """{
     output: {width: 3840, height: 2160, fps: 59.94, bitrate_kbps: 112345},
     fps: {in: 29.97, out: 59.94},
     latency_ms: {arrived_to_sent: {p50: 134.2, p95: 1533.5}},
-    tier: "lite", tiers: {lite: 33000, nano: 6000, plain: 900},
-    steps: [{ago_s: 3, from: "lite", to: "nano", reason: "too_late"}],
+    tier: "medium", tiers: {medium: 33000, nano: 6000, plain: 900},
+    steps: [{ago_s: 3, from: "medium", to: "nano", reason: "too_late"}],
     frames: {sent: 120000, interpolated: 60000, cleaned: 33000, dropped: {"decoded_link.full": 12345}},
-    engines: [{model: "sr-lite-x2-live-int8", backend: "native", precision: "int8", device: "cpu"}],
+    engines: [{model: "sr-medium-x2-live-int8", backend: "openvino", precision: "int8", device: "cpu"}],
     viewers: 12,
 }"""
 
@@ -43,7 +43,7 @@ def test_no_number_is_cut_however_long_it_is(browsers: Browsers) -> None:
     async def scenario() -> None:
         async with showing(browsers, front()) as (_, page):
             await wait_for_page(page, "page.framesDrawn > 2")
-            for width, height in ((1440, 900), (1024, 768), (390, 844)):
+            for width, height in ((1440, 900), (1024, 768), (390, 844), (360, 740)):
                 await page.set_viewport_size({"width": width, "height": height})
                 # Read at once: the next answer of the server is a second away.
                 cut = await page.evaluate(

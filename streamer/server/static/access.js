@@ -3,8 +3,18 @@
 const KEY = "streamer-token";
 
 const $ = (id) => document.getElementById(id);
-let token = sessionStorage.getItem(KEY);
+const kept = keeper();
+let token = kept?.getItem(KEY) ?? null;
 let asking = null;
+
+// None in a browser that was told to block all cookies: there the mere look is an error.
+function keeper() {
+  try {
+    return sessionStorage;
+  } catch {
+    return null;
+  }
+}
 
 // As `fetch`. When the server wants a token, asks for it once for all who wait, then tries again.
 export async function request(url, options = {}) {
@@ -38,7 +48,7 @@ function askForToken(wasWrong) {
   asking ??= new Promise((resolve) => {
     const dialog = $("access");
     const input = $("access-token");
-    sessionStorage.removeItem(KEY);
+    kept?.removeItem(KEY);
     token = null;
     $("access-wrong").hidden = !wasWrong;
     input.value = "";
@@ -48,7 +58,7 @@ function askForToken(wasWrong) {
       const given = input.value.trim();
       if (!given) return;
       token = given;
-      sessionStorage.setItem(KEY, given);
+      kept?.setItem(KEY, given);
       asking = null;
       dialog.close();
       resolve();
