@@ -351,7 +351,8 @@ def redacted(text: str) -> str:
     A password may hold ``@`` and ``/``, so it rather hides too much than too little.
     """
     text = re.sub(r"(?<=://)\S*@", "***@", text)
-    # A slash too few is a slip, and makes the address a file that does not exist.
-    text = re.sub(r"(?i)(?<![\w/])((rtsp|rtmp|http|srt|udp|ftp)s?:/?)(?!/)\S*@", r"\1***@", text)
+    # A slash or the colon too few is a slip, and makes the address a file that does not exist.
+    schemes = "(rtsp|rtmp|http|srt|udp|ftp|turn)s?"
+    text = re.sub(rf"(?i)(?<![\w/])({schemes}(:/?|//))(?!/)\S*@", r"\1***@", text)
     text = re.sub(rf"(?i)([?&;/_]({SECRET_KEYS})=)[^&\s'\"]*", r"\1***", text)
-    return re.sub(r"(?i)(rtmps?://[^/\s]+/[^/\s]+/)[^\s'\"?;,)]+", r"\1***", text)
+    return re.sub(r"(?i)(rtmps?(:/{0,2}|//)[^/\s]+/[^/\s]+/)[^\s'\"?;,)]+", r"\1***", text)

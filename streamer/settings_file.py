@@ -311,7 +311,8 @@ def _origins(value: Any) -> tuple[str, ...]:
 
 
 def _folder(value: Any) -> Path:
-    if not isinstance(value, str) or not Path(value).is_dir():
+    # An empty name would be the folder where the server was started.
+    if not isinstance(value, str) or not value or not Path(value).is_dir():
         raise ConfigError(f"{value!r} is no folder; make it first")
     return Path(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from streamer.errors import ConfigError
 
 MOST_BYTES = 1 << 20
 """Of a settings file: a thousand streams take a fifth of it."""
+
+REPEATS = re.compile(r"(alias|anchor|tag|tag handle) '")
+"""What YAML says of a word that begins with ``*``, ``&`` or ``!``, and repeats it. Passwords do."""
 
 
 def load(path: Path, *, example: str) -> Any:
@@ -25,10 +29,13 @@ def load(path: Path, *, example: str) -> Any:
         # Not the error's whole text: that repeats the line, which may hold a password.
         mark = error.problem_mark
         where = f", line {mark.line + 1}" if mark is not None else ""
+        problem = str(error.problem)
+        if REPEATS.search(problem):
+            problem = "what begins with *, & or ! has to be in quotes"
         raise ConfigError(
-            f"{path} is not YAML ({error.problem}{where}); it looks like: {example}"
+            f"{path} is not YAML ({problem}{where}); it looks like: {example}"
         ) from None
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a bare ValueError
+    except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not YAML ({reason}); it looks like: {example}") from error
 
@@ -45,9 +52,19 @@ def text_of(path: Path) -> str:
 class _OnceEach(yaml.SafeLoader):
     """Refuses a key that is there twice: of two streams of one name, one would be lost silently."""
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError):
+            # The library lets these out of a date that is none, and of !!int, !!bool and their like.
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a value is no {kind}, put it in quotes", node.start_mark
+            ) from None
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(
                     None, None, "a key is no text", key.start_mark

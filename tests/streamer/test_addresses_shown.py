@@ -93,6 +93,9 @@ def test_no_piece_of_a_password_is_shown(scheme: str, password: str, host: str, 
         "rtsp:/ann:Zq7k@cam/live",
         "rtsp:ann:Zq7k@cam/live",
         "rtsp:ann:wXw/Zq7k@cam/live",
+        "rtsp//ann:wXw/Zq7k@cam/live",
+        "rtmp:/cam/app/Zq7k",
+        "rtmp//cam/app/Zq7k",
     ],
 )
 def test_odd_addresses_show_no_piece_either(url: str) -> None:

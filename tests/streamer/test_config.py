@@ -162,6 +162,12 @@ def test_users_and_passwords_are_never_repeated() -> None:
     assert redacted("srt://h:1?passphrase=abc&mode=x") == "srt://h:1?passphrase=***&mode=x"
     assert redacted("GET http://h/x?a=1&Token=abc 401") == "GET http://h/x?a=1&Token=*** 401"
     assert redacted("rtmp://h/live/KEY refused") == "rtmp://h/live/*** refused"
+    # Slips, and how other programs write a relay's address.
+    assert redacted("rtsp//me:pass@host/live") == "rtsp//***@host/live"
+    assert redacted("'rtmp:/h/live/KEY' is no output") == "'rtmp:/h/live/***' is no output"
+    assert redacted("rtmp//h/live/KEY refused") == "rtmp//h/live/*** refused"
+    assert redacted("'turn:me:pass@host' is no server") == "'turn:***@host' is no server"
+    assert redacted("rtmp:/h/live rtsp//host/live") == "rtmp:/h/live rtsp//host/live"
     # As many cheap cameras have it.
     assert redacted("454 rtsp://h/user=a_password=b_c=1.sdp") == "454 rtsp://h/user=a_password=***"
     assert redacted("GET /user=a/pwd=b 404") == "GET /user=a/pwd=*** 404"

@@ -102,6 +102,15 @@ def test_frames_in_between_alone_mean_twice_as_many(tmp_path: Path) -> None:
         ("streams: {a: {source: a.mp4, to: ['null:'], between: guess}}", "--between 'guess'"),
         ("stream: {}", "has an unknown key 'stream'; the keys are: token, token_file, listen"),
         ("streams: {'the door': {source: a.mp4, to: ['null:']}}", "use 1 to 64 letters"),
+        ("token: !loud", "what begins with *, & or ! has to be in quotes, line 1"),
+        ("streams:\n  a: *b", "what begins with *, & or ! has to be in quotes, line 2"),
+        (
+            "streams:\n  a: {source: 2020-13-45}",
+            "a value is no timestamp, put it in quotes, line 2",
+        ),
+        ("allow_files: !!bool perhaps", "a value is no bool, put it in quotes, line 1"),
+        ("streams: !!int ''", "a value is no int, put it in quotes, line 1"),
+        ("streams: !!map [a]", "expected a mapping node, but found sequence, line 1"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_file_and_the_stream(
@@ -207,6 +216,7 @@ def test_the_token_may_come_from_a_file_or_from_the_environment(tmp_path: Path) 
         ("allow_files: 'yes'", "allow_files: it is 'yes'; write true or false"),
         ("allow_origins: ['*']", "allow_origins: '*' is no origin"),
         ("allow_origins: ['https://a.example/x']", "is no origin"),
+        ("hls_folder: ''", "'' is no folder; make it first"),
         ("hls_folder: /no/such/folder", "'/no/such/folder' is no folder; make it first"),
         ("limits: {streams: 0}", "limits: streams is 0; it is a whole number from 1 on"),
         ("limits: {pixels: true}", "limits: pixels is True"),
@@ -217,7 +227,7 @@ def test_the_token_may_come_from_a_file_or_from_the_environment(tmp_path: Path) 
         ("streams: {..: {source: x, to: ['null:']}}", "'..' is no name for a stream"),
         ("streams: {a: {source: \"a\\0b.mp4\", to: ['null:']}}", "a name holds a zero byte"),
         ("? [a, b]\n: c", "a key is no text, line 1"),
-        ("streams: 2020-13-45", "is not YAML (month must be in 1..12)"),
+        ("streams: 2020-13-45", "is not YAML (a value is no timestamp, put it in quotes, line 1)"),
         pytest.param("streams: " + "[" * 5000, "has too many levels", id="deep"),
         pytest.param("#" * (2 << 20), "it is longer than 1 MiB", id="long"),
         ("token_file: /dev/zero", "token_file: /dev/zero is not text"),
@@ -239,6 +249,10 @@ def test_what_a_server_cannot_use_is_said_with_the_file_and_the_key(
     [
         "token: [hunter2hunter2hunter2",
         "token: hunter2 is too short",
+        "token: !hunter2",
+        "token: *hunter2",
+        "rtsp: {users: {viewer: !hunter2 , guest: word}}",
+        "rtsp: {users: {viewer: &hunter2 a, guest: &hunter2 b}}",
         "rtsp: {users: {viewer: hunter2\x07}}",
         "streams: {a: {source: 'rtsp://u:hunter2@h/x', to: 'rtmp://u:hunter2@h/a/hunter2'}}",
         "streams: {a: {source: 'x', to: ['rtmp://u:hunter2@/'], scale: 9}}",
