@@ -25,7 +25,7 @@ from streamer.server.hls import hls_routes
 from streamer.server.registry import Registry
 from streamer.server.rtsp import RtspServer
 from streamer.server.run import Server
-from streamer.server.secrecy import RedactingFilter
+from streamer.server.secrecy import SHORTEST, RedactingFilter
 from streamer.server.supervised import RunningStream
 from streamer.server.whip import whip_routes
 from streamer.settings_file import ServeSettings, read_serve_settings
@@ -142,7 +142,8 @@ def _without_secrets(registry: Registry, settings: ServeSettings) -> Iterator[No
     """Nothing that any library logs while the block runs holds a token or a password."""
     users = settings.rtsp.users if settings.rtsp is not None else None
     relays = {server.credential or "" for server in settings.ice_servers}
-    own = {settings.token or "", *(users or {}).values(), *relays} - {""}
+    given = (settings.token or "", *(users or {}).values(), *relays)
+    own = {one for one in given if len(one) >= SHORTEST}
     redacting = RedactingFilter(lambda: registry.secrets() | own)
     handlers = logging.getLogger().handlers
     for handler in handlers:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
 from streamer.clock import Clock
-from streamer.config import StreamSettings
+from streamer.config import STANDARD, SinkSpec, StreamSettings
 from streamer.errors import ConfigError
 from streamer.server.supervised import Opener, RunningStream, Supervised
 from streamer.settings_file import Limits
@@ -135,11 +135,12 @@ class Registry(Mapping[str, Supervised]):
 
 def _targets(settings: StreamSettings) -> Mapping[str, str]:
     """Where the stream writes, each place in one form of many, and what to call it."""
-    return {
-        sink.target if sink.kind == "push" else os.path.realpath(sink.target): sink.label
-        for sink in settings.sinks
-        if sink.target not in ("", "-")
-    }
+    return {_place(sink): sink.label for sink in settings.sinks if sink.target}
+
+
+def _place(sink: SinkSpec) -> str:
+    is_file = sink.kind != "push" and sink.target != STANDARD
+    return os.path.realpath(sink.target) if is_file else sink.target
 
 
 async def _finish(*tasks: asyncio.Task[None]) -> None:

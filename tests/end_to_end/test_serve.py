@@ -208,6 +208,18 @@ def test_it_does_not_listen_to_the_whole_network_without_a_token(
     assert "for the whole network without a token; make one with" in refused.sentence
 
 
+def test_a_password_of_one_letter_leaves_the_log_readable(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        users = "rtsp: {listen: '127.0.0.1:0', users: {viewer: a, guest: is}}"
+        config = f"{{token: {TOKEN}, {users}, streams: {{door: {stream(DEAD, 'null:')}}}}}"
+        async with serve(tmp_path, config) as (process, http):
+            await until_numbers(http, "door", lambda numbers: numbers["state"] == "failed")
+            said = await ended(process)
+        assert "cannot be reached: nothing listens on 127.0.0.1:1" in said
+
+    run(scenario())
+
+
 def test_a_wrong_file_is_refused_in_one_sentence(streamer: RunHere, tmp_path: Path) -> None:
     config = tmp_path / "streams.yaml"
     config.write_text("listn: 127.0.0.1:0\n")
@@ -225,3 +237,6 @@ def test_two_streams_with_one_output_are_refused_at_the_start(
     )
     refused = streamer("serve", config, "--port", "0")
     assert "the stream a writes to file:x.ts already" in refused.sentence
+    config.write_text(f"streams: {{a: {stream('whip:', 'y4m:-')}, b: {stream(SMALL, 'y4m:-')}}}")
+    refused = streamer("serve", config, "--port", "0")
+    assert "the stream a writes to y4m:- already" in refused.sentence
