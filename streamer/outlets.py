@@ -203,6 +203,8 @@ class Outlets:
             return self._mount(encoder)
         if spec.kind == "null":
             return NullSink()
+        if spec.kind == "hls":
+            return self._hls(spec, encoder)
         make = partial(self._container, spec, encoder)
         if self._audio is None or not self._is_live:
             return make(self._audio)
@@ -217,14 +219,24 @@ class Outlets:
                 is_live=self._is_live,
                 refused=self._refused,
             )
-        network = HlsSink if spec.kind == "hls" else NetworkSink
-        return network(
+        return NetworkSink(
             spec.target,
             audio=audio,
             clock=self._clock,
             metrics=self._metrics,
             request_keyframe=encoder.request_keyframe,
             label=spec.label,
+        )
+
+    def _hls(self, spec: SinkSpec, encoder: Encoder) -> Sink:
+        return HlsSink(
+            spec.target,
+            audio=self._audio,
+            clock=self._clock,
+            metrics=self._metrics,
+            request_keyframe=encoder.request_keyframe,
+            label=spec.label,
+            waits_for_sound=self._is_live,
         )
 
     def _mount(self, encoder: Encoder) -> Sink:

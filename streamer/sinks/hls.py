@@ -17,7 +17,9 @@ from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.metrics import Metrics
-from streamer.sinks.muxer_hls import OURS, clear, end, shown
+from streamer.sinks.base import Sink
+from streamer.sinks.late_sound import LateSound
+from streamer.sinks.muxer_hls import OURS, clear, conclude, end, shown
 from streamer.sinks.muxer_protocol import Output, Target
 from streamer.sinks.muxer_session import Patience
 from streamer.sinks.muxer_sink import MuxerSink
@@ -45,25 +47,37 @@ class HlsSink:
         segment_s: float = SEGMENT_S,
         window: int = WINDOW,
         patience: Patience | None = None,
+        waits_for_sound: bool = False,
     ) -> None:
-        """Touches nothing before the first keyframe; the folder is made then."""
+        """Touches nothing before the first keyframe; the folder is made then.
+
+        With ``waits_for_sound`` that ``audio`` may come late, or never: see ``LateSound``. Players go on
+        there behind a discontinuity.
+        """
         self._folder = Path(folder)
         self._request_keyframe = request_keyframe
         self._segment_s = Fraction(segment_s)
         self._window = window
         self._next_cut_s: Fraction | None = None
         self._runs = 0
-        self._sink = MuxerSink(
-            label or f"hls:{self._folder.name}",
-            self._prepared,
-            audio=audio,
-            clock=clock,
-            metrics=metrics,
-            request_keyframe=request_keyframe,
-            patience=patience,
-            # It is there to be played afterwards as well.
-            needs_end=True,
-        )
+        label = label or f"hls:{self._folder.name}"
+
+        def make(audio: AudioInfo | None) -> Sink:
+            return MuxerSink(
+                label,
+                self._prepared,
+                audio=audio,
+                clock=clock,
+                metrics=metrics,
+                request_keyframe=request_keyframe,
+                patience=patience,
+                # It is there to be played afterwards as well.
+                needs_end=True,
+            )
+
+        self._sink: Sink = make(audio)
+        if waits_for_sound and audio is not None:
+            self._sink = LateSound(label, make, audio, request_keyframe=request_keyframe)
 
     async def send(self, packet: Packet) -> None:
         """Take or drop one packet, at once. Raises ``SinkError`` when the folder refuses."""
@@ -80,6 +94,13 @@ class HlsSink:
                 with suppress(OSError):
                     await asyncio.to_thread(end, self._folder)
             raise
+        try:
+            if self._runs:
+                await asyncio.to_thread(conclude, self._folder)
+        except OSError as error:
+            raise SinkError(
+                f"the HLS folder {self._folder} lacks its end ({error.strerror}); free some space"
+            ) from error
 
     def _ask_for_cut(self, packet: Packet) -> None:
         """libav cuts at the first keyframe after each multiple of the segment's length."""
@@ -116,6 +137,8 @@ class HlsSink:
         # Each run names its files anew: whoever still holds an old segment or header cannot mix it.
         run = secrets.token_hex(4)
         flags = ["delete_segments", "independent_segments", "program_date_time", "temp_file"]
+        # Players ask no further once a list has its end, and another run may follow.
+        flags.append("omit_endlist")
         if self._runs:
             flags.append("discont_start")
         self._runs += 1

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from fractions import Fraction
 
+from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.sinks.base import Sink
@@ -91,5 +92,11 @@ class LateSound:
     async def _begin_anew(self) -> None:
         self._is_mute = self._is_late = False
         _log.warning("%s: there is sound now; it begins anew with it", self._label)
-        await self._sink.close()
+        try:
+            await self._sink.close()
+        except SinkError as error:
+            # A server that is away now is looked for again by the next one.
+            _log.warning(
+                "%s: what it had before its sound has no proper end: %s", self._label, error
+            )
         self._sink = self._make(self._audio)

@@ -86,8 +86,13 @@ def clear(folder: Path, *, keeps: Callable[[str], bool]) -> None:
 
 
 def end(folder: Path) -> None:
-    """Tell players that nothing comes after what is shown, and remove the rest. Raises ``OSError``."""
+    """As ``conclude``, and remove what is not shown. Raises ``OSError``."""
     clear(folder, keeps=shown(folder).__contains__)
+    conclude(folder)
+
+
+def conclude(folder: Path) -> None:
+    """Tell players that nothing comes after what is shown. Raises ``OSError``."""
     playlist = folder / PLAYLIST
     if playlist.exists() and not playlist.read_text(encoding="utf-8").endswith(_END):
         with playlist.open("a", encoding="utf-8") as file:

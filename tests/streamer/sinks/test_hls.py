@@ -28,10 +28,12 @@ def writing(
     audio: AudioInfo | None = G711,
     segment_s: float = 0.5,
     window: int = 6,
+    waits_for_sound: bool = False,
 ) -> HlsSink:
     return HlsSink(
         str(folder),
         audio=audio,
+        waits_for_sound=waits_for_sound,
         clock=camera.clock,
         metrics=camera.metrics,
         request_keyframe=camera.request_keyframe,

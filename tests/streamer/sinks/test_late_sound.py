@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 
+from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.sinks.base import Sink
 from streamer.sinks.file import FileSink
 from streamer.sinks.late_sound import WAIT_S, LateSound
+from streamer.sinks.network import NetworkSink
 from tests.measure import stream_of, times_of
 from tests.programs import needs
-from tests.streamer.sinks.network_peers import G711, Camera
-from tests.streamer.sinks.test_hls import writing
+from tests.streamer.sinks.network_peers import G711, Camera, free_port
+from tests.streamer.sinks.test_hls import segments, writing
 
 pytestmark = needs("ffmpeg", "ffprobe")
 
@@ -110,10 +111,52 @@ def test_later_sound_begins_another_recording_and_no_picture_is_lost(tmp_path: P
 
 def test_hls_of_a_muted_camera_announces_no_sound(tmp_path: Path) -> None:
     camera = Muted(None)
-    make = partial(writing, camera, tmp_path)
-    sink = LateSound(
-        "hls", lambda audio: make(audio=audio), G711, request_keyframe=camera.request_keyframe
-    )
-    film(camera, WAIT + 2 * FPS, sink)
+    film(camera, WAIT + 2 * FPS, writing(camera, tmp_path, window=12, waits_for_sound=True))
     assert len(times_of(tmp_path / "index.m3u8")) == WAIT + 2 * FPS
     assert not stream_of(tmp_path / "index.m3u8", "a")
+
+
+def test_players_of_hls_go_on_when_the_sound_comes_late(tmp_path: Path) -> None:
+    """A list that ends, or is gone for a while, ends them, and so do segments that are gone."""
+    camera, playlist = Muted(3 * WAIT), tmp_path / "index.m3u8"
+    lists: list[str] = []
+
+    def is_heard() -> bool:
+        if lists or playlist.exists():
+            lists.append(playlist.read_text())
+            assert all((tmp_path / name).exists() for name in segments(tmp_path))
+        return camera.sent >= 4 * WAIT and "#EXT-X-DISCONTINUITY\n" in lists[-1]
+
+    async def scenario() -> None:
+        sink = writing(camera, tmp_path, waits_for_sound=True)
+        await camera.film(sink, is_heard)
+        await sink.close()
+
+    asyncio.run(scenario())
+    assert not [one for one in lists if "#EXT-X-ENDLIST" in one]
+    assert playlist.read_text().endswith("#EXT-X-ENDLIST\n")
+    assert stream_of(playlist, "a")["codec_name"] == "aac"
+
+
+def test_a_server_that_is_away_when_the_sound_comes_is_looked_for_further(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    camera = Muted(2 * WAIT)
+
+    def make(audio: AudioInfo | None) -> Sink:
+        return NetworkSink(
+            f"rtmp://127.0.0.1:{free_port()}/live/key",
+            audio=audio,
+            clock=camera.clock,
+            metrics=camera.metrics,
+            request_keyframe=camera.request_keyframe,
+        )
+
+    async def scenario() -> None:
+        sink = LateSound("push", make, G711, request_keyframe=camera.request_keyframe)
+        await camera.film(sink, lambda: camera.sent >= 4 * WAIT)
+        with pytest.raises(SinkError, match="was never reached"):
+            await sink.close()
+
+    asyncio.run(scenario())
+    assert "push: there is sound now; it begins anew with it" in caplog.text
