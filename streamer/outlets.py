@@ -66,7 +66,10 @@ class Outlets:
             for spec in settings.sinks
             if spec.kind == "y4m"
         ]
-        self.raw = RawOutputs(raw, are_alone=not (coded or watched))
+        are_alone = not (coded or watched)
+        # From file to file nothing is lost, and a single output holds up nobody.
+        waits = settings.is_offline or (are_alone and len(raw) == 1)
+        self.raw = RawOutputs(raw, are_alone=are_alone, lost=None if waits else self._lost_by)
         """Take pictures instead of packets."""
         self.enhanced = (
             self._rendition("enhanced", coded, is_watchable=watched) if coded or watched else None
@@ -126,6 +129,9 @@ class Outlets:
             rendition.encoder.set_bitrate(kbps)
             if rendition.webrtc is not None:
                 rendition.webrtc.set_max_bitrate(kbps * 1000)
+
+    def _lost_by(self, label: str) -> None:
+        self._metrics.count(f"dropped.sink.{label}")
 
     def forget(self) -> None:
         """The stream has ended: players find it no more."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from threading import Condition, Thread
 from typing import BinaryIO
 
 from streamer.errors import SinkError
@@ -16,6 +20,12 @@ from streamer.frame import Frame
 from streamer.sinks.beside import free_path
 
 _log = logging.getLogger(__name__)
+
+MOST_WAITING = 8
+"""Pictures that a live reader may lag behind: a third of a second at 25 fps."""
+
+FINISH_S = 3.0
+"""What a live reader has at the end for what still waits."""
 
 
 class Y4mSink:
@@ -55,16 +65,18 @@ class Y4mSink:
                 f"{_way_out(error)}"
             ) from error
 
+    @property
+    def name(self) -> str:
+        """As the user has named it."""
+        return f"y4m:{self._target}"
+
     def close(self) -> None:
         if self._file is None:
             return
         file, self._file = self._file, None
         try:
-            # Closing flushes, and closes also where that fails; standard output is not ours.
-            if self._target == "-":
-                file.flush()
-            else:
-                file.close()
+            # It flushes, and closes also where that fails.
+            file.close()
         except OSError as error:
             raise SinkError(
                 f"y4m:{self._target} could not be finished ({error.strerror}); {_way_out(error)}"
@@ -76,8 +88,11 @@ class Y4mSink:
             raise SinkError(
                 "y4m:- has nowhere to go, standard output is closed; use a pipe or a file"
             )
-        # Stays open from frame to frame; close() ends it.
-        self._file = sys.stdout.buffer if is_piped else self._path().open("wb")
+        # Stays open from frame to frame; close() ends it. Standard output is not ours, and Python aborts
+        # where a thread still writes to it at the very end.
+        self._file = (
+            os.fdopen(os.dup(sys.stdout.fileno()), "wb") if is_piped else self._path().open("wb")
+        )
         self._size = (frame.width, frame.height)
         aspect = frame.sample_aspect
         header = (
@@ -100,13 +115,87 @@ def _way_out(error: OSError) -> str:
     return "free some space or choose another file" if is_full else "choose another file"
 
 
+class Aside:
+    """A sink on a thread of its own: a reader that pauses costs itself pictures, and nobody else."""
+
+    def __init__(self, sink: Y4mSink, *, lost: Callable[[], None]) -> None:
+        """``lost`` is called for each picture that finds too many waiting."""
+        self._sink = sink
+        self._lost = lost
+        self._waiting: deque[Frame] = deque()
+        self._change = Condition()
+        self._is_closing = False
+        self._error: SinkError | None = None
+        # Not waited for at the end of the program: its reader may never read again.
+        self._thread = Thread(target=self._run, name="y4m", daemon=True)
+        """Begun by the first picture."""
+
+    def write(self, frame: Frame) -> None:
+        """Take or lose one picture, at once. Raises the ``SinkError`` of an earlier one."""
+        with self._change:
+            if self._error is not None:
+                raise self._error
+            if len(self._waiting) == MOST_WAITING:
+                self._lost()
+                return
+            self._waiting.append(frame)
+            self._change.notify()
+        if not self._thread.ident:
+            self._thread.start()
+
+    def close(self) -> None:
+        """Finish what waits. Raises ``SinkError``, also where the reader takes nothing."""
+        if not self._thread.ident:
+            return
+        with self._change:
+            self._is_closing = True
+            self._change.notify()
+        self._thread.join(FINISH_S)
+        if self._thread.is_alive():
+            raise SinkError(
+                f"{self._sink.name} lacks its end, its reader takes nothing; see why it stands still"
+            )
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            while (frame := self._next()) is not None:
+                self._sink.write(frame)
+            self._sink.close()
+        except SinkError as error:
+            with suppress(SinkError):  # it was said what is wrong with it
+                self._sink.close()
+            with self._change:
+                self._error = error
+                self._waiting.clear()
+
+    def _next(self) -> Frame | None:
+        """The oldest one that waits; ``None`` at the end."""
+        with self._change:
+            self._change.wait_for(lambda: self._waiting or self._is_closing)
+            return self._waiting.popleft() if self._waiting else None
+
+
 class RawOutputs:
     """A stream's outputs that take pictures. One that fails is closed and left out; the others, and
     those that take packets, go on."""
 
-    def __init__(self, sinks: Sequence[Y4mSink], *, are_alone: bool) -> None:
-        """``are_alone``: the stream has no other outputs, so that it ends when the last one fails."""
-        self._sinks = list(sinks)
+    def __init__(
+        self,
+        sinks: Sequence[Y4mSink],
+        *,
+        are_alone: bool,
+        lost: Callable[[str], None] | None = None,
+    ) -> None:
+        """``are_alone``: the stream has no other outputs, so that it ends when the last one fails.
+
+        With ``lost`` none waits for a slow one's reader: it is called with the name of a sink that is
+        too slow for a picture, which that one alone does not get.
+        """
+        self._sinks: list[Y4mSink | Aside] = list(sinks)
+        if lost is not None:
+            self._sinks = [Aside(sink, lost=partial(lost, sink.name)) for sink in sinks]
         self._are_alone = are_alone
         self.failures: list[SinkError] = []
 

@@ -41,6 +41,21 @@ def test_a_terminal_that_is_closed_is_no_failure_of_the_run(clips: Clips, tmp_pa
     assert len(times_of(output)) == 1800
 
 
+def test_pictures_that_nobody_reads_hold_up_no_other_output(tmp_path: Path) -> None:
+    """As with ``… | ffplay -`` while that is paused."""
+    output = tmp_path / "out.mkv"
+    both = ("--to", "y4m:-", "--to", output, "--duration", "3", "--port", "0")
+    plain = ("--tier", "plain", "--scale", "1", "--preset", "ultrafast")
+    says_to = os.open(os.devnull, os.O_WRONLY)
+    running = _started("run", "synthetic:320x180@25", *both, *plain, says_to=says_to)
+    try:
+        assert running.wait(timeout=120) == 2  # the one output lacks its end
+    finally:
+        running.kill()
+        running.communicate()
+    assert times_of(output)[-1] > 2
+
+
 def _started(*arguments: str | Path, says_to: int) -> subprocess.Popen[bytes]:
     """``streamer`` with ``arguments``; its messages go to a descriptor, which is closed here."""
     command = [sys.executable, "-m", "streamer", *map(str, arguments)]

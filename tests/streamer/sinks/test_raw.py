@@ -5,12 +5,13 @@ import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from streamer.errors import SinkError
 from streamer.media import Color
-from streamer.sinks.raw import Y4mSink
+from streamer.sinks.raw import MOST_WAITING, RawOutputs, Y4mSink
 from tests.streamer.pictures import frame_of, noise
 
 
@@ -85,3 +86,72 @@ def test_nothing_is_opened_before_the_first_frame(tmp_path: Path) -> None:
     path = tmp_path / "out.y4m"
     Y4mSink(str(path), fps=None).close()
     assert not path.exists()
+
+
+def test_a_reader_that_pauses_costs_itself_alone() -> None:
+    lost: list[str] = []
+    read, write = os.pipe()
+    name = f"y4m:/dev/fd/{write}"
+    outputs = RawOutputs(
+        [Y4mSink(name.removeprefix("y4m:"), fps=None, is_live=True)],
+        are_alone=False,
+        lost=lost.append,
+    )
+    frame = frame_of(noise(width=320, height=180))
+    # Each is more than a pipe holds, and nobody reads.
+
+    def write_all() -> None:
+        for _ in range(40):
+            outputs.write(frame)
+
+    writing = Thread(target=write_all, daemon=True)
+    writing.start()
+    writing.join(60)
+    assert not writing.is_alive(), "it was waited for"
+    assert set(lost) == {name}
+    assert len(lost) >= 40 - MOST_WAITING - 1
+    with os.fdopen(read, "rb") as reader:
+        got: list[bytes] = []
+        reading = Thread(target=lambda: got.append(reader.read()))
+        reading.start()
+        outputs.close()
+        os.close(write)
+        reading.join(60)
+    assert outputs.failures == []
+    head, *bodies = got[0].split(b"FRAME\n")
+    assert head.startswith(b"YUV4MPEG2 W320 H180 ")
+    assert bodies == [b"".join(plane.tobytes() for plane in frame.planes)] * (40 - len(lost))
+
+
+def test_a_live_reader_that_never_reads_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamer.sinks.raw.FINISH_S", 0.1)
+    read, write = os.pipe()
+    sinks = [Y4mSink(f"/dev/fd/{write}", fps=None, is_live=True)]
+    outputs = RawOutputs(sinks, are_alone=False, lost=lambda _: None)
+    outputs.write(frame_of(noise(width=320, height=180)))
+    outputs.close()
+    os.close(write)
+    os.close(read)  # its thread ends by that
+    assert [str(failure) for failure in outputs.failures] == [
+        f"y4m:/dev/fd/{write} lacks its end, its reader takes nothing; see why it stands still"
+    ]
+
+
+def test_a_live_reader_that_is_gone_is_said_once() -> None:
+    read, write = os.pipe()
+    target = f"/dev/fd/{write}"
+    outputs = RawOutputs([Y4mSink(target, fps=None)], are_alone=True, lost=lambda _: None)
+    frame = frame_of(noise(width=320, height=180))
+    outputs.write(frame)
+    assert os.read(read, 9) == b"YUV4MPEG2"
+    os.close(read)
+
+    def write_on() -> None:
+        while True:
+            outputs.write(frame)
+
+    with pytest.raises(SinkError, match=r"takes no more \(Broken pipe\).*see why its reader ended"):
+        write_on()
+    outputs.close()
+    os.close(write)
+    assert len(outputs.failures) == 1
