@@ -122,7 +122,7 @@ def _time_tiers(
                     "scale": scale,
                     "tier": tier,
                     "model": _model(stage, tier),
-                    "backend": choice.engines[0].backend,
+                    "backend": _backend(stage, tier),
                     "p95_ms": round(p95_ms, 2),
                     "holds": p95_ms <= SHARE * 1000 / fps,
                 }
@@ -133,6 +133,11 @@ def _time_tiers(
 
 def _model(stage: SuperResolution, tier: str) -> str:
     return stage.engines[tier].manifest.name if tier in stage.engines else "bicubic"
+
+
+def _backend(stage: SuperResolution, tier: str) -> str:
+    """Each tier has its own; the plain one is what the reference engine does."""
+    return stage.engines[tier].backend if tier in stage.engines else "reference"
 
 
 def _until(stopping: Event, frames: list[Frame]) -> Iterator[Frame]:

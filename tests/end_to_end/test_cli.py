@@ -43,7 +43,11 @@ def test_probe_says_what_comes_in_and_what_each_tier_costs(clips: Clips, streame
     assert source["live"] is False
     assert found["duration_s"] == pytest.approx(1.0, abs=0.1)
     assert found["audio"] == {"codec": "aac", "rate_hz": 44100, "channels": 1}
-    assert [tier["scale"] for tier in found["tiers"] if tier["tier"] == "plain"] == [1, 2, 3, 4]
+    plain = [tier for tier in found["tiers"] if tier["tier"] == "plain"]
+    assert [tier["scale"] for tier in plain] == [1, 2, 3, 4]
+    assert {tier["backend"] for tier in plain} == {"reference"}, (
+        "no network, so nothing that runs one"
+    )
     assert all(tier["p95_ms"] > 0 for tier in found["tiers"])
 
 
