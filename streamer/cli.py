@@ -78,7 +78,7 @@ Steady = Annotated[
 ]
 Duration = Annotated[float | None, typer.Option(help="Stop after so many seconds.")]
 Report = Annotated[Path | None, typer.Option(help="Write the run's numbers to this JSON file.")]
-Host = Annotated[str, typer.Option(help="Address of the page; 127.0.0.1 is this machine only.")]
+Host = Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes a free one.")]
 RtspPort = Annotated[int, typer.Option(min=0, max=65535, help="Port that rtsp: is served on.")]
 Bitrate = Annotated[int | None, typer.Option("--bitrate-kbps", help="Encoder's bitrate.")]
@@ -302,7 +302,7 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         _fail(f"the answer could not be written ({error.strerror}); free some space")
     except (StreamerError, BaseExceptionGroup) as error:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -44,6 +47,14 @@ class _Terminal(Console):
         which may be the video, to nowhere."""
         self.quiet = True
 
+    def forget(self) -> None:
+        """Leaves out what could not be written. Rich would keep it and try it again with each line that
+        follows: of a stream that runs for weeks without a terminal that grew without end."""
+        was_quiet, self.quiet = self.quiet, True
+        with self:
+            pass  # leaving it is when a quiet console empties its buffer
+        self.quiet = was_quiet
+
 
 err = _Terminal(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 """Standard output belongs to the video of ``y4m:-`` and to answers. An address is neither markup nor
@@ -55,8 +66,42 @@ def say(text: str, **options: Any) -> None:
 
     A terminal that was closed, a log's reader that ended, or a full disk is no reason to end a stream.
     """
-    with suppress(OSError):
+    try:
         err.print(text, **options)
+    except OSError:
+        err.forget()
+
+
+def wipe_line() -> None:
+    """Leave the terminal's line empty, whatever stood there; a shorter text would not cover it."""
+    if err.is_terminal:
+        say("", end="\r")
+        say(" " * (err.width - 1), end="\r")
+
+
+class _BesideStatus(io.StringIO):
+    """Takes what a log handler writes, and puts it above the status line or the bar."""
+
+    def write(self, text: str, /) -> int:
+        wipe_line()
+        say(text, end="")
+        return len(text)
+
+
+@contextmanager
+def logging_beside_status() -> Iterator[None]:
+    """While the block runs, a line of the log has a line of the terminal for itself. Where nothing is
+    overwritten it goes where it went before."""
+    streams = (
+        one for one in logging.getLogger().handlers if isinstance(one, logging.StreamHandler)
+    )
+    handlers = [one for one in streams if one.stream is sys.stderr and err.is_terminal]
+    before = [one.setStream(_BesideStatus()) for one in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            handler.setStream(stream)
 
 
 def ending_signals() -> list[signal.Signals]:

@@ -17,7 +17,14 @@ from streamer.addresses import is_loopback
 from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
 from streamer.config import HTTP_PORT, RTSP_PORT, STANDARD, StreamSettings, identity
-from streamer.console import INTERRUPTED, ending_on_signals, err, say, show_progress
+from streamer.console import (
+    INTERRUPTED,
+    ending_on_signals,
+    logging_beside_status,
+    say,
+    show_progress,
+    wipe_line,
+)
 from streamer.errors import ConfigError, SinkError
 from streamer.heap import keep_what_is_loaded
 from streamer.pipeline import Stream
@@ -47,14 +54,17 @@ async def run_stream(
     mounts: dict[str, RtspMount] = {}
     stream = await open_stream(settings, clock=clock, mounts=mounts)
     unwritten: SinkError | None = None
+    has_begun = False
     try:
         with ending_on_signals(stream.stop) as interrupted:
             async with _page(stream, host, port), _rtsp(mounts, host, rtsp_port, clock):
+                has_begun = True
                 keep_what_is_loaded()
                 await _run_visibly(stream)
     finally:
         numbers = await asyncio.to_thread(stream.report)
-        if report is not None:
+        # Where its port was taken by the same command, which is running, that one's report stands there.
+        if report is not None and has_begun:
             unwritten = await asyncio.to_thread(_write_report, report, numbers)
     if unwritten is not None:
         raise unwritten
@@ -64,14 +74,14 @@ async def run_stream(
 
 async def _run_visibly(stream: Stream) -> None:
     shown = asyncio.create_task(show_progress(stream))
-    try:
-        await stream.run()
-    finally:
-        shown.cancel()
-        with suppress(asyncio.CancelledError):
-            await shown
-        if err.is_terminal:
-            say(" " * (err.width - 1), end="\r")
+    with logging_beside_status():
+        try:
+            await stream.run()
+        finally:
+            shown.cancel()
+            with suppress(asyncio.CancelledError):
+                await shown
+            wipe_line()
 
 
 @asynccontextmanager

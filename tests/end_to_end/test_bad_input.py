@@ -173,6 +173,21 @@ def test_standard_output_on_a_full_disk_is_said() -> None:
     assert sentence == "the answer could not be written (No space left on device); free some space"
 
 
+def test_standard_output_that_may_not_grow_is_said(tmp_path: Path) -> None:
+    """As where a quota is used up."""
+    with (tmp_path / "answer.txt").open("w") as answer:
+        running = subprocess.run(
+            ["sh", "-c", 'ulimit -f 0; exec "$@"', "", sys.executable, "-m", "streamer", "--help"],
+            cwd=ROOT,
+            stdout=answer,
+            stderr=subprocess.PIPE,
+            timeout=300,
+            check=False,
+        )
+    sentence = Done(running.returncode, "", running.stderr.decode()).sentence
+    assert sentence == "the answer could not be written (File too large); free some space"
+
+
 def test_an_output_that_fails_does_not_stop_the_others(
     clips: Clips, streamer: RunHere, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -116,4 +117,9 @@ def test_a_report_is_not_left_behind_by_a_run_that_never_began(
     clip: Path, streamer: RunHere
 ) -> None:
     assert streamer("run", "missing.mp4", "--to", "out.mkv", "--report", "run.json").code == 2
+    assert os.listdir() == ["clip.mp4"]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options = ("--port", str(taken.getsockname()[1]), "--report", "run.json", *PLAIN)
+        said = streamer("run", clip, "--to", "webrtc:", *options)
+    assert "address already in use" in said.sentence
     assert os.listdir() == ["clip.mp4"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -13,7 +15,14 @@ import pytest
 from streamer.build import open_stream
 from streamer.clock import MonotonicClock
 from streamer.config import StreamSettings, parse_made_frames, parse_sink
-from streamer.console import ending_signals, expected_frames, say
+from streamer.console import (
+    ending_signals,
+    err,
+    expected_frames,
+    logging_beside_status,
+    say,
+    wipe_line,
+)
 from tests.clips import Clips
 from tests.programs import needs
 
@@ -38,6 +47,52 @@ def test_a_full_disk_behind_the_terminal_ends_nothing(monkeypatch: pytest.Monkey
             say("streamer: all is well")
         with pytest.raises(OSError, match="No space left on device"):
             full.flush()  # it would be said here at the latest
+
+
+def test_what_could_not_be_said_is_not_kept_for_the_next_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with suppress(OSError), Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", full)
+        say("streamer: the first line")
+        say("streamer: the second line")
+    say("streamer: there is space again")
+    assert capsys.readouterr().err == "streamer: there is space again\n"
+
+
+def test_a_line_of_the_log_does_not_mix_with_the_status_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal, end = os.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    with os.fdopen(terminal, "rb", buffering=0) as shown, os.fdopen(end, "w") as written:
+        monkeypatch.setattr(sys, "stderr", written)
+        log, handler = logging.getLogger("streamer.sources"), logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("streamer: %(message)s"))
+        monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+        assert err.is_terminal
+        with logging_beside_status():
+            say("30.0 fps in, 30.0 out, 640x360, latency p95 12.0 ms, tier lite", end="\r")
+            log.warning("the camera is lost")
+            say("0.0 fps in, 5.0 out, 640x360, latency p95 12.0 ms, tier held", end="\r")
+            written.write("^C")  # as a terminal shows it
+            wipe_line()
+        log.warning("the end")
+        text = ""
+        while "the end" not in text:  # one reading gives no more than one writing
+            text += shown.read(65_536).decode()
+    assert _lines(text) == ["streamer: the camera is lost", "streamer: the end", ""]
+
+
+def _lines(text: str) -> list[str]:
+    """What a terminal shows where ``text`` was written to it, without blanks at the ends."""
+    lines = []
+    for written in text.replace("\r\n", "\n").split("\n"):
+        line = ""
+        for part in written.split("\r"):
+            line = part + line[len(part) :]
+        lines.append(line.rstrip())
+    return lines
 
 
 @needs("ffmpeg")
