@@ -189,7 +189,7 @@ def _cut(
     if rng.random() < 0.8:
         top, left = max(
             places,
-            key=lambda place: _detail(
+            key=lambda place: detail(
                 large.y[place[0] * scale :, place[1] * scale :][:edge:2, :edge:2]
             ),
         )
@@ -198,6 +198,7 @@ def _cut(
     return near.y, np.stack([near.u, near.v]), far.y, np.stack([far.u, far.v])
 
 
-def _detail(luma: Bytes) -> float:
+def detail(luma: Bytes) -> float:
+    """By how many code values neighbours differ, down and across."""
     values = luma.astype(np.int16)
     return float(np.abs(np.diff(values, axis=0)).mean() + np.abs(np.diff(values, axis=1)).mean())

@@ -61,10 +61,9 @@ class ResidentStills:
     """``StillPairs`` on a device: pictures of all sizes end to end, patches cut by address."""
 
     def __init__(self, pairs: StillPairs, device: torch.device) -> None:
-        self._patch, self._scale, self._share = pairs._patch, pairs._scale, pairs._share
+        self._pairs, self._patch, self._scale = pairs, pairs._patch, pairs._scale
         small = [still.small for still in pairs._stills]
         large = [still.large for still in pairs._stills]
-        self._places = np.array([(picture.height, picture.width) for picture in small])
         self._small, self._large = (
             [
                 FlatPlanes([getattr(picture, name) for picture in pictures], device)
@@ -74,9 +73,7 @@ class ResidentStills:
         )
 
     def sample(self, rng: np.random.Generator, count: int) -> PairTensors:
-        chosen = rng.choice(len(self._places), count, p=self._share)
-        rooms = (self._places[chosen] - self._patch) // 2 + 1
-        corners = np.array([[2 * int(rng.integers(room)) for room in rooms_] for rooms_ in rooms])
+        chosen, corners = self._pairs.places(rng, count)
         turns, is_mirrored = int(rng.integers(4)), bool(rng.integers(2))
         parts = []
         for planes, scale in ((self._small, 1), (self._large, self._scale)):

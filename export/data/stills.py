@@ -10,18 +10,21 @@ from numpy.typing import NDArray
 
 from export.data.clips import Split, read_clip, read_image
 from export.data.degrade import sharpen
-from export.data.patches import Pair, turn
+from export.data.patches import Pair, detail, turn
 from export.data.planes import Planes, crop
 from export.data.resample import shrink, to_codes
 from streamer.errors import ConfigError
 
-IMAGE_FACTORS = (1.0, 1.25, 1.6, 2.0)
+IMAGE_FACTORS = (1.0, 1.12, 1.25, 1.4, 1.6, 1.8, 2.0, 2.5)
 """Images are also learnt from at smaller sizes, where the same scene holds finer detail."""
 
 CLIP_FACTOR = 2.0
 """Frames of clips are soft from their codec; at half size they are sharp."""
 
-CLIP_FRAMES = 3
+CLIP_FRAMES = 8
+
+CANDIDATES = 3
+"""Places looked at for each pair; the most detailed one is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,11 @@ class StillPairs:
 
     def sample(self, rng: np.random.Generator, count: int) -> Pair:
         """``count`` random pairs, all turned or mirrored alike by one of eight ways."""
-        chosen = rng.choice(len(self._stills), count, p=self._share)
-        pairs = [self._cut(self._stills[index], rng) for index in chosen]
+        chosen, corners = self.places(rng, count)
+        pairs = [
+            self._cut(self._stills[index], *corner)
+            for index, corner in zip(chosen, corners.tolist(), strict=True)
+        ]
         turns, is_mirrored = int(rng.integers(4)), bool(rng.integers(2))
         small_y, small_uv, large_y, large_uv = (
             turn(np.stack(part), turns=turns, is_mirrored=is_mirrored)
@@ -54,10 +60,26 @@ class StillPairs:
         )
         return small_y, small_uv, large_y, large_uv
 
-    def _cut(self, still: Still, rng: np.random.Generator) -> tuple[NDArray[np.uint8], ...]:
+    def places(
+        self, rng: np.random.Generator, count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Numbers of ``count`` pictures, and (count, 2) top and left of a patch in each small one."""
+        chosen = rng.choice(len(self._stills), count, p=self._share)
+        return chosen, np.array([self._corner(self._stills[index], rng) for index in chosen])
+
+    def _corner(self, still: Still, rng: np.random.Generator) -> tuple[int, int]:
+        rows, columns = ((side - self._patch) // 2 + 1 for side in still.small.y.shape)
+        corners = [
+            (2 * int(rng.integers(rows)), 2 * int(rng.integers(columns))) for _ in range(CANDIDATES)
+        ]
+        edge, scale = self._patch * self._scale, self._scale
+        return max(
+            corners,
+            key=lambda at: detail(still.large.y[at[0] * scale :, at[1] * scale :][:edge, :edge]),
+        )
+
+    def _cut(self, still: Still, top: int, left: int) -> tuple[NDArray[np.uint8], ...]:
         patch, scale = self._patch, self._scale
-        top = 2 * int(rng.integers((still.small.height - patch) // 2 + 1))
-        left = 2 * int(rng.integers((still.small.width - patch) // 2 + 1))
         edge = patch * scale
         near = crop(still.small, top=top, left=left, height=patch, width=patch)
         far = crop(still.large, top=top * scale, left=left * scale, height=edge, width=edge)

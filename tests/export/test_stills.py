@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from export.data.clips import Split, find_data
-from export.data.planes import upscale_plane
-from export.data.stills import StillPairs, open_stills
+from export.data.planes import Planes, upscale_plane
+from export.data.stills import Still, StillPairs, open_stills, shrink_picture
 from export.train import Place, train
 from export.validation import psnr_y
 from streamer.clock import ManualClock
@@ -80,16 +80,27 @@ def test_pairs_follow_from_the_seed(split: Split) -> None:
     assert not np.array_equal(first[2], other[2])
 
 
-def test_an_image_is_learnt_from_at_four_sizes_and_a_clip_from_three_frames(split: Split) -> None:
+def test_pairs_are_cut_where_there_is_detail() -> None:
+    flat = np.full((192, 192), 120, np.uint8)
+    flat[:, 144:] = texture(width=48, height=192, seed=1)
+    grey = np.full((96, 96), 128, np.uint8)
+    large = Planes(flat, grey, grey)
+    pairs = StillPairs([Still(shrink_picture(large, 2), large)], patch=16, scale=2)
+    cut = pairs.sample(np.random.default_rng(2), 200)[2]
+    # 0.29 of all places show some of it, and of three at least one mostly does.
+    assert 0.5 < np.mean(np.ptp(cut, axis=(1, 2)) > 0) < 0.8
+
+
+def test_an_image_is_learnt_from_at_eight_sizes_and_a_clip_from_its_frames(split: Split) -> None:
     spoken: list[str] = []
     pairs = open_stills(split, patch=24, scale=2, report=spoken.append)
-    assert len(pairs) == 4 + 3 * len(split.training)
-    assert spoken == ["10 pictures in memory"]
+    assert len(pairs) == 8 + 6 * len(split.training)
+    assert spoken == ["20 pictures in memory"]
 
 
 def test_pictures_smaller_than_a_patch_are_left_out(split: Split) -> None:
-    # The image at 136 and 108 rows holds 96 pixels; smaller sizes and frames at half do not.
-    assert len(stills(split, patch=48)) == 2
+    # The image at 136 to 97 rows holds 96 pixels; smaller sizes and frames at half do not.
+    assert len(stills(split, patch=48)) == 4
 
 
 def test_a_patch_larger_than_every_picture_is_an_error(split: Split) -> None:
@@ -104,7 +115,7 @@ def test_held_out_clips_are_not_even_opened(folder: Path, tmp_path: Path) -> Non
     spoilt = tmp_path / "spoilt"
     shutil.copytree(folder, spoilt)
     (spoilt / "train_video" / "beta_1.mp4").write_bytes(b"no clip")
-    assert len(stills(find_data(spoilt, validation=["beta"]))) == 10
+    assert len(stills(find_data(spoilt, validation=["beta"]))) == 20
     with pytest.raises(ConfigError, match=r"beta_1\.mp4 cannot be decoded"):
         stills(find_data(spoilt, validation=["alpha_1"]))
 
@@ -116,7 +127,7 @@ def test_a_clean_recipe_trains_and_is_judged_on_undamaged_pictures(
     place = Place(data=folder, cache=tmp_path / "cache", work=tmp_path / "run", log_every=5)
     network = train(tiny_clean_recipe(), place, clock=ManualClock(), report=spoken.append)
     assert all(bool(value.isfinite().all()) for value in network.state_dict().values())
-    assert spoken[0] == "10 pictures in memory"
+    assert spoken[0] == "20 pictures in memory"
     assert [line.split()[0] for line in spoken[1:]] == ["5/10", "10/10", "10"]
     assert re.fullmatch(r"10 clean [\d.]+ -> [\d.]+ \([+-][\d.]+ dB\)", spoken[-1])
     assert not place.cache.exists()

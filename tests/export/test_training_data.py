@@ -189,7 +189,7 @@ def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
         find_data(tmp_path, validation=[])
 
 
-@pytest.mark.parametrize(("side", "usable"), [(5, 0), (40, 2)])
+@pytest.mark.parametrize(("side", "usable"), [(5, 0), (40, 3)])
 def test_pictures_too_small_for_a_patch_are_passed_over(
     data_folder: Path, recipe: PairRecipe, tmp_path: Path, side: int, usable: int
 ) -> None:
@@ -203,7 +203,7 @@ def test_pictures_too_small_for_a_patch_are_passed_over(
         replace(split, images=()), settings, scale=2, folder=tmp_path, report=print
     )
     assert len(with_it) == len(without)
-    assert len(open_stills(split, patch=16, scale=2, report=print)) == 3 + usable
+    assert len(open_stills(split, patch=16, scale=2, report=print)) == 6 + usable
 
 
 def test_provenance_comes_from_the_folders_manifest(data_folder: Path) -> None:
