@@ -112,7 +112,8 @@ class Supervised:
                     return  # would fail in the same way again
             else:
                 break
-            await self._wait_s(min(FIRST_RETRY_S * 2**failures, LAST_RETRY_S))
+            # Unbounded, the power would leave the range of floats after half a day.
+            await self._wait_s(min(FIRST_RETRY_S * 2 ** min(failures, 16), LAST_RETRY_S))
             failures += 1
             self.restarts += not self._stopping.is_set()
         self._state, self.reason = "ended", ""

@@ -12,7 +12,7 @@ import pytest
 
 from streamer.clock import MonotonicClock
 from streamer.config import Changes, StreamSettings
-from streamer.errors import ConfigError, SinkError
+from streamer.errors import ConfigError, SinkError, SourceError
 from streamer.server.registry import Registry, StreamRefused
 from streamer.server.supervised import RunningStream
 from streamer.settings_file import Limits
@@ -81,6 +81,28 @@ def test_a_stream_that_breaks_in_a_way_nobody_expected_is_begun_again_alone(
             assert opened.count("good") == 1
             assert "Traceback" in caplog.text, "a defect must be found again"
             assert not [one for one in SECRETS if one in caplog.text + bad.reason]
+
+    run(scenario())
+
+
+def test_a_camera_that_is_away_for_weeks_ends_no_other_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamer.server.supervised.FIRST_RETRY_S", 1e-9)
+    monkeypatch.setattr("streamer.server.supervised.LAST_RETRY_S", 1e-9)
+
+    async def open_one(wanted: StreamSettings) -> RunningStream:
+        if wanted.name == "away":
+            raise SourceError("nothing listens there")
+        return await open_real(wanted)
+
+    async def scenario() -> None:
+        async with Registry(open_one, limits=Limits(), clock=MonotonicClock()) as registry:
+            await registry.add(settings("good"))
+            away = await registry.add(settings("away"))
+            # Powers of two above 1023 are no floats any more.
+            await until(lambda: away.restarts > 1_100, "it is tried again and again")
+            await becomes(registry, "good", "live")
 
     run(scenario())
 
