@@ -11,9 +11,12 @@ SHARE = 0.9
 a frame that waits for a whole interval is caught up with in ten."""
 
 EASY_SHARE = 0.6
-"""The same for a network above the two cheapest. All frames leave as late as the slowest of them,
+"""The same for a network above ``lite``. All frames leave as late as the slowest of them,
 and what such a one gives beside the next, 0.06 dB at crf 28, nobody sees: it is for machines that
 hardly notice it."""
+
+LITE = "lite"
+"""The network for real time on two cores."""
 
 CAUTION = 0.1
 """So much less on trial for a rung that was lost right after its last one, or it would come and go."""
@@ -54,8 +57,9 @@ def rungs_of(tiers: Sequence[str], *, makes_frames: bool) -> tuple[Rung, ...]:
 
 def most_share(rung: Rung, tiers: Sequence[str]) -> float:
     """Of the interval: what a rung may take on average, where there are these tiers, from best to
-    cheapest."""
-    return EASY_SHARE if rung.tier in tiers[:-3] else SHARE
+    cheapest. What is larger than ``lite`` has to fit easily, unless it was asked for alone."""
+    larger = tiers[: tiers.index(LITE)] if LITE in tiers else ()
+    return EASY_SHARE if rung.tier in larger else SHARE
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,17 @@ def test_a_network_that_fits_but_that_all_frames_wait_for_is_not_kept(seed: int)
 
 
 @SEEDS
+def test_so_it_is_where_there_is_no_network_below_lite(seed: int) -> None:
+    """At x1, x3 and x4."""
+    worker = replace(
+        large(seed=seed),
+        costs_ms={"medium": 22.0, "lite": 9.5, "plain": 2.0},
+        alone_ms={"medium": 11.0, "lite": 4.0},
+    )
+    assert worker.run(60).shares(5, 60)["lite"] > 0.95
+
+
+@SEEDS
 def test_the_two_cheapest_networks_may_take_nearly_all_of_the_interval(seed: int) -> None:
     worker = replace(
         large(made=1, seed=seed),
