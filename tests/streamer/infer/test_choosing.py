@@ -225,9 +225,16 @@ def test_what_a_ladder_costs_is_tried_once(machine: Machine) -> None:
     assert dict(seen) == {"medium": 30.0, "lite": 6.0}
     again = machine.together({"medium": [99.0], "lite": [99.0]})
     assert dict(again) == {"medium": 30.0, "lite": 6.0}
-    assert machine.runs == [0, 0]
     other = machine.together({"medium": [99.0], "nano": [99.0]})
     assert dict(other) == {"medium": 99.0, "nano": 99.0}
+
+
+def test_what_a_ladder_costs_is_less_once_the_machine_has_time_again(machine: Machine) -> None:
+    """One network alone has no ratio that could tell of a load."""
+    busy = [31.9]
+    assert dict(machine.together({"lite": busy})) == {"lite": 31.9}
+    assert dict(machine.together({"lite": [6.0]})) == {"lite": 6.0}
+    assert dict(machine.together({"lite": busy})) == {"lite": 6.0}
 
 
 def test_a_ladder_tried_on_a_restless_machine_is_tried_again_next_time(machine: Machine) -> None:
