@@ -51,7 +51,8 @@ class FanOut:
     async def send(self, packet: Packet) -> None:
         """Queue ``packet`` for every sink that still works."""
         for outlet in self._outlets:
-            await outlet.link.put(packet)
+            if not outlet.has_failed:
+                await outlet.link.put(packet)
 
     async def close(self) -> None:
         """No more packets; ``run`` ends when the rings are empty."""
@@ -77,6 +78,7 @@ class FanOut:
                 await asyncio.shield(outlet.sink.close())
         except SinkError as error:
             self.failures.append(error)
+            outlet.has_failed = True
             await outlet.link.close()
             if len(self.failures) == len(self._outlets):
                 raise
@@ -93,6 +95,7 @@ class _Outlet:
     ) -> None:
         self.label = label
         self.sink = sink
+        self.has_failed = False
         self.link: Link[Packet] = Link(
             label,
             capacity=RING_PACKETS if may_drop else WAITING_PACKETS,

@@ -89,6 +89,8 @@ def test_a_sink_that_fails_is_closed_and_the_others_go_on() -> None:
         assert [str(failure) for failure in fanout.failures] == [
             "the disk is full; free some space"
         ]
+        # What comes after that was not lost by being too slow; one packet had waited for room.
+        assert sum(fanout.dropped.values()) <= 1
 
     asyncio.run(scenario())
 
