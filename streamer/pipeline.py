@@ -142,7 +142,9 @@ class Stream:
         """Take new settings from the next frame on. Raises ``ConfigError``; nothing changes then."""
         if changes.tier is not None:
             self.chain.limit(changes.tier)
-        self._budget.budget_ms = changes.budget_ms or self._budget.budget_ms
+        if changes.budget_ms is not None:
+            self._budget.budget_ms = changes.budget_ms
+            self._leaving.set_budget(changes.budget_ms)
         if changes.bitrate_kbps is not None:
             self._outlets.set_bitrate(changes.bitrate_kbps)
 

@@ -25,13 +25,18 @@ class AudioGate:
     """
 
     def __init__(self, *, budget_ms: float, clock: Clock, max_waiting: int = MAX_WAITING) -> None:
-        self._longest_ns = round((budget_ms + SPARE_MS) * 1_000_000)
+        self.budget_ms = budget_ms
+        """Of a frame; it may change."""
         self._clock = clock
         self._max_waiting = max_waiting
         self._waiting: deque[Packet] = deque()
         self._video_s: Fraction | None = None
         self.dropped = 0
         """Packets lost because too many waited; the oldest go first."""
+
+    @property
+    def _longest_ns(self) -> int:
+        return round((self.budget_ms + SPARE_MS) * 1_000_000)
 
     @property
     def depth(self) -> int:

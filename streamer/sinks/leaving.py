@@ -70,6 +70,10 @@ class Leaving:
         """Packets of sound that had to wait for too long."""
         return self._gate.dropped
 
+    def set_budget(self, budget_ms: float) -> None:
+        """Sound waits no less long than pictures may take."""
+        self._gate.budget_ms = budget_ms
+
     async def put(self, packet: Packet, fanout: FanOut, *, counts: bool) -> None:
         """A coded picture. One of its renditions ``counts``, for the frame."""
         if DUE not in packet.stamps_ns:

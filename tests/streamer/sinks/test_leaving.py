@@ -156,6 +156,19 @@ def test_sound_that_waited_for_a_picture_in_vain_leaves_when_it_is_said_that_non
     assert out.play(coding) == [("audio", 0, 800)]
 
 
+def test_sound_waits_for_pictures_that_were_given_more_time() -> None:
+    out = Exit()
+
+    async def coding() -> None:
+        out.leaving.set_budget(3000)
+        await out.sound(0)
+        for _ in range(2):
+            await asyncio.sleep(2)
+            await out.leaving.sound_overdue()
+
+    assert out.play(coding) == [("audio", 0, 4000)]
+
+
 def test_from_file_to_file_sound_waits_for_no_picture_and_no_time_is_kept() -> None:
     out = Exit(waits=True)
 
