@@ -15,5 +15,5 @@ def needs_package(name: str) -> pytest.MarkDecorator:
     """
     is_missing = find_spec(name) is None
     is_required = os.environ.get("STREAMER_REQUIRE_PROGRAMS") == "1"
-    reason = f"needs {name}: pip install 'streamer[{name}]'"
+    reason = f"needs {name}: pip install '.[{name}]'"
     return pytest.mark.skipif(is_missing and not is_required, reason=reason)

@@ -15,7 +15,7 @@ from streamer.infer.batching import BatchingEngine
 from streamer.infer.batching_graph import BATCH
 from streamer.infer.batching_pool import ENGINES
 from streamer.infer.choosing import Candidate, Chosen, choose_fastest, costs_together
-from streamer.infer.engine import Deadline, Engine
+from streamer.infer.engine import Deadline, Engine, pip_install
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.infer.sizes import in_order
@@ -256,7 +256,7 @@ def _chosen(models: Sequence[ModelManifest], backend: str, use: Use) -> Choice:
         return Choice(
             (),
             f"nothing that is installed runs {models[0].name} in {_precisions(models)}, so it is "
-            "done without a network; run: pip install 'streamer[cpu]'",
+            f"done without a network; run: {pip_install('onnxruntime')}",
         )
     chosen: list[Chosen] = []
     reasons: list[str] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -45,9 +47,16 @@ def ended(manifest: ModelManifest) -> str:
     return f"{manifest.name} is closed, and nothing runs after that; open the stream again"
 
 
-def load(
-    package: str, *, backend: str, extra: str, holds: str, wheel: str | None = None
-) -> ModuleType:
+def pip_install(*requirements: str) -> str:
+    """The command that puts them beside this program; a shell's own ``pip`` may be of another Python.
+
+    They are named themselves: under this project's name a package index has somebody else's.
+    """
+    quoted = [shlex.quote(one) for one in (sys.executable or "python3", *requirements)]
+    return f"{quoted[0]} -m pip install {' '.join(quoted[1:])}"
+
+
+def load(package: str, *, backend: str, holds: str, wheel: str | None = None) -> ModuleType:
     """The package that a backend runs on, of which ``holds`` is a name; ``wheel`` is what pip calls it.
 
     Raises ``EngineError`` where it is missing, broken, or of another system.
@@ -59,13 +68,14 @@ def load(
     except Exception as error:  # damaged, or of another system, it raises what it likes
         if not (isinstance(error, ModuleNotFoundError) and error.name == package):
             raise EngineError(
-                f"{needs} cannot be loaded ({_first_line(error)}); run: pip install --force-reinstall "
-                f"{wheel or package}, or use --backend reference"
+                f"{needs} cannot be loaded ({_first_line(error)}); run: "
+                f"{pip_install('--force-reinstall', wheel or package)}, or use --backend reference"
             ) from error
     # A folder that an uninstall left behind is imported as an empty package.
     if runtime is None or not hasattr(runtime, holds):
         raise EngineError(
-            f"{needs} is not installed; run: pip install 'streamer[{extra}]', or use --backend reference"
+            f"{needs} is not installed; run: {pip_install(wheel or package)}, "
+            "or use --backend reference"
         )
     return runtime
 

@@ -102,7 +102,7 @@ def _runtime() -> ModuleType:
     if is_hidden:
         sys.modules[CONVERTER] = None  # type: ignore[assignment]
     try:
-        return load("openvino", backend="openvino", extra="openvino", holds="Core")
+        return load("openvino", backend="openvino", holds="Core")
     finally:
         if is_hidden:
             with suppress(KeyError):

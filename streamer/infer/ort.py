@@ -73,7 +73,7 @@ def is_installed() -> bool:
 
 
 def _open(manifest: ModelManifest, threads: int) -> Any:
-    ort = load("onnxruntime", backend="ort-cpu", extra="cpu", holds="InferenceSession")
+    ort = load("onnxruntime", backend="ort-cpu", holds="InferenceSession")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

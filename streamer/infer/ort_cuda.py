@@ -14,7 +14,7 @@ from streamer.errors import EngineError
 from streamer.infer.batching_group import KEPT_SIZES
 from streamer.infer.copying import copy
 from streamer.infer.device import DeviceTensor, has_device
-from streamer.infer.engine import Tensors, load
+from streamer.infer.engine import Tensors, load, pip_install
 from streamer.infer.sizes import Sizes, in_order, on_host, sizes_of
 from streamer.model import ModelManifest, TensorSpec
 
@@ -223,7 +223,6 @@ def _runtime() -> ModuleType:
     runtime = load(
         "onnxruntime",
         backend="ort-cuda",
-        extra="gpu",
         holds="InferenceSession",
         wheel="onnxruntime-gpu",
     )
@@ -237,7 +236,7 @@ def _session(runtime: ModuleType, manifest: ModelManifest, provider: Provider) -
     if provider.name not in runtime.get_available_providers():
         raise EngineError(
             f"onnxruntime {runtime.__version__} is the package for the CPU, without "
-            f"{provider.name}; run: pip uninstall onnxruntime; pip install 'streamer[gpu]'"
+            f"{provider.name}; uninstall it and run: {pip_install('onnxruntime-gpu')}"
         )
     options = runtime.SessionOptions()
     options.log_severity_level = 3

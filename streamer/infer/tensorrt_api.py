@@ -12,10 +12,12 @@ from types import ModuleType
 from typing import Any
 
 from streamer.errors import EngineError
+from streamer.infer.engine import pip_install
 
 _log = logging.getLogger(__name__)
 
 OLDEST, TOO_NEW = (10, 12), (12, 0)
+WHEEL = "tensorrt>=10.12,<12"
 """10.12 can turn all of it off but strong typing, 11 has nothing else."""
 
 # The runtime and its wheel of mere bindings, which is there alone where the parts of 11 were
@@ -48,11 +50,11 @@ def load() -> ModuleType:
     if broken is not None:
         raise EngineError(
             f"TensorRT is installed and cannot be loaded ({broken}); install its libraries with it: "
-            "pip install 'streamer[gpu]', or use another --backend"
+            f"{pip_install(WHEEL)}, or use another --backend"
         ) from broken
     raise EngineError(
         "the backend tensorrt needs the package tensorrt, which is not installed; "
-        "run: pip install 'streamer[gpu]', or use another --backend"
+        f"run: {pip_install(WHEEL)}, or use another --backend"
     )
 
 
@@ -120,6 +122,6 @@ def _checked(api: ModuleType) -> ModuleType:
     if not OLDEST <= numbers < TOO_NEW:
         raise EngineError(
             f"TensorRT {api.__version__} is installed, 10.12 to 11 can be used; "
-            "run: pip install 'streamer[gpu]'"
+            f"run: {pip_install(WHEEL)}"
         )
     return api

@@ -249,7 +249,7 @@ def test_without_memory_for_a_second_stream_it_never_begins_on_the_device(
 def test_where_the_host_has_no_network_either_the_plain_upscale_stays(
     going: Going, emulated: Emulated, caplog: pytest.LogCaptureFixture
 ) -> None:
-    going.refusal = "nothing that is installed runs it; run: pip install 'streamer[cpu]'"
+    going.refusal = "nothing that is installed runs it; run: pip install onnxruntime"
     going.send(1)
     emulated.fail("cuLaunchKernel", ILLEGAL_ADDRESS)
     with caplog.at_level(logging.WARNING):

@@ -27,9 +27,9 @@ pytestmark = pytest.mark.needs_cuda
 
 def needs(backend: str) -> None:
     if backend == "ort-cuda" and not ort_cuda.is_installed():
-        pytest.skip("needs onnxruntime-gpu: pip install 'streamer[gpu]'")
+        pytest.skip("needs onnxruntime-gpu: pip install '.[gpu]'")
     if backend == "tensorrt" and not tensorrt_api.is_there():
-        pytest.skip("needs tensorrt: pip install 'streamer[gpu]'")
+        pytest.skip("needs tensorrt: pip install '.[gpu]'")
 
 
 def opened(door: RealDoor, backend: str, variant: str) -> tuple[DeviceSuperResolution, Gpu]:

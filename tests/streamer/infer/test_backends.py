@@ -283,7 +283,7 @@ def test_without_any_runtime_auto_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setattr(backends, "BACKENDS", dict.fromkeys(BACKENDS, absent))
     choice = choose(scale=2, backend="auto")
     assert choice.engines[0].backend == "reference"
-    assert choice.reason.endswith("run: pip install 'streamer[cpu]'")
+    assert choice.reason.endswith(f"run: {sys.executable} -m pip install onnxruntime")
 
 
 def test_an_unknown_backend_is_refused_with_those_there_are() -> None:

@@ -40,9 +40,9 @@ def needs_device() -> None:
 @pytest.mark.parametrize("backend", ["ort-cuda", "tensorrt"])
 def test_eight_streams_in_one_run_each_get_their_own_picture(backend: str) -> None:
     if backend == "ort-cuda" and not ort_cuda.is_installed():
-        pytest.skip("needs onnxruntime-gpu: pip install 'streamer[gpu]'")
+        pytest.skip("needs onnxruntime-gpu: pip install '.[gpu]'")
     if backend == "tensorrt" and not tensorrt_api.is_there():
-        pytest.skip("needs tensorrt: pip install 'streamer[gpu]'")
+        pytest.skip("needs tensorrt: pip install '.[gpu]'")
     play_eight_streams(OrtCudaEngine if backend == "ort-cuda" else TensorRtEngine)
 
 

@@ -32,7 +32,7 @@ def needs_device() -> None:
 
 def needs_tensorrt() -> None:
     if not tensorrt_api.is_there():
-        pytest.skip("needs tensorrt: pip install 'streamer[gpu]'")
+        pytest.skip("needs tensorrt: pip install '.[gpu]'")
 
 
 def model(precision: str, variant: str = "lite") -> ModelManifest:
@@ -83,7 +83,7 @@ def test_copies_and_graphs_work_as_on_the_host() -> None:
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 def test_onnx_runtime_gives_what_the_cpu_gives(precision: str) -> None:
     if not ort_cuda.is_installed():
-        pytest.skip("needs onnxruntime-gpu: pip install 'streamer[gpu]'")
+        pytest.skip("needs onnxruntime-gpu: pip install '.[gpu]'")
     engine = ort_cuda.OrtCudaEngine(model(precision))
     assert_right(engine)
     engine.close()

@@ -66,7 +66,5 @@ def test_without_the_package_there_is_a_sentence_that_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(
-        EngineError, match=r"not installed; run: pip install 'streamer\[openvino\]'"
-    ):
+    with pytest.raises(EngineError, match=r"installed; run: .* -m pip install openvino, or"):
         OpenVinoEngine(tiny(tmp_path))

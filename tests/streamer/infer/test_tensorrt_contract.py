@@ -89,7 +89,7 @@ def test_bindings_without_their_libraries_are_told_apart() -> None:
     last = done.stderr.splitlines()[-1]
     if done.returncode:
         assert "TensorRT is installed and cannot be loaded (libnv" in last
-        assert last.endswith("pip install 'streamer[gpu]', or use another --backend")
+        assert last.endswith("-m pip install 'tensorrt>=10.12,<12', or use another --backend")
     else:
         pytest.skip("the libraries are here")
 
