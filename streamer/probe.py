@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Event
 from typing import Any
 
 from streamer import report
 from streamer.clock import Clock, MonotonicClock
 from streamer.config import SCALES
+from streamer.costs import ALONE
 from streamer.decode import Decoder
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import SourceError
 from streamer.frame import Frame
 from streamer.infer.backends import Use, choose_super_resolution
-from streamer.metrics import Metrics, Samples
+from streamer.metrics import Metrics, Samples, Summary
+from streamer.rungs import Rung, most_share
 from streamer.sources.base import FrameSource, PacketSource, Source
 from streamer.sources.opening import open_source
 from streamer.worker import Worker
@@ -23,12 +25,10 @@ from streamer.worker import Worker
 FRAMES = 24
 """Real frames on which each tier is timed."""
 
-SHARE = 0.75
-"""Of an interval: what the enhancing may take so that decode and encode still fit."""
-
 
 async def probe_source(source_text: str) -> dict[str, Any]:
-    """What the source gives, and per scale and tier the measured p95 and whether it holds."""
+    """What the source gives, and per scale and tier the measured p95 and whether a live stream would run
+    it."""
     clock = MonotonicClock()
     source = await open_source(source_text, clock=clock, paced=False)
     stopping = Event()
@@ -116,19 +116,25 @@ def _time_tiers(
         for tier in stage.tiers:
             if stopping.is_set():
                 break
-            p95_ms = _p95_ms(stage, tier, _until(stopping, frames), clock)
+            costs = _costs(stage, tier, _until(stopping, frames), clock)
             results.append(
                 {
                     "scale": scale,
                     "tier": tier,
                     "model": _model(stage, tier),
                     "backend": _backend(stage, tier),
-                    "p95_ms": round(p95_ms, 2),
-                    "holds": p95_ms <= SHARE * 1000 / fps,
+                    "p95_ms": round(costs.p95, 2),
+                    "holds": holds(tier, costs.p50, tiers=stage.tiers, fps=fps),
                 }
             )
         stage.close()
     return results
+
+
+def holds(tier: str, cost_ms: float, *, tiers: Sequence[str], fps: float) -> bool:
+    """Whether a live stream with these ``tiers``, best first, would begin with one that takes ``cost_ms``
+    alone, were there no better one: the ladder's rule, beside decoding and encoding."""
+    return ALONE * cost_ms <= most_share(Rung(tier), tiers) * 1000 / fps
 
 
 def _model(stage: SuperResolution, tier: str) -> str:
@@ -148,7 +154,7 @@ def _until(stopping: Event, frames: list[Frame]) -> Iterator[Frame]:
             return
 
 
-def _p95_ms(stage: SuperResolution, tier: str, frames: Iterable[Frame], clock: Clock) -> float:
+def _costs(stage: SuperResolution, tier: str, frames: Iterable[Frame], clock: Clock) -> Summary:
     costs = Samples()
     for frame in frames:
         began_ns = clock.now_ns()
@@ -156,4 +162,4 @@ def _p95_ms(stage: SuperResolution, tier: str, frames: Iterable[Frame], clock: C
         costs.add((clock.now_ns() - began_ns) / 1e6)
     summary = costs.summary()
     assert summary is not None
-    return summary.p95
+    return summary
