@@ -149,7 +149,8 @@ class Outlets:
         sinks = [(spec.label, self._sink(spec, encoder)) for spec in specs]
         webrtc = None
         if is_watchable:
-            webrtc, sink = self._webrtc_sink(name, encoder)
+            others = any(spec.kind != "null" for spec in specs)
+            webrtc, sink = self._webrtc_sink(name, encoder, shares_encoder=others)
             sinks.append(("webrtc", sink))
         fanout = FanOut(
             sinks,
@@ -164,7 +165,9 @@ class Outlets:
             is_for_viewers_only=not specs,
         )
 
-    def _webrtc_sink(self, name: str, encoder: Encoder) -> tuple[WebRtcSink, Sink]:
+    def _webrtc_sink(
+        self, name: str, encoder: Encoder, *, shares_encoder: bool
+    ) -> tuple[WebRtcSink, Sink]:
         """The sink that viewers join, and what packets for it go through."""
         video, scale = self._video, self._settings.scale
         height = video.height * scale * (1 if name == "enhanced" else 2)
@@ -176,6 +179,7 @@ class Outlets:
             audio=audio,
             clock=self._clock,
             ice_servers=self._settings.ice_servers,
+            shares_encoder=shares_encoder,
             max_bitrate_bps=live_bitrate_bps(
                 self._settings.encode, video.width * scale, height, self.fps
             ),

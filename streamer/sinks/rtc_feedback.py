@@ -25,6 +25,10 @@ spoil the picture whenever somebody joins, and pin a calm one to a low rate.
 """
 
 FLOOR_BPS = 300_000
+SHARED = 0.5
+"""Of the ceiling: the floor where recordings, playlists and pushes get the same packets. A narrow line
+is one viewer's, and what it costs a recording is lost for good."""
+
 RISE_PER_S = 0.10
 SMALL_CHANGE = 0.05
 SETTLE_MS = 500
@@ -84,14 +88,22 @@ class BitrateVote:
     """The bit rate that suits the viewer with the narrowest line.
 
     Falls at once and rises by a tenth per second, so that the picture does not pump with every
-    report. It never leaves ``FLOOR_BPS .. ceiling_bps`` and begins at the ceiling.
+    report. It never leaves ``FLOOR_BPS .. ceiling_bps`` and begins at the ceiling. ``is_shared``: others than
+    viewers get it too.
     """
 
-    def __init__(self, apply: Callable[[int], None], clock: Clock, *, ceiling_bps: int) -> None:
+    def __init__(
+        self,
+        apply: Callable[[int], None],
+        clock: Clock,
+        *,
+        ceiling_bps: int,
+        is_shared: bool = False,
+    ) -> None:
         self._apply = apply
         self._clock = clock
         self._ceiling_bps = ceiling_bps
-        self._floor_bps = min(FLOOR_BPS, ceiling_bps)
+        self._is_shared = is_shared
         self._limits_bps: dict[str, int] = {}
         self._window: deque[tuple[int, int]] = deque()
         self._changed_ns = clock.now_ns()
@@ -124,7 +136,6 @@ class BitrateVote:
             is_limited = limit_bps < min(self._ceiling_bps, ceiling_bps)
             self._limits_bps[viewer] = limit_bps if is_limited else ceiling_bps
         self._ceiling_bps = ceiling_bps
-        self._floor_bps = min(FLOOR_BPS, ceiling_bps)
         # At once: somebody asked for it, and a rise by tenths is for what lines may not carry.
         self._change(self._wanted_bps())
 
@@ -146,7 +157,8 @@ class BitrateVote:
 
     def _wanted_bps(self) -> int:
         wanted = min(self._limits_bps.values(), default=self._ceiling_bps)
-        return max(self._floor_bps, min(wanted, self._ceiling_bps))
+        floor = max(FLOOR_BPS, round(SHARED * self._ceiling_bps)) if self._is_shared else FLOOR_BPS
+        return min(max(floor, wanted), self._ceiling_bps)
 
     def _change(self, target_bps: int) -> None:
         if target_bps == self.target_bps:

@@ -69,6 +69,7 @@ class WebRtcSink:
         audio: AudioInfo | None = None,
         ice_servers: Iterable[IceServer] = (),
         max_bitrate_bps: int = 8_000_000,
+        shares_encoder: bool = False,
         max_viewers: int = 16,
         ring_packets: int = RING_PACKETS,
     ) -> None:
@@ -84,7 +85,9 @@ class WebRtcSink:
         self._max_viewers = max_viewers
         self._ring_packets = ring_packets
         self._requests = KeyframeRequests(request_keyframe, clock)
-        self._vote = BitrateVote(set_target_bitrate, clock, ceiling_bps=max_bitrate_bps)
+        self._vote = BitrateVote(
+            set_target_bitrate, clock, ceiling_bps=max_bitrate_bps, is_shared=shares_encoder
+        )
         self._sessions: dict[str, _Viewer] = {}
         self._ending: set[asyncio.Task[Any]] = set()
         self._dropped_by_gone = 0

@@ -77,6 +77,18 @@ def test_the_bit_rate_keeps_above_its_floor() -> None:
     assert applied == [300_000]
 
 
+def test_a_narrow_line_takes_no_more_than_half_from_a_recording_of_the_same_packets() -> None:
+    clock, applied = ManualClock(), list[int]()
+    votes = BitrateVote(applied.append, clock, ceiling_bps=4_000_000, is_shared=True)
+    clock.advance_ms(1_000)
+    votes.sent(500_000)
+    votes.report("tablet", 250_000)
+    votes.set_ceiling(2_000_000)
+    assert applied == [2_000_000, 1_000_000]
+    votes.set_ceiling(200_000)
+    assert applied[-1] == 200_000
+
+
 def test_the_bit_rate_rises_slowly_and_to_its_ceiling_only() -> None:
     clock = ManualClock()
     votes, applied = vote(clock, sent_bps=4_000_000)
