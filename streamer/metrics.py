@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
+from array import array
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 WINDOW = 100_000
 """Samples kept for a whole run's percentiles: 27 minutes at 60 fps, 0.8 MB a name."""
@@ -33,22 +37,27 @@ class Summary:
         }
 
 
-def percentile(ordered: Sequence[float], q: float) -> float:
+def percentile(ordered: Sequence[float] | NDArray[np.float64], q: float) -> float:
     """The smallest value with at least ``q`` of the sorted sample at or below it."""
-    return ordered[max(0, math.ceil(len(ordered) * q) - 1)]
+    return float(ordered[max(0, math.ceil(len(ordered) * q) - 1)])
 
 
 class Samples:
     """The last ``window`` values of one measurement; safe to add to from any thread."""
 
     def __init__(self, window: int = WINDOW) -> None:
-        self._values: deque[float] = deque(maxlen=window)
+        self._window = window
+        self._values = array("d")
+        """The value that was added as number n lies at n modulo the window."""
         self._count = 0
         self._lock = threading.Lock()
 
     def add(self, value: float) -> None:
         with self._lock:
-            self._values.append(value)
+            if self._count < self._window:
+                self._values.append(value)
+            else:
+                self._values[self._count % self._window] = value
             self._count += 1
 
     def summary(self, last: int | None = None) -> Summary | None:
@@ -57,17 +66,19 @@ class Samples:
         ``n`` counts every value ever added, ``max`` is that of the values looked at.
         """
         with self._lock:
-            values = list(islice(reversed(self._values), last))
-            count = self._count
-        if not values:
+            values, count = np.array(self._values), self._count
+        if not count:
             return None
+        if last is not None:
+            values = np.roll(values, -(count % len(values)))[-last:]
+        # Unlike Python's own sort, which would stand still whatever else runs for 13 ms.
         values.sort()
         return Summary(
             n=count,
             p50=percentile(values, 0.50),
             p95=percentile(values, 0.95),
             p99=percentile(values, 0.99),
-            max=values[-1],
+            max=float(values[-1]),
         )
 
 

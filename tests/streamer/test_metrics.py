@@ -45,6 +45,20 @@ def test_nothing_measured_gives_no_summary() -> None:
     assert Metrics().timings() == {}
 
 
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=40), st.none() | st.integers(1, 12))
+def test_the_last_values_are_looked_at_however_often_the_window_was_passed(
+    values: list[float], last: int | None
+) -> None:
+    samples = Samples(window=9)
+    for value in values:
+        samples.add(value)
+    looked_at = sorted(values[-min(9, last or 9) :])
+    summary = samples.summary(last)
+    assert summary is not None
+    assert summary.n == len(values)
+    assert (summary.p50, summary.max) == (percentile(looked_at, 0.5), looked_at[-1])
+
+
 def test_a_rate_is_counted_over_the_last_two_seconds() -> None:
     clock, rate = ManualClock(), Rate()
     assert rate.per_second(clock.now_ns()) == 0
