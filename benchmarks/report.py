@@ -98,6 +98,10 @@ def _chapter(name: str, result: Result, *, is_drawn: bool) -> Iterator[str]:
         yield _numbers(result["median"], "median of the rounds")
     if "latency_ms" in result:
         yield _timings(result["latency_ms"])
+    if "ways" in result:
+        threads = f"{result['threads']} threads" if result["threads"] else "a thread for each core"
+        yield f"{result['picture']} at x{result['scale']}, {threads}:"
+        yield _ways(result["ways"])
     if "averages" in result:
         yield f"{len(result.get('items', ()))} items; see the file for its averages and each of them."
     if is_drawn:
@@ -152,6 +156,20 @@ def _clips(clips: list[Mapping[str, Any]]) -> str:
                 f"{one['gain_db']:+.2f}",
             ]
             for one in clips
+        ],
+    )
+
+
+def _ways(ways: Iterable[Mapping[str, Any]]) -> str:
+    return table(
+        ("network", "backend", "precision", "ms, p50", "shortest", "what it gives"),
+        [
+            [
+                *(one[key] for key in ("model", "backend", "precision")),
+                *(_text(one["ms"][key]) for key in ("p50", "min")),
+                "**wrong here**" if one["wrong"] else "right",
+            ]
+            for one in ways
         ],
     )
 

@@ -63,6 +63,13 @@ def test_the_results_of_this_repository_make_a_page() -> None:
     assert "## throughput" in page
 
 
+def test_every_file_of_this_repository_says_something_on_it() -> None:
+    for name, found in report.read_results(report.RESULTS).items():
+        chapter = report.page({name: found}).split(f"## {name}\n\n")[1]
+        # More than where it comes from.
+        assert "\n\n" in chapter.strip(), name
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [({}, "holds no results"), ({"cut.json": '{"benchmark"'}, r"cut\.json is not JSON")],
