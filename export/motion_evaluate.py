@@ -25,7 +25,7 @@ METHOD = (
     "the streamer's own warps: 12 runs of three neighbouring frames spread over each clip, longest side "
     "640, area kernel; interpolated: the middle one, predicted: the last one. Coded ones: x264 veryfast "
     "zerolatency. Motion is found as where the network is used: interpolated at the pictures' own size, as "
-    "for files, predicted at half of it. motion: the guide without a network, which the model changes."
+    "for files, predicted at half of it. Without a network: the guide that the model changes."
 )
 
 Table = dict[str, dict[str, float]]

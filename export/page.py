@@ -6,7 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from export.page_sections import LABELS, PURPOSES, SECTIONS, TRAININGS, Section
+from export.page_sections import (
+    FOR_COMPARISON,
+    LABELS,
+    PURPOSES,
+    SECTIONS,
+    TRAININGS,
+    Section,
+)
 from export.published import BICUBIC_DB, SOURCE, Published
 from streamer.errors import ConfigError
 from streamer.model import ModelManifest, read_manifest
@@ -15,6 +22,8 @@ PICTURES = "docs/models"
 PICTURE_SHOTS = ("street", "atlas", "meadow")
 
 DECIBELS = "dB, luma PSNR"
+
+CHANGED = "uncompressed, the most changed clip: code values, not dB"
 
 HEAD = """\
 # Models
@@ -83,7 +92,7 @@ def _costs(section: Section, bases: Sequence[ModelManifest]) -> str:
     rows = [
         (
             f"`{m.variant}`",
-            section.purpose or PURPOSES.get(m.variant, ""),
+            section.purpose or _purpose(m),
             f"{m.parameters:,}",
             f"{m.macs_per_pixel:,}",
         )
@@ -92,14 +101,21 @@ def _costs(section: Section, bases: Sequence[ModelManifest]) -> str:
     return _table(("network", "for", "parameters", "MAC per input pixel"), rows)
 
 
+def _purpose(manifest: ModelManifest) -> str:
+    return FOR_COMPARISON if manifest.training == "clean" else PURPOSES.get(manifest.variant, "")
+
+
 def _files(bases: Sequence[ModelManifest], group: Sequence[ModelManifest]) -> str:
     rows = []
     for base in bases:
         own = [m for m in group if m is base or (m.origin and m.origin.name == base.name)]
         for m in sorted(own, key=lambda m: (m is not base, m.precision)):
             size_kb = m.path.stat().st_size / 1000
-            rows.append((f"`{m.file}`", m.precision, f"{size_kb:.0f}", _cost(m), _lost(m, base)))
-    return _table(("file", "precision", "kB", "ms", "dB lost against fp32"), rows)
+            rows.append((f"`{m.file}`", m.precision, f"{size_kb:.0f}", _lost(m, base), _cost(m)))
+    heads = ("file", "precision", "kB", "dB lost against fp32", "ms")
+    # A column in which nothing stands says nothing.
+    columns = len(heads) if any(m.quality.get("cost") for m in group) else len(heads) - 1
+    return _table(heads[:columns], [row[:columns] for row in rows])
 
 
 def _cost(manifest: ModelManifest) -> str:
@@ -150,9 +166,16 @@ def _quality(section: Section, bases: Sequence[ModelManifest]) -> str:
         rows.append((f"{_label(name)}, {_label(condition)}", *_best_in_bold(values)))
     if not rows:
         return ""
+    if any(changed := [_changed(base) for base in bases]):
+        rows.append((CHANGED, *("–" for _ in named), *changed))
     names = [*map(_label, named), *(f"`{base.variant}`" for base in bases)]
     methods = dict.fromkeys(str(base.quality.get("method", "")) for base in bases)
     return _table((DECIBELS, *names), rows) + "\n" + "\n".join(m for m in methods if m) + "\n"
+
+
+def _changed(manifest: ModelManifest) -> str:
+    changed = manifest.quality.get("undamaged_changed_codes")
+    return f"{max(changed.values()):.2f}" if changed else ""
 
 
 def _first(tables: Iterable[Mapping[str, float]], key: str) -> float | None:

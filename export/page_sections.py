@@ -12,6 +12,9 @@ PURPOSES = {
     "medium": "machines with time for four times what `lite` takes, and files",
     "full": "a GPU, files, and processors with time for eight times what `lite` takes",
 }
+FOR_COMPARISON = "comparison with published networks; streams do not use it"
+"""What a network is for that was trained on undamaged pictures, beside those for streams."""
+
 TRAININGS = {
     "live": "pictures that came through a codec",
     "clean": "uncompressed or barely compressed pictures",
@@ -74,7 +77,8 @@ SECTIONS = (
         title="Super-resolution",
         text=(
             "A stack of 3x3 convolutions at half resolution, YUV 4:2:0 in and out. It gives a "
-            "residual over the plain bicubic upscale, so bicubic is what it must beat."
+            "residual over the plain bicubic upscale, so that is what it must beat; at x1 the picture as it "
+            "arrives."
         ),
         baselines=("input", "bicubic", "lanczos"),
         rows=(
