@@ -28,7 +28,8 @@ GLIBC_MINOR = 34
 CACHE = ROOT / "build" / "gpu-wheels"
 """Where wheels stay before they are cut: beside the parts they would travel twice."""
 PART_MIB, TRIP_MIB = 48.0, 64.0
-"""Of one part, and of one transfer, which holds the working tree besides."""
+"""Of one part, and of one transfer, which holds the working tree besides: what is sent at once is often
+limited to that."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

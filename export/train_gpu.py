@@ -29,7 +29,7 @@ CARRIED_PACKAGES = ("av",)
 """Built for every Python from 3.11 (abi3); torch, NumPy, OpenCV, safetensors must be there."""
 
 PART_MIB = 52
-"""A call's 64 MiB must also hold the checkout."""
+"""Of one part: with the code, a transfer stays below 64 MiB, which many ways to such machines limit it to."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -85,10 +85,6 @@ class TcpProxy(Controlled):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    @property
-    def open_connections(self) -> int:
-        return len(self._talks)
-
     def stall(self) -> None:
         """Move nothing further; connections stay, new ones are accepted and wait."""
         self._now(self._set_stalled)

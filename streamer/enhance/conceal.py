@@ -101,7 +101,7 @@ class Concealer:
         else:
             self._error = None
         if damage.lost_rows:
-            planes = self._filled(frame, planes, damage, missing)
+            planes = self._filled(frame, planes, damage)
         if planes is frame.planes:
             return frame
         self._metrics.count("concealed.damaged")
@@ -135,7 +135,7 @@ class Concealer:
         step = (frame.time_s - last.time_s) * share / interval_s
         return self._predict(earlier.planes, last.planes, min(float(step), float(MAX_PREDICTED)))
 
-    def _filled(self, frame: Frame, planes: Planes, damage: Damage, missing: int) -> Planes:
+    def _filled(self, frame: Frame, planes: Planes, damage: Damage) -> Planes:
         """``planes`` with the lost rows predicted; what they then differ from the decoded ones."""
         predicted = self._ahead(frame, Fraction(1))
         if predicted is None or _is_cut(predicted[0], frame.planes[0], damage.lost_rows):

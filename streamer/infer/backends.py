@@ -155,7 +155,7 @@ def choose_super_resolution(
 ) -> Choice:
     """The engines for upscaling by ``scale``; never silently a lesser one.
 
-    ``variant`` names the one network to use (``nano``, ``lite``, ``full``); with ``None`` all that
+    ``variant`` names the one network to use (``nano``, ``lite``, ``medium``); with ``None`` all that
     are shipped make up the ladder; those trained on undamaged pictures only where there are no
     others. A network that can be run in several ways is tried for a moment in each, or was at an
     earlier start; the fastest that passes its self-test is taken. Raises ``EngineError`` when a

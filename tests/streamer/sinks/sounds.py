@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 
-from streamer.frame import RTP_TIME_BASE, Packet
+from streamer.frame import Packet
 from streamer.media import AudioInfo
 
 RATE_HZ = 48_000
@@ -28,11 +28,6 @@ def opus_packet(pts: int, payload: bytes = b"\xfc\xff\xfe") -> Packet:
         is_keyframe=True,
         stream="audio",
     )
-
-
-def video_packet(pts: int) -> Packet:
-    """A slice's first bytes; nothing decodes it."""
-    return Packet(payload=b"\0\0\0\1\x65", pts=pts, dts=pts, time_base=RTP_TIME_BASE, arrived_ns=0)
 
 
 class Tone:
