@@ -23,6 +23,7 @@ from streamer.config import (
     SinkSpec,
     StreamSettings,
     check_crf,
+    of_tier,
     parse_made_frames,
     parse_sink,
     redacted,
@@ -263,7 +264,7 @@ def describe(
 def build(
     size: Annotated[list[str], typer.Option(help="A picture that comes in, as 1280x720.")],
     scale: Scale = 2,
-    tier: TierName = None,
+    tier: Annotated[str | None, typer.Option(help="One network by name, not all.")] = None,
     streams: Annotated[
         int, typer.Option(min=1, help="How many of that size will run side by side.")
     ] = 1,
@@ -317,10 +318,7 @@ def _settings(
     *, tier: str | None, fps: str | None, between: str | None, **others: Any
 ) -> StreamSettings:
     rate, how = parse_made_frames(fps, between)
-    others |= {"rate": rate, "between": how}
-    if tier == "plain":
-        return StreamSettings(**{**others, "backend": "reference"})
-    return StreamSettings(variant=tier, **others)
+    return StreamSettings(**{**others, "rate": rate, "between": how, **of_tier(tier)})
 
 
 def _refuse_options(context: typer.Context, config: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from streamer.addresses import AddressPolicy, has_two_readings
 from streamer.errors import ConfigError
@@ -260,6 +260,12 @@ def parse_made_frames(fps: str | None, between: str | None) -> tuple[Rate | None
     if how is None:
         raise ConfigError(f"--between {between!r} is not possible; use {', '.join(BETWEEN)}")
     return None if fps is None else parse_rate(fps), how
+
+
+def of_tier(tier: str | None) -> dict[str, Any]:
+    """Fields of ``StreamSettings`` for a network by name, for ``plain``, which is none at all, or for
+    ``None``: what there is."""
+    return {"backend": "reference"} if tier == "plain" else {"variant": tier}
 
 
 def check_budget(budget_ms: float) -> None:

@@ -17,6 +17,7 @@ from streamer.config import (
     EncodeSettings,
     StreamSettings,
     check_crf,
+    of_tier,
     parse_made_frames,
     parse_sink,
     redacted,
@@ -36,7 +37,7 @@ KINDS: Mapping[str, tuple[tuple[type, ...], str]] = MappingProxyType(
         "scale": ((int,), WHOLE),
         "budget_ms": ((int, float), "a number"),
         "backend": ((str,), TEXT),
-        "variant": ((str,), TEXT),
+        "tier": ((str,), TEXT),
         "fps": ((str, int, float), "a number or x2 to x8"),
         "between": ((str,), TEXT),
         "conceal": ((bool,), FLAG),
@@ -183,8 +184,9 @@ def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
             f"the stream {name!r} has an output that is no text; put it in quotes: to: ['webrtc:']"
         )
     encode = {key: fields[key] for key in ENCODE_KEYS if key in fields}
-    renamed = ("to", "fps", "between", "conceal", *ENCODE_KEYS)
+    renamed = ("to", "fps", "between", "conceal", "tier", *ENCODE_KEYS)
     others = {key: value for key, value in fields.items() if key not in renamed}
+    others |= of_tier(fields.get("tier"))
     if isinstance(fields.get("denoise"), bool):
         # YAML reads on and off, as they are written everywhere else, as true and false.
         others["denoise"] = "on" if fields["denoise"] else "off"

@@ -168,7 +168,7 @@ def choose_super_resolution(
         if not models:
             raise EngineError(
                 f"there is no {variant!r} network for x{scale}; "
-                f"there are: {_listed()}; leave out --tier to take what there is"
+                f"there are: {_listed()}; leave out the tier to take what there is"
             )
     if backend == "reference":
         return Choice((ReferenceEngine(scale),), "asked for with --backend reference")

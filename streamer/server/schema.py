@@ -182,7 +182,9 @@ class NewStream(_Request):
     backend: Annotated[
         Word | None, Field(description="what runs the networks: auto, ort-cpu …")
     ] = None
-    variant: Annotated[Word | None, Field(description="a network by name: nano, lite …")] = None
+    tier: Annotated[
+        Word | None, Field(description="a network by name: nano, lite …; plain for none at all")
+    ] = None
     fps: Annotated[Word | int | float | None, Field(description=FPS, examples=["x2"])] = None
     between: Annotated[
         Literal["interpolate", "predict", "none"] | None, Field(description=BETWEEN)

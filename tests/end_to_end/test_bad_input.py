@@ -35,7 +35,7 @@ PLAIN = ("--tier", "plain", "--scale", "1")
         (["{clip}", "--to", "o.mp4", "--bitrate-kbps", "5"], "use 100 to 200000"),
         (["{clip}", "--to", "o.mp4", "--preset", "slowest"], "use one of: ultrafast"),
         (["{clip}", "--to", "o.mp4", "--backend", "magic"], "use one of: auto, reference"),
-        (["{clip}", "--to", "o.mp4", "--tier", "magic"], "leave out --tier"),
+        (["{clip}", "--to", "o.mp4", "--tier", "magic"], "leave out the tier"),
         (["{clip}", "--to", "o.mp4", "--denoise", "maybe"], "use auto, on, off"),
         (["{clip}", "--to", "o.mp4", "--colour", "red"], "No such option"),
         (["{clip}", "--to", "o.mp4", "--scale", "two"], "Invalid value for '--scale'"),

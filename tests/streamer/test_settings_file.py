@@ -38,7 +38,7 @@ def test_the_example_in_the_messages_is_right(tmp_path: Path) -> None:
 def test_every_key_is_read(tmp_path: Path) -> None:
     text = (
         "streams: {yard: {source: clip.mp4, to: ['null:', 'out.mkv'], scale: 3, "
-        "budget_ms: 50, backend: reference, variant: lite, bitrate_kbps: 900, crf: 20, "
+        "budget_ms: 50, backend: reference, tier: lite, bitrate_kbps: 900, crf: 20, "
         "preset: fast, fps: 59.94, between: predict, conceal: false, "
         "denoise: 'off', steady: true}}"
     )
@@ -51,6 +51,12 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert (stream.between, stream.conceals, stream.steady) == ("predict", False, True)
     assert stream.denoise == "off"
     assert stream.encode == EncodeSettings(bitrate_kbps=900, crf=20, preset="fast")
+
+
+def test_plain_is_a_tier_here_too(tmp_path: Path) -> None:
+    text = "streams: {a: {source: clip.mp4, to: ['null:'], tier: plain}}"
+    (stream,) = read_settings(written(tmp_path, text))
+    assert (stream.backend, stream.variant) == ("reference", None)
 
 
 @pytest.mark.parametrize(

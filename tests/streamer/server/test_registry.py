@@ -114,7 +114,7 @@ def test_a_setting_that_can_never_work_is_not_tried_again() -> None:
             await becomes(registry, "large", "failed")
             assert "160x96" in large.reason
             assert "15359 are allowed; lower its scale, or raise limits: pixels" in large.reason
-            unknown = await registry.add(settings("unknown", backend="ort-cpu", variant="nonsense"))
+            unknown = await registry.add(settings("unknown", backend="ort-cpu", tier="nonsense"))
             await becomes(registry, "unknown", "failed")
             tasks = [task for task in asyncio.all_tasks() if task.get_name() == "stream large"]
             assert not tasks, "nothing is waiting to try it again"
