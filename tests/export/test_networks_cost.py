@@ -41,6 +41,7 @@ COSTS = {
     "sr_full_x2_clean": (386_648, 96_480),
     "sr_full_x2_clean_first": (386_648, 96_480),
     "interpolation_lite": (105_983, 842),
+    "interpolation_full": (652_303, 4_698),
     "prediction_lite": (105_983, 842),
     "denoise_lite": (10_444, 2_592),
 }
@@ -61,6 +62,7 @@ ALLOWED_MACS = {
     "sr_full_x2_clean": 108_000,
     "sr_full_x2_clean_first": 108_000,
     "interpolation_lite": 1_000,
+    "interpolation_full": 5_000,
     "prediction_lite": 1_000,
     "denoise_lite": 3_000,
 }
@@ -87,7 +89,7 @@ def test_a_live_network_of_the_same_name_costs_less_than_a_clean_one() -> None:
     assert COSTS["sr_lite_x2_live"][1] < COSTS["sr_lite_x2_clean"][1]
 
 
-@pytest.mark.parametrize("name", ["interpolation_lite", "prediction_lite"])
+@pytest.mark.parametrize("name", ["interpolation_lite", "interpolation_full", "prediction_lite"])
 def test_the_cost_of_a_made_frame_is_counted_per_pixel_of_the_full_picture(name: str) -> None:
     fused = build_network(read_recipe(RECIPES / f"{name}.toml")).fused()
     # Pictures at a half, motions and guide at a quarter of 256x192.
