@@ -24,6 +24,7 @@ from streamer.metrics import Metrics
 from streamer.ops.aspect import SampleAspect
 from streamer.ops.damage import NO_VECTORS, LossMemory, coded_motion, made_up_rows
 from streamer.ops.deinterlace import Deinterlacer, shape_of
+from streamer.ops.even import EvenSides
 from streamer.ops.upright import Turn, turn_stated, upright
 from streamer.rtp.h264_missing import MissingPictures
 
@@ -125,6 +126,7 @@ class Decoder:
         self._missing = _missing_pictures(video, low_delay=self._low_delay)
         self._turn = Turn()
         self._aspect = SampleAspect(video.sample_aspect)
+        self._even_sides = EvenSides()
 
     @property
     def _is_mended(self) -> bool:
@@ -240,7 +242,8 @@ class Decoder:
             self._context.planes(picture) if isinstance(self._context, HardwareDecoder) else None
         )
         if there is None and picture.format.name not in _NATIVE:
-            picture = _converted(picture, matrix=color.matrix, full=color.range == "full")
+            cut = self._even_sides.of(picture)
+            picture = _converted(cut, matrix=color.matrix, full=color.range == "full")
         kind = Frame if there is None else DeviceFrame
         return kind(
             planes=there or upright(_even(picture), turn),

@@ -70,6 +70,26 @@ def test_rgb_gets_the_matrix_of_its_height(
         assert (frame.color.matrix, frame.color.range) == (matrix, "limited")
 
 
+@pytest.mark.parametrize(
+    "pix_fmt",
+    ["rgb24", "bgr0", "gbrp", "rgb48le", "pal8", "yuv444p", "yuv422p10le", "yuv411p", "gray"],
+)
+@pytest.mark.parametrize(("width", "height"), [(171, 101), (170, 101), (171, 100), (3, 3)])
+def test_colours_stay_where_they_are_where_a_side_is_odd(
+    pix_fmt: str, width: int, height: int, clips: Clips
+) -> None:
+    """A picture without its odd last line and column is the picture that is cut there."""
+    source = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10:duration=0.2")
+    whole = f"crop={width}:{height}:40:20:exact=1,format={pix_fmt}"
+    cut = f"crop={width & ~1}:{height & ~1}:0:0:exact=1"
+    coded = ("-c:v", "rawvideo")
+    odd = clips.made(f"odd{pix_fmt}{width}x{height}.nut", *source, "-vf", whole, *coded)
+    even = clips.made(f"even{pix_fmt}{width}x{height}.nut", "-i", str(odd), "-vf", cut, *coded)
+    for frame, expected in zip(decoded(odd), decoded(even), strict=True):
+        for plane, wanted in zip(frame.planes, expected.planes, strict=True):
+            assert np.array_equal(plane, wanted)
+
+
 def bars(clips: Clips, *, height: int) -> Path:
     """Columns of 64 pixels in ``BARS_RGB``, as PNG."""
     picture = np.repeat(np.array([BARS_RGB], np.uint8), 64, axis=1).repeat(height, axis=0)
