@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -254,7 +255,12 @@ class Making:
 
     def _may_ask_network(self, fits: Callable[[float], bool]) -> bool:
         """Whether there is one, and time for a frame made with it."""
-        if not self._made.maker.has_network or self._plain_costs.are_old:
+        if not self._made.maker.has_network:
+            return False
+        if fits(math.inf):
+            # From file to file nobody waits; of large pictures all costs are old by the next one.
+            return True
+        if self._plain_costs.are_old:
             return False
         if self._network_costs.are_old:
             return fits(NETWORK_TIMES * self._plain_costs.p95_ms())

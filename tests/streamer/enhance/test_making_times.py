@@ -77,6 +77,17 @@ def test_at_the_end_the_last_real_frame_is_there_until_its_time_is_over(
     assert all(frame.duration * frame.time_base == Fraction(1, fps) for frame in again)
 
 
+def test_from_file_to_file_the_network_makes_every_prediction_however_long_frames_take() -> None:
+    bench = Bench(DOUBLE, between="predict", network_takes_ms=5)
+    frames: list[Frame] = []
+    for number in range(12):
+        frames += bench.process(sent(pan(number), number)) + bench.predicted()
+        # As of large pictures: what anything has cost is long past when it is asked for again.
+        bench.clock.advance_ms(5000)
+    predicted = sum(frame.origin is Origin.PREDICTED for frame in frames)
+    assert bench.network.runs == predicted >= 10
+
+
 def test_what_is_made_across_a_missing_frame_takes_no_rung() -> None:
     """Three frames are made there and not one, in the time of two intervals."""
     bench, every = Bench(DOUBLE, takes_ms=16.0), 30
