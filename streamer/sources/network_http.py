@@ -12,13 +12,14 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from enum import Enum, auto
 from io import BytesIO
 from urllib.parse import SplitResult, quote, unquote, urljoin
 
 from streamer.addresses import split
 from streamer.errors import ConfigError, SourceError
+from streamer.sources.network_dial import first_that_answers
 
 _MAX_REDIRECTS = 5
 _PASSED_ON = (301, 302, 303, 307, 308)
@@ -85,8 +86,14 @@ class HttpFiles:
         """To be set once libav knows all streams: it reads no other header then, see ``_header``."""
 
     def begin(self) -> bool:
-        """Open the first file, for libav to read later; whether it is a playlist."""
+        """Open the first file, for libav to read later; whether it is a playlist. Raises ``SourceError``."""
         file = self._waiting = HttpFile(self, self._first)
+        if file.has_late_index and not file.seekable():
+            # libav would read all of it, and then find that it is past what it needs.
+            raise SourceError(
+                "brings an MP4 whose index comes last, and its server knows no ranges of bytes; use "
+                "another server, or let ffmpeg copy the file with -movflags +faststart first"
+            )
         is_playlist = file.kind is Kind.PLAYLIST
         self.has_end = file.has_end and not is_playlist
         return is_playlist
@@ -203,7 +210,7 @@ class HttpFiles:
                         f"leads to {host}, which may not be reached from here; "
                         "list its network under allow_sources in the settings file"
                     )
-        plain = _first_that_answers(addresses, port, timeout_s=self._timeout_s)
+        plain = first_that_answers(addresses, port, timeout_s=self._timeout_s)
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
         connection.sock = (
             self._trust.wrap_socket(plain, server_hostname=host) if is_secure else plain
@@ -227,7 +234,10 @@ class HttpFile:
         self._can_seek = takes_ranges and self._end is not None and not is_part
         self._at = begin
         is_short = self._end is not None and self._end - begin <= _CHUNK_BYTES
-        self.kind = files.kind_of(self._head(), is_short=is_short)
+        head = self._head()
+        self.kind = files.kind_of(head, is_short=is_short)
+        self.has_late_index = _has_late_index(head)
+        """It is an MP4 with its pictures first, as far as its first bytes tell."""
 
     @property
     def has_end(self) -> bool:
@@ -327,6 +337,19 @@ def _rebased(playlist: bytes, url: str) -> bytes:
     return "\n".join(whole).encode(errors="surrogateescape")
 
 
+def _has_late_index(head: bytes) -> bool:
+    """Whether the boxes of an MP4 that begin in ``head`` come to its media before its index."""
+    at = 0
+    while head[4:8] == b"ftyp" and at + 8 <= len(head):
+        size, kind = int.from_bytes(head[at : at + 4], "big"), head[at + 4 : at + 8]
+        if kind == b"mdat" or size < 8:
+            return kind == b"mdat"
+        if kind in (b"moov", b"moof"):
+            return False
+        at += size
+    return False
+
+
 def _tracks_in(header: bytes) -> bytes:
     """What the header of an MP4 says of the coding of its tracks."""
     places = (found.start() - 4 for found in re.finditer(b"stsd", header))
@@ -348,20 +371,6 @@ def _login(parts: SplitResult) -> str:
         return ""
     login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return f"Basic {base64.b64encode(login.encode()).decode()}"
-
-
-def _first_that_answers(addresses: list[str], port: int, *, timeout_s: float) -> socket.socket:
-    failure: OSError = OSError("no address")
-    for address in addresses:
-        try:
-            connection = socket.create_connection((address, port), timeout=timeout_s)
-        except OSError as error:
-            failure = error
-            continue
-        with suppress(OSError):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-    raise failure
 
 
 def _said(error: Exception) -> str:

@@ -69,6 +69,17 @@ def test_a_file_without_a_length_of_its_own_ends_where_the_server_says(
     assert got[-1].arrived_ns - got[0].arrived_ns > 0.4e9
 
 
+def test_an_mp4_whose_index_comes_last_needs_a_server_that_knows_ranges(tmp_path: Path) -> None:
+    for name, options in (("late", ()), ("early", ("-movflags", "+faststart"))):
+        ffmpeg(*moving(frames=6), *h264(), *options, str(tmp_path / f"{name}.mp4"))
+    with serving(tmp_path) as server:
+        assert len(asyncio.run(read(f"{server.url}/late.mp4", 100))[1]) == 6
+        server.knows_ranges = False
+        assert len(asyncio.run(read(f"{server.url}/early.mp4", 100))[1]) == 6
+        with pytest.raises(SourceError, match=r"index comes last, and its server knows no ranges"):
+            asyncio.run(read(f"{server.url}/late.mp4", 100))
+
+
 def test_channels_in_an_order_of_their_own_do_not_end_the_reader(tmp_path: Path) -> None:
     noise = (
         "-f",
