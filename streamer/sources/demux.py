@@ -17,7 +17,12 @@ from streamer.color import stated_color
 from streamer.errors import SourceError, SourceLost
 from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
-from streamer.sources.elementary import frame_rate, let_channels_be_counted, picture_notes
+from streamer.sources.elementary import (
+    frame_rate,
+    let_channels_be_counted,
+    packets_of,
+    picture_notes,
+)
 from streamer.sources.joined import Joined
 from streamer.sources.pipe import STANDARD_INPUT, Pipe
 
@@ -93,7 +98,7 @@ class Demuxer:
 
     def _natives(self, streams: list[Any]) -> Iterator[Any]:
         """What libav reads, on one timeline where the format lets times jump."""
-        natives = (one for one in self._container.demux(streams) if one.size)
+        natives = (one for one in packets_of(self._container, *streams) if one.size)
         if self._container.format.flags & av.format.Flags.ts_discont.value:
             return Joined().given(natives)
         return natives

@@ -3,6 +3,7 @@ keyframe."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -62,6 +63,21 @@ def describe_video(
         ),
         extradata=extradata,
     )
+
+
+def packets_of(container: Any, *streams: Any) -> Iterator[Any]:
+    """What libav reads of ``streams``, or of all; raises what libav raises.
+
+    At the end PyAV gives one empty packet for each stream, and fails at those that it does not know: that
+    appeared while it read, as another programme's sound does in a recording of a broadcast.
+    """
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, IndexError):
+            return
+        yield packet
 
 
 def frame_rate(film: Any) -> Fraction | None:

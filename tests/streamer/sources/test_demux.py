@@ -129,6 +129,22 @@ def test_sound_without_a_picture_but_with_a_cover_is_no_video(clips: Clips) -> N
         opened(song)
 
 
+def test_a_track_that_appears_in_a_recording_does_not_cut_off_its_end(
+    clips: Clips, tmp_path: Path
+) -> None:
+    plain = clips.with_sound(".ts")
+    more = ("-f", "lavfi", "-i", "sine=frequency=900:duration=1", "-c", "copy", "-c:a:1", "mp2")
+    both = clips.made("two-sounds.ts", "-i", str(plain), *more, "-map", "0", "-map", "1")
+    path = tmp_path / "broadcast.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in (plain, both, plain)))
+    # As in a recording of more than 5 MB, which nobody looks through to its end beforehand.
+    options = {"probesize": "40000", "skip_estimate_duration_from_pts": "1"}
+    demuxer = Demuxer(str(path), name="-", clock=ManualClock(), format=None, options=options)
+    packets = list(iter(demuxer.next_packet, None))
+    demuxer.close()
+    assert sum(packet.stream == "video" for packet in packets) == 90
+
+
 def test_a_text_is_not_drawn_as_a_video(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("Dear diary.\n" * 200)
