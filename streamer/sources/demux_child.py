@@ -109,7 +109,7 @@ def _read(job: Mapping[str, Any], parent: _Parent) -> None:
         # A playlist that goes on does not know how long it is, live FLV says 0; of a file the server may.
         is_live = not container.duration and not files.has_end
     comes_in_bursts = not is_live or container.format.name == "hls"
-    pieces = Pieces(container, clock=MonotonicClock())
+    pieces = Pieces(container, clock=MonotonicClock(), comes_in_bursts=comes_in_bursts)
     for piece in pieces:
         if piece.video is not None:
             parent.tell(

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import zip_longest
+from io import BytesIO
 from typing import Any
 
 import av
-import av.error
+import av.format
 import av.stream
 
 from streamer.clock import Clock
 from streamer.errors import SourceError
 from streamer.frame import RTP_TIME_BASE, rescale
 from streamer.media import VideoInfo
-from streamer.sources.elementary import describe_video, frame_rate, let_channels_be_counted
+from streamer.sources.elementary import (
+    describe_video,
+    frame_rate,
+    let_channels_be_counted,
+    packets_of,
+)
+from streamer.sources.joined import Joined
+from streamer.sources.network_headers import Headers
 
 MAX_PACKET_BYTES = 1 << 24
 """16 MiB: a keyframe of 8K at 100 Mbit/s and one keyframe a second has 12."""
@@ -30,10 +36,6 @@ MEASURED_BYTES = 1 << 24
 """What is read for the keyframes of all programmes: 16 MiB, two seconds of a full transponder. One that is
 encrypted never shows its size."""
 
-# Types of NAL units that hold parameter sets: SPS and PPS; VPS, SPS and PPS.
-_PARAMETER_SETS = {"h264": (7, 8), "hevc": (32, 33, 34)}
-_START = re.compile(rb"\x00\x00\x01")
-_HEADER_SEARCH_BYTES = 65_536
 _ADTS_BYTES, _ADTS_BYTES_WITH_CRC = 7, 9
 
 
@@ -65,16 +67,18 @@ class Piece:
 class Pieces:
     """One opened container as pieces, from its first keyframe on."""
 
-    def __init__(self, container: Any, *, clock: Clock) -> None:
-        """Raises ``SourceError`` with what is wrong, to be said after the source's name."""
+    def __init__(self, container: Any, *, clock: Clock, comes_in_bursts: bool = False) -> None:
+        """With ``comes_in_bursts`` packets may be held until it is known how parts of the input lie behind
+        one another. Raises ``SourceError`` with what is wrong, to be said after the source's name."""
         let_channels_be_counted(container)
         self._container = container
         self._clock = clock
+        self._comes_in_bursts = comes_in_bursts
         self._ahead: list[tuple[Any, int]] = []
         """What was read before the picture was chosen, and when it came."""
         self._film = self._chosen(_films(container))
         self._codec = str(self._film.codec_context.name)
-        self._headers = _Headers(self._film)
+        self._headers = Headers(self._film)
         self._described: bytes | None = None
         self._zero: int | None = None
         self._last_dts = 0
@@ -83,18 +87,18 @@ class Pieces:
         sound = container.streams.best("audio", related=self._film)
         self.sound, self._strips_adts = _sound(sound)
         self._taken = [self._film] if self.sound is None else [self._film, sound]
-        taken = {one.index for one in self._taken}
+        self._codecs = {one.index: _NewestCodec(one) for one in self._taken}
         for other in container.streams:
-            if other.index not in taken:
+            if other.index not in self._codecs:
                 # Or libav would download every quality all the time.
                 other.discard = av.stream.Discard.all
 
     def __iter__(self) -> Iterator[Piece]:
-        """Raises what libav raises."""
-        taken = {one.index for one in self._taken}
+        """Raises what libav raises, and ``SourceError`` where a track goes on as another codec."""
         for packet, arrived_ns in self._read():
-            if packet.stream_index not in taken:
+            if packet.stream_index not in self._codecs:
                 continue
+            self._codecs[packet.stream_index].check()
             if not 0 < packet.size <= MAX_PACKET_BYTES:
                 self._is_damaged |= packet.size > 0
                 continue
@@ -104,9 +108,24 @@ class Pieces:
                 yield from self._heard(packet, arrived_ns)
 
     def _read(self) -> Iterator[tuple[Any, int]]:
+        """What libav reads and when it came, on one timeline where nothing has to leave at once: where a
+        playlist's next part begins at zero again, its picture would leave beside the last one's sound."""
+        may_jump = bool(self._container.format.flags & av.format.Flags.ts_discont.value)
+        if not (self._comes_in_bursts and may_jump):
+            yield from self._read_as_it_comes()
+            return
+        natives = (
+            packet
+            for packet, _ in self._read_as_it_comes()
+            if packet.size and packet.stream_index in self._codecs
+        )
+        for packet in Joined().given(natives):
+            yield packet, self._clock.now_ns()
+
+    def _read_as_it_comes(self) -> Iterator[tuple[Any, int]]:
         yield from self._ahead
         self._ahead.clear()
-        for packet in self._container.demux(self._taken):
+        for packet in packets_of(self._container, *self._taken):
             yield packet, self._clock.now_ns()
 
     def _chosen(self, films: list[Any]) -> Any:
@@ -125,7 +144,7 @@ class Pieces:
         """Fill in the sizes that are 0, by index of the stream, from the next keyframes."""
         end_ns = self._clock.now_ns() + round(MEASURED_WITHIN_S * 1e9)
         read_bytes = 0
-        packets = self._container.demux()
+        packets = packets_of(self._container)
         arrived_ns = 0
         while not all(sizes.values()) and arrived_ns < end_ns and read_bytes < MEASURED_BYTES:
             packet = next(packets, None)
@@ -218,57 +237,34 @@ class Pieces:
         return info
 
 
-class _Headers:
-    """Puts parameter sets in front of keyframes, and length prefixes into start codes."""
+_KIN = ({"mp1", "mp2", "mp3"}, {"mpeg1video", "mpeg2video"}, {"ac3", "eac3"})
+"""Which of these it is libav sees in the first packets only, and one decoder knows them all."""
 
-    def __init__(self, film: Any) -> None:
-        codec = film.codec_context
-        self._types = _PARAMETER_SETS.get(codec.name, ())
-        self._known = b""
-        self._filter: av.BitStreamFilterContext | None = None
-        self.extradata = codec.extradata or b""
-        """What the decoder needs beside the packets."""
-        if self._types and self.extradata[:1] == b"\x01":
-            name = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}[codec.name]
-            self._filter = av.BitStreamFilterContext(name, film)
-        elif self._types:
-            self._known = self.of(self.extradata)
-        if self._types:
-            self.extradata = b""
 
-    def as_annex_b(self, packet: Any) -> list[Any]:
-        if self._filter is None:
-            return [packet]
-        time_base = packet.time_base
-        try:
-            filtered = self._filter.filter(packet)
-        except av.error.FFmpegError:
-            # A packet whose lengths do not add up: as good as lost.
-            self._filter.flush()
-            return []
-        for native in filtered:
-            native.time_base = time_base
-        return filtered
+class _NewestCodec:
+    """What libav says now of a stream's codec, which an encoder that is set to another one and restarted
+    changes in a transport stream: nothing over UDP tells its end from a pause, and the decoder here would
+    refuse all that follows."""
 
-    def of(self, data: bytes) -> bytes:
-        """The parameter sets at the head of an access unit, with their start codes."""
-        if not self._types:
-            return b""
-        starts = [found.end() for found in _START.finditer(data, 0, _HEADER_SEARCH_BYTES)]
-        ends = [begin - 3 for begin in starts[1:]]
-        pairs = zip_longest(starts, ends, fillvalue=len(data))
-        units = [data[begin:end].rstrip(b"\0") for begin, end in pairs if begin < end]
-        sets = [unit for unit in units if unit and self._type(unit[0]) in self._types]
-        return b"".join(b"\0\0\0\1" + unit for unit in sets)
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        # The stream's own context stays what it was opened as. A filter that changes nothing hands
+        # over what the demuxer says at this moment; it takes 2 us.
+        self._copy: Any = av.open(BytesIO(), "w", format="mpegts").add_data_stream()
+        self._first = self._now()
 
-    def complete(self, keyframe: bytes) -> bytes:
-        """``keyframe`` with the last known parameter sets where it has none."""
-        found = self.of(keyframe)
-        self._known = found or self._known
-        return keyframe if found else self._known + keyframe
+    def check(self) -> None:
+        """Raises ``SourceError`` where it is not what it was at first."""
+        now = self._now()
+        if now != self._first and not any({now, self._first} <= kin for kin in _KIN):
+            raise SourceError(
+                f"goes on with {now}, after {self._first}, and has to be opened anew; "
+                "leave its encoder at one codec"
+            )
 
-    def _type(self, first: int) -> int:
-        return first & 0x1F if self._types == _PARAMETER_SETS["h264"] else first >> 1 & 0x3F
+    def _now(self) -> str:
+        av.BitStreamFilterContext("null", self._stream, self._copy)
+        return str(self._copy.name)
 
 
 def _films(container: Any) -> list[Any]:

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.clock import MonotonicClock
+from streamer.errors import SourceError
 from streamer.sources.network_address import parse
 from streamer.sources.network_http import HttpFiles
 from streamer.sources.network_packets import (
     Piece,
     Pieces,
-    _Headers,
     audio_specific_config,
     without_adts,
 )
@@ -116,26 +116,31 @@ def test_qualities_that_are_not_shown_are_not_downloaded(tmp_path: Path) -> None
     assert not {f"/low/live{number}.ts" for number in range(2, 8)} & asked
 
 
-class _Film:
-    """As much of a stream as ``_Headers`` asks for."""
-
-    class codec_context:  # noqa: N801 - libav's name for it
-        name = "h264"
-        extradata = b"\0\0\0\1\x67sps\0\0\1\x68pps"
-
-
-def test_a_keyframe_without_parameter_sets_gets_the_last_ones() -> None:
-    headers = _Headers(_Film())
-    bare = b"\0\0\0\1\x65slice"
-    assert headers.complete(bare) == b"\0\0\0\1\x67sps\0\0\0\1\x68pps" + bare
-    own = b"\0\0\1\x67new\0\0\1\x68own" + bare
-    assert headers.complete(own) == own
-    assert headers.complete(bare).startswith(b"\0\0\0\1\x67new\0\0\0\1\x68own")
-
-
-@given(st.binary(max_size=300))
-def test_noise_holds_parameter_sets_or_none_but_no_error(noise: bytes) -> None:
-    assert isinstance(_Headers(_Film()).of(noise), bytes)
+@needs("ffmpeg")
+@pytest.mark.parametrize(
+    ("before", "after", "names"),
+    [
+        (("libx264", "aac"), ("libx265", "aac"), "hevc, after h264"),
+        (("mpeg2video", "mp2"), ("libx264", "mp2"), "h264, after mpeg2video"),
+        (("libx264", "aac"), ("libx264", "mp2"), "mp2, after aac"),
+    ],
+)
+def test_a_sender_that_comes_back_with_another_codec_has_to_be_opened_anew(
+    before: tuple[str, str], after: tuple[str, str], names: str, clips: Clips, tmp_path: Path
+) -> None:
+    both = b""
+    for film, sound in (before, after):
+        inputs = (*moving(size="160x90")[:4], "-f", "lavfi", "-i", "sine=duration=2")
+        coded = ("-c:v", film, "-pix_fmt", "yuv420p", "-c:a", sound, "-t", "2")
+        both += clips.made(f"{film}-{sound}.ts", *inputs, *coded).read_bytes()
+    path = tmp_path / "both.ts"
+    path.write_bytes(both)
+    got: list[Piece] = []
+    with av.open(str(path)) as container:
+        opened = Pieces(container, clock=CLOCK)
+        with pytest.raises(SourceError, match=f"goes on with {names}"):
+            got.extend(opened)
+    assert sum(piece.is_video for piece in got) > 40
 
 
 @needs("ffmpeg")

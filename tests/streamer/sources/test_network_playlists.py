@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+from fractions import Fraction
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -173,3 +174,28 @@ def test_a_header_that_changes_in_the_middle_ends_the_connection(tmp_path: Path)
         joined(film, advert)
         with pytest.raises(SourceError, match="goes on with another header"):
             pictures_at(f"{server.url}/all.m3u8")
+
+
+def test_parts_that_each_begin_at_zero_leave_one_behind_another_with_their_sound(
+    tmp_path: Path,
+) -> None:
+    text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n"
+    for part in ("film", "advert", "more"):
+        (tmp_path / part).mkdir()
+        inputs = (*moving()[:4], "-f", "lavfi", "-i", "sine", "-t", "1")
+        hls = ("-f", "hls", "-hls_time", "0.5", "-hls_playlist_type", "vod")
+        ffmpeg(*inputs, *h264(), "-c:a", "aac", *hls, str(tmp_path / part / "live.m3u8"))
+        found = re.findall(r"(#EXTINF.*\n)(.*)\n", (tmp_path / part / "live.m3u8").read_text())
+        text += "#EXT-X-DISCONTINUITY\n"
+        text += "".join(f"{length}{part}/{name}\n" for length, name in found)
+    (tmp_path / "all.m3u8").write_text(f"{text}#EXT-X-ENDLIST\n")
+    with serving(tmp_path) as server:
+        _, got = asyncio.run(read(f"{server.url}/all.m3u8", 1000))
+    newest: dict[str, Fraction] = {}
+    for packet in got:
+        decoded_s = packet.dts * packet.time_base
+        assert decoded_s > newest.get(packet.stream, -1)
+        newest[packet.stream] = decoded_s
+        assert abs(newest["video"] - newest.get("audio", 0)) < Fraction(1, 2)
+    assert sum(packet.stream == "video" for packet in got) == 90
+    assert newest["video"] == pytest.approx(3, abs=0.3)
