@@ -96,8 +96,13 @@ async def _open_source(
     elif kind in LIVE_KINDS:
 
         async def opener() -> PacketSource:
+            source = settings.source
+            if settings.reach is not None:
+                # A name may mean something else each time it is asked for: a camera has another address
+                # by now, and what was checked is what is opened.
+                source = await settings.reach.pin(source)
             opened = await open_source(
-                settings.source,
+                source,
                 clock=clock,
                 paced=True,
                 may_connect=settings.reach.may_connect if settings.reach is not None else None,

@@ -151,7 +151,7 @@ class StreamSettings:
     """Whether flicker is held back along motion; costs most of what the ``lite`` network does."""
     duration_s: float | None = None
     reach: AddressPolicy | None = None
-    """Which hosts a redirect may lead to, for a source that a stranger named."""
+    """Which hosts the source's name and its redirects may lead to, for one that a stranger named."""
     ice_servers: tuple[IceServer, ...] = ()
     """By which viewers over WebRTC find the way through address translation."""
     encode: EncodeSettings = EncodeSettings()

@@ -39,20 +39,19 @@ class Admission:
         return [self._place(text) for text in outputs]
 
     async def pin(self, settings: StreamSettings) -> StreamSettings:
-        """The settings to open: names are replaced by addresses that were checked just now.
+        """The settings to open: names of outputs are replaced by addresses that were checked just now; that
+        of the source is checked now, and again whenever it is opened (``reach``).
 
         A name may mean something else each time it is asked for. Raises ``AddressRefused`` for
         what may not be reached and ``SourceError`` for a name that does not resolve.
         """
-        source, sinks = settings.source, list(settings.sinks)
-        if source_kind(source) in ("rtsp", "network"):
-            source = await self.policy.pin(source)
+        sinks = list(settings.sinks)
+        if source_kind(settings.source) in ("rtsp", "network"):
+            await self.policy.pin(settings.source)
         for number, sink in enumerate(sinks):
             if sink.kind == "push":
                 sinks[number] = replace(sink, target=await self.policy.pin(sink.target))
-        return await asyncio.to_thread(
-            replace, settings, source=source, sinks=tuple(sinks), reach=self.policy
-        )
+        return await asyncio.to_thread(replace, settings, sinks=tuple(sinks), reach=self.policy)
 
     def _place(self, text: str) -> str:
         sink = parse_sink(text)

@@ -8,14 +8,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
+from streamer.addresses import AddressPolicy, parse_network
 from streamer.build import open_stream
 from streamer.clock import MonotonicClock
 from streamer.config import StreamSettings, parse_sink
 from streamer.pipeline import Stream
+from streamer.server.admission import Admission
 from tests.rtsp_camera import camera, needs_gstreamer
 
 DEADLINE_S = 90.0
@@ -95,3 +98,51 @@ def test_a_camera_that_comes_back_smaller_goes_on_in_the_same_output(tmp_path: P
     assert min(gaps) > 0
     # It is held after a second of silence; a machine that stands still adds to that.
     assert max(gaps) < 10
+
+
+def test_a_camera_added_over_the_api_is_found_again_at_another_address(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a router gives it a new one: its name is looked up, and checked, each time."""
+    port, meant = free_port(), ["127.0.0.1"]
+    really = socket.getaddrinfo
+
+    def look_up(host: Any, *arguments: Any, **options: Any) -> Any:
+        return really(meant[-1] if host == "door.example" else host, *arguments, **options)
+
+    # The network's own resolver: not ours, and not there on every machine.
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    networks = (parse_network("127.0.0.1/32"), parse_network("127.0.0.3/32"))
+    admission = Admission(policy=AddressPolicy(allowed=networks))
+    wanted = StreamSettings(
+        source=f"rtsp://door.example:{port}/live",
+        sinks=(parse_sink("null:"),),
+        scale=1,
+        backend="reference",
+    )
+
+    async def watch(stream: Stream, camera_lives: ExitStack) -> None:
+        counted = stream.metrics.counted
+        await until(lambda: counted("sent.decoded") > 10, "pictures were sent")
+        await asyncio.to_thread(camera_lives.close)
+        await until(lambda: stream.state == "lost", "the loss was noticed")
+        meant.append("127.0.0.2")
+        await until(lambda: "means 127.0.0.2, which is" in caplog.text, "that was refused")
+        meant.append("127.0.0.3")
+        moved = camera("--port", port, "--address", meant[-1])
+        await asyncio.to_thread(camera_lives.enter_context, moved)
+        before = counted("sent.decoded")
+        await until(lambda: counted("sent.decoded") > before + 10, "it was found again")
+
+    async def scenario() -> None:
+        with ExitStack() as camera_lives:
+            await asyncio.to_thread(camera_lives.enter_context, camera("--port", port))
+            stream = await open_stream(await admission.pin(wanted), clock=MonotonicClock())
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(stream.run())
+                try:
+                    await watch(stream, camera_lives)
+                finally:
+                    stream.stop()
+
+    asyncio.run(scenario())
