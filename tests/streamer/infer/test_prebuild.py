@@ -59,4 +59,4 @@ def test_the_offline_command_says_so_too(
 ) -> None:
     without_the_package(monkeypatch)
     assert main(["tensorrt", "sr-nano-x2-live-fp16", "--size", "1280x720"]) == 2
-    assert "needs the package tensorrt, which is not installed; run: pip" in capsys.readouterr().err
+    assert "needs the package tensorrt, which is not installed; run: " in capsys.readouterr().err
