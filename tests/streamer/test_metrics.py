@@ -45,9 +45,9 @@ def test_nothing_measured_gives_no_summary() -> None:
     assert Metrics().timings() == {}
 
 
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=40), st.none() | st.integers(1, 12))
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=40), st.none() | st.integers(1, 12))
 def test_the_last_values_are_looked_at_however_often_the_window_was_passed(
-    values: list[float], last: int | None
+    values: list[int], last: int | None
 ) -> None:
     samples = Samples(window=9)
     for value in values:
