@@ -159,25 +159,21 @@ def test_what_an_hls_folder_shows_stays_when_nothing_more_can_be_written(
     assert len(list(folder.iterdir())) == 2 + (folder / "index.m3u8").read_text().count("#EXTINF")
 
 
-def test_standard_output_on_a_full_disk_is_said() -> None:
-    with Path("/dev/full").open("w") as full:
+@pytest.mark.parametrize(
+    ("first", "into", "reason"),
+    [
+        ("", "/dev/full", "No space left on device"),
+        # As where a quota is used up.
+        ("ulimit -f 0; ", "answer.txt", "File too large"),
+    ],
+    ids=["full", "limited"],
+)
+def test_standard_output_that_takes_no_more_is_said(
+    first: str, into: str, reason: str, tmp_path: Path
+) -> None:
+    with (tmp_path / into).open("w") as answer:
         running = subprocess.run(
-            [sys.executable, "-m", "streamer", "--help"],
-            cwd=ROOT,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=300,
-            check=False,
-        )
-    sentence = Done(running.returncode, "", running.stderr.decode()).sentence
-    assert sentence == "the answer could not be written (No space left on device); free some space"
-
-
-def test_standard_output_that_may_not_grow_is_said(tmp_path: Path) -> None:
-    """As where a quota is used up."""
-    with (tmp_path / "answer.txt").open("w") as answer:
-        running = subprocess.run(
-            ["sh", "-c", 'ulimit -f 0; exec "$@"', "", sys.executable, "-m", "streamer", "--help"],
+            ["sh", "-c", f'{first}exec "$@"', "", sys.executable, "-m", "streamer", "--help"],
             cwd=ROOT,
             stdout=answer,
             stderr=subprocess.PIPE,
@@ -185,7 +181,7 @@ def test_standard_output_that_may_not_grow_is_said(tmp_path: Path) -> None:
             check=False,
         )
     sentence = Done(running.returncode, "", running.stderr.decode()).sentence
-    assert sentence == "the answer could not be written (File too large); free some space"
+    assert sentence == f"the answer could not be written ({reason}); free some space"
 
 
 def test_an_output_that_fails_does_not_stop_the_others(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from streamer.clock import MonotonicClock
 from streamer.config import StreamSettings, parse_sink
 from streamer.pipeline import Stream
 from streamer.server.admission import Admission
-from tests.rtsp_camera import camera, needs_gstreamer
+from tests.rtsp_camera import Camera, camera, needs_gstreamer
 
 DEADLINE_S = 90.0
 
@@ -51,6 +51,23 @@ def frames_of(recording: Path) -> list[tuple[float, int, int]]:
         ]
 
 
+async def watched(
+    settings: StreamSettings,
+    first: AbstractContextManager[Camera],
+    watch: Callable[[Stream, ExitStack], Awaitable[None]],
+) -> None:
+    """A stream beside its camera; closing what ``watch`` is given ends that."""
+    with ExitStack() as camera_lives:
+        await asyncio.to_thread(camera_lives.enter_context, first)
+        stream = await open_stream(settings, clock=MonotonicClock())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(stream.run())
+            try:
+                await watch(stream, camera_lives)
+            finally:
+                stream.stop()
+
+
 def test_a_camera_that_comes_back_smaller_goes_on_in_the_same_output(tmp_path: Path) -> None:
     port = free_port()
     earlier, recording = tmp_path / "kept.mkv", tmp_path / "kept-2.mkv"
@@ -78,19 +95,7 @@ def test_a_camera_that_comes_back_smaller_goes_on_in_the_same_output(tmp_path: P
         assert stream.source.video.width == 160
         assert stream.statistics()["reconnects"] >= 1
 
-    async def scenario() -> None:
-        with ExitStack() as camera_lives:
-            first = camera("--port", port, "--size", "320x240")
-            await asyncio.to_thread(camera_lives.enter_context, first)
-            stream = await open_stream(settings, clock=MonotonicClock())
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(stream.run())
-                try:
-                    await watch(stream, camera_lives)
-                finally:
-                    stream.stop()
-
-    asyncio.run(scenario())
+    asyncio.run(watched(settings, camera("--port", port, "--size", "320x240"), watch))
     assert earlier.read_text() == "what the camera showed yesterday"
     frames = frames_of(recording)
     assert {(width, height) for _, width, height in frames} == {(320, 240)}
@@ -135,14 +140,6 @@ def test_a_camera_added_over_the_api_is_found_again_at_another_address(
         await until(lambda: counted("sent.decoded") > before + 10, "it was found again")
 
     async def scenario() -> None:
-        with ExitStack() as camera_lives:
-            await asyncio.to_thread(camera_lives.enter_context, camera("--port", port))
-            stream = await open_stream(await admission.pin(wanted), clock=MonotonicClock())
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(stream.run())
-                try:
-                    await watch(stream, camera_lives)
-                finally:
-                    stream.stop()
+        await watched(await admission.pin(wanted), camera("--port", port), watch)
 
     asyncio.run(scenario())
