@@ -22,7 +22,6 @@ SITE = ROOT / "site"
 CLOSING_S = 25.0
 """Of the limit, for the last judgement and for packing what is brought back."""
 GRACE_S = 45.0
-"""How much later than asked a run may end before it is killed."""
 
 BACK_BYTES = 15 * 2**20
 
@@ -43,6 +42,8 @@ class Plan:
     limit_s: float = 540.0
     at_once: int = 2
     """Networks at the same time: a small one waits for its launches, not for the GPU."""
+    grace_s: float = GRACE_S
+    """How much later than asked a run may end before it is killed."""
 
 
 def run_all(plan: Plan, *, clock: Clock, report: Report) -> dict[str, Any]:
@@ -128,8 +129,9 @@ def _run_wave(
                     stderr=subprocess.STDOUT,
                     env=environment,
                 )
+        killed_ns = until_ns + round(plan.grace_s * 1e9)
         return {
-            name: _outcome(find_recipe(name).name, plan, code=_ended(child, until_ns, clock))
+            name: _outcome(find_recipe(name).name, plan, code=_ended(child, killed_ns, clock))
             for name, child in children.items()
         }
     finally:
@@ -138,9 +140,8 @@ def _run_wave(
 
 
 def _ended(child: subprocess.Popen[bytes], until_ns: int, clock: Clock) -> int:
-    """The exit code of a child, which is killed where it overstays."""
-    # Counted from the common end: children are waited for one after the other.
-    left_s = max(0.0, (until_ns - clock.now_ns()) / 1e9 + GRACE_S)
+    """The exit code of a child, which is killed at ``until_ns``, however long others were waited for."""
+    left_s = max(0.0, (until_ns - clock.now_ns()) / 1e9)
     try:
         return child.wait(left_s)
     except subprocess.TimeoutExpired:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from export.gpu_run import ROOT, Plan, bring_back, run_all
+from export.gpu_run import GRACE_S, ROOT, Plan, bring_back, run_all
 from export.parcel import pack, unpack
 from export.provenance import code_commit
 from export.recipe import find_recipe
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     far.add_argument("--device", default="auto", help="auto, cpu or cuda")
     far.add_argument("--limit-s", type=float, default=540.0, help="for the whole command")
+    far.add_argument("--grace-s", type=float, default=GRACE_S, help="that a run may overstay")
     far.add_argument("--at-once", type=int, default=2, help="networks trained at the same time")
     far.add_argument("--iterations", type=int, help="of each, instead of what its recipe says")
     return parser
@@ -105,6 +106,7 @@ def _run(options: argparse.Namespace) -> int:
         device=options.device,
         iterations=options.iterations,
         limit_s=options.limit_s,
+        grace_s=options.grace_s,
         at_once=options.at_once,
     )
     for name in plan.recipes:

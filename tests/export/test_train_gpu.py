@@ -15,7 +15,7 @@ import pytest
 from safetensors import safe_open
 
 from export.checkpoint import read_checkpoint
-from export.gpu_run import BACK_BYTES, GRACE_S
+from export.gpu_run import BACK_BYTES
 from export.gpu_run import _ended as ended
 from export.train_gpu import main
 from streamer.clock import ManualClock
@@ -68,13 +68,15 @@ def test_the_parcel_holds_code_data_packages_and_checkpoints(there: Path) -> Non
 def run_there(there: Path, *arguments: str, out: str) -> dict[str, Any]:
     """Runs the packed code, not this checkout's; the summary, with the command's exit code."""
     command = [sys.executable, "-m", "export.train_gpu", "run", "--device", "cpu", "--out", out]
+    # On a busy machine the start alone may take longer than a lent one allows.
+    command += ["--grace-s", "500"]
     done = subprocess.run(
         [*command, *arguments],
         cwd=there,
         env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=550,
         check=False,
     )
     assert done.returncode < 2, done.stderr
@@ -126,9 +128,8 @@ def test_the_next_call_continues_and_its_results_come_back(
 def test_all_that_overstay_are_given_the_same_time_and_no_more() -> None:
     clock = ManualClock()
     until_ns = clock.now_ns()
-    clock.advance_ms(GRACE_S * 1000)
-    # Each would end well before a time of grace of its own is over.
-    children = [subprocess.Popen(["sleep", str(GRACE_S * 2 / 3)]) for _ in range(2)]
+    # Each would end well before a time of its own is over.
+    children = [subprocess.Popen(["sleep", "30"]) for _ in range(2)]
     assert [ended(child, until_ns, clock) for child in children] == [-SIGKILL, -SIGKILL]
 
 
