@@ -1,16 +1,18 @@
-"""Which addresses streams that were added from outside may reach."""
+"""Which addresses streams that were added from outside may reach, and what messages show of an address."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import re
 import socket
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 from streamer.errors import ConfigError, SourceError, StreamerError
 
@@ -21,7 +23,8 @@ RESOLVE_WITHIN_S = 10
 
 PINNED_SCHEMES = ("rtsp", "rtmp", "udp", "srt")
 """Where the name may be replaced by the address that was checked. TLS needs the name for its
-certificate and HTTP for its virtual host: those are checked again each time they are opened."""
+certificate and HTTP for its virtual host. Our readers of HTTP and RTSP take names: each looks its own up
+once, and asks ``may_connect`` about every address before it connects."""
 
 NOT_PUBLIC: tuple[Network, ...] = (
     # Public by their number, but a cloud's own services answer there: Azure's and Oracle's.
@@ -32,7 +35,10 @@ NOT_PUBLIC: tuple[Network, ...] = (
 NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 COMPATIBLE = ipaddress.IPv6Network("::/96")
 
-NAME = re.compile(r"(?=.{1,253}\.?$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?)+")
+LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+# One dot between two labels, not an optional one: with that there are exponentially many ways to
+# cut letters into labels, and each is tried before a text is found to be no host.
+NAME = re.compile(rf"(?=.{{1,253}}\.?$){LABEL}(\.{LABEL})*\.?")
 LOOKS_NUMERIC = re.compile(r"(0[xX][0-9a-fA-F]*|[0-9]+)(\.(0[xX][0-9a-fA-F]*|[0-9]+))*\.?")
 UNSAFE = re.compile(r"[\x00-\x20\x7f\\]|[^\x00-\x7f]")
 
@@ -62,7 +68,7 @@ class AddressPolicy:
         return any(address in network for network in self.allowed)
 
     def may_connect(self, host: str) -> bool:
-        """Whether all that ``host`` means may be connected to; for redirects.
+        """Whether all that ``host`` means may be connected to; for readers that find it out as they go.
 
         It asks the resolver and waits for it: call it in a thread or in a process of its own.
         """
@@ -102,7 +108,15 @@ class AddressPolicy:
             )
 
     async def pin(self, url: str) -> str:
-        """``url``, checked; with the checked address as its host where the protocol allows that.
+        """``url``, checked; with the first checked address as its host where the protocol allows that.
+
+        Raises as ``pins``.
+        """
+        return (await self.pins(url))[0]
+
+    async def pins(self, url: str) -> list[str]:
+        """``url``, checked, once for each address of its host, which stands in its place where the
+        protocol allows that; never empty.
 
         Raises as ``resolve`` does. An empty host, as in ``udp://:5000``, means
         to listen on every address of this machine, and counts as 0.0.0.0.
@@ -112,12 +126,16 @@ class AddressPolicy:
         with telling_no_secret(url):
             found = await self.resolve(host)
         if parts.scheme.lower() not in PINNED_SCHEMES or not parts.hostname:
-            return url
-        user, _, _ = parts.netloc.rpartition("@")
-        _, colon, port = parts.netloc.rpartition("@")[2].rpartition("]")[2].partition(":")
-        address = f"[{found[0]}]" if found[0].version == 6 else str(found[0])
-        netloc = f"{user}@{address}" if "@" in parts.netloc else address
-        return parts._replace(netloc=f"{netloc}{colon}{port}").geturl()
+            return [url]
+        return [_with_host(parts, address) for address in found]
+
+
+def _with_host(parts: SplitResult, address: Address) -> str:
+    """The URL with ``address`` as its host."""
+    user, at, place = parts.netloc.rpartition("@")
+    _, colon, port = place.rpartition("]")[2].partition(":")
+    host = f"[{address}]" if address.version == 6 else str(address)
+    return parts._replace(netloc=f"{user}{at}{host}{colon}{port}").geturl()
 
 
 def split(url: str) -> SplitResult:
@@ -155,6 +173,35 @@ def has_two_readings(url: str) -> bool:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     before, at, _ = rest.rpartition("@")
     return bool(at) and len(before) >= len(authority) and re.search("[:@]", before) is not None
+
+
+def trusted_roots() -> str | None:
+    """The file of authorities that libav, whose own way to it few systems have, checks peers by: as
+    ``SSL_CERT_FILE`` says, or where Debian, Fedora and macOS have it. Touches the disk."""
+    stated = ssl.get_default_verify_paths()
+    known = (
+        stated.cafile,
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/cert.pem",
+    )
+    return next((path for path in known if path and os.path.isfile(path)), None)
+
+
+SECRET_KEYS = "token|pass(word|phrase|wd)?|pwd|key|secret|auth|sig(nature)?|streamid"
+"""What options are called whose values are nobody's business."""
+
+
+def option_shown(query: str, name: str) -> str:
+    """How a message quotes an option that is not known; stars where it may be what follows an
+    unencoded & in a secret."""
+    for part in query.split("&"):
+        found, has_value, _ = part.partition("=")
+        if unquote_plus(found) == name and has_value:
+            return repr(name[:32])
+        if not has_value or re.fullmatch(SECRET_KEYS, found, re.IGNORECASE):
+            break
+    return "'***' (an & in a secret is written as %26)"
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from streamer.pipeline import Stream
 from streamer.sinks.rtsp_mount import RtspMount
 from streamer.sources.base import PacketSource, Source
 from streamer.sources.lasting import Lasting, Opener
-from streamer.sources.opening import open_source
+from streamer.sources.opening import open_source, open_within
 from streamer.sources.whip import WhipDoor
 
 _log = logging.getLogger(__name__)
@@ -96,17 +96,10 @@ async def _open_source(
     elif kind in LIVE_KINDS:
 
         async def opener() -> PacketSource:
-            source = settings.source
-            if settings.reach is not None:
-                # A name may mean something else each time it is asked for: a camera has another address
-                # by now, and what was checked is what is opened.
-                source = await settings.reach.pin(source)
-            opened = await open_source(
-                source,
-                clock=clock,
-                paced=True,
-                may_connect=settings.reach.may_connect if settings.reach is not None else None,
-            )
+            if settings.reach is None:
+                opened = await open_source(settings.source, clock=clock, paced=True)
+            else:
+                opened = await open_within(settings.reach, settings.source, clock=clock)
             assert isinstance(opened, PacketSource)
             return opened
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from streamer.addresses import RTMP_PATH_BYTES, telling_no_secret
+from streamer.addresses import (
+    RTMP_PATH_BYTES,
+    option_shown,
+    telling_no_secret,
+    trusted_roots,
+)
 from streamer.config import place_of
 from streamer.errors import SinkError
 from streamer.sinks.muxer_protocol import Output, Target
@@ -24,16 +27,8 @@ INTERLEAVE_US = 250_000
 TS_PACKETS_BYTES = 1316
 """Seven packets of MPEG-TS, the most that fit one Ethernet frame."""
 
-CA_FILES = (
-    ssl.get_default_verify_paths().cafile,
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-)
-"""Where authorities are listed: as ``SSL_CERT_FILE`` says, or as Debian, Fedora and macOS have it."""
-
 # Certificates are checked. The file is found once: looking for it touches the disk.
-_CA_FILE = next((file for file in CA_FILES if file and Path(file).exists()), None)
+_CA_FILE = trusted_roots()
 TLS_OPTIONS = {"tls_verify": "1"} | ({"ca_file": _CA_FILE} if _CA_FILE else {})
 
 UDP_OPTIONS = frozenset({"pkt_size", "ttl", "localaddr", "localport", "buffer_size", "broadcast"})
@@ -202,8 +197,9 @@ def _options(parts: SplitResult, place: str, *, allowed: frozenset[str]) -> dict
     asked = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in asked:
         if name not in allowed:
+            shown = option_shown(parts.query, name)
             raise SinkError(
-                f"{place} has no option {name[:32]!r}; use one of {', '.join(sorted(allowed))}"
+                f"{place} has no option {shown}; use one of {', '.join(sorted(allowed))}"
             )
     return asked
 

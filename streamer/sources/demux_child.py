@@ -11,18 +11,17 @@ import os
 import queue
 import resource
 import signal
-import ssl
 import sys
 import threading
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
 import av.error
 
+from streamer.addresses import trusted_roots
 from streamer.child import Message, read_message, write_message
 from streamer.clock import MonotonicClock
 from streamer.errors import SourceError
@@ -152,13 +151,8 @@ def _opened_by_us(
 
 
 def _with_roots(options: Mapping[str, str]) -> dict[str, str]:
-    """``options`` with the trusted roots: the wheel's TLS looks for them where few systems have
-    them, Python's where they are (``SSL_CERT_FILE`` names others)."""
-    if "tls_verify" not in options:
-        return dict(options)
-    stated = ssl.get_default_verify_paths()
-    known = (stated.cafile, "/etc/ssl/certs/ca-certificates.crt", stated.openssl_cafile)
-    roots = next((path for path in known if path and Path(path).is_file()), None)
+    """``options`` with the trusted roots, where they ask for them."""
+    roots = trusted_roots() if "tls_verify" in options else None
     return {**options, **({"ca_file": roots} if roots else {})}
 
 

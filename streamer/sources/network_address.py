@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, unquote
 
-from streamer.addresses import RTMP_PATH_BYTES, split, telling_no_secret
+from streamer.addresses import RTMP_PATH_BYTES, option_shown, split, telling_no_secret
 from streamer.config import place_of
 from streamer.errors import ConfigError
 from streamer.rtsp.url import RtspUrl, parse_url
@@ -172,7 +172,8 @@ def _udp(url: str, parts: SplitResult, label: str) -> NetworkAddress:
     }
     given = _query(parts.query)
     for name in given.keys() - _UDP_WHERE - _UDP_OURS:
-        raise ConfigError(f"{label} has the option {name!r}; use {', '.join(sorted(_UDP_WHERE))}")
+        shown = option_shown(parts.query, name)
+        raise ConfigError(f"{label} has the option {shown}; use {', '.join(sorted(_UDP_WHERE))}")
     for name in _UDP_WHERE & given.keys():
         if not re.fullmatch(r"[0-9A-Fa-f.:]+(,[0-9A-Fa-f.:]+)*", given[name]):
             raise ConfigError(f"{label} has a {name} that is no IP address; write it in numbers")
@@ -190,10 +191,12 @@ def _udp(url: str, parts: SplitResult, label: str) -> NetworkAddress:
 def _srt(url: str, parts: SplitResult, label: str) -> NetworkAddress:
     if parts.port is None:
         raise ConfigError(f"{label} names no port; write it as srt://host:9000")
-    given = _query(with_whole_query(parts).query)
+    query = with_whole_query(parts).query
+    given = _query(query)
     for name in given.keys() - {"mode", "passphrase", "streamid", "latency", "pbkeylen"}:
+        shown = option_shown(query, name)
         raise ConfigError(
-            f"{label} has the option {name!r}; use mode, passphrase, streamid, latency, pbkeylen"
+            f"{label} has the option {shown}; use mode, passphrase, streamid, latency, pbkeylen"
         )
     mode = given.get("mode", "caller" if parts.hostname else "listener")
     passphrase = given.get("passphrase", "")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from streamer.addresses import AddressPolicy
 from streamer.clock import Clock
 from streamer.config import SourceKind, source_kind
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, SourceError
 from streamer.sources.base import Source
 from streamer.sources.device import DeviceSource
 from streamer.sources.file import FileSource
@@ -16,6 +18,8 @@ from streamer.sources.rtsp import RtspSource
 from streamer.sources.synthetic import SyntheticSource
 
 MayConnect: TypeAlias = Callable[[str], bool] | None
+
+log = logging.getLogger(__name__)
 
 
 async def _file(source: str, *, clock: Clock, paced: bool, may_connect: MayConnect) -> Source:
@@ -63,3 +67,23 @@ async def open_source(
             "use it under streamer serve"
         )
     return await opener(source, clock=clock, paced=paced, may_connect=may_connect)
+
+
+async def open_within(reach: AddressPolicy, source: str, *, clock: Clock) -> Source:
+    """The opened live source, for one that a stranger named: nothing else is connected to than what
+    ``reach`` allows.
+
+    A name may mean something else each time it is asked for: a camera has another address by now,
+    and what was checked is what is opened. Readers that cannot check it themselves get the checked
+    addresses in place of the name, in turn until one opens. Raises as ``open_source``, and
+    ``AddressRefused``.
+    """
+    *others, last = await reach.pins(source)
+    if source_kind(source) == "rtsp":
+        others, last = [], source
+    for place in others:
+        try:
+            return await open_source(place, clock=clock, paced=True, may_connect=reach.may_connect)
+        except SourceError as error:
+            log.info("%s; its name has another address, which is tried next", error)
+    return await open_source(last, clock=clock, paced=True, may_connect=reach.may_connect)

@@ -143,6 +143,9 @@ def test_an_ipv6_address_stays_in_its_brackets() -> None:
         ("http://127%2e0.0.1/", "is no host"),
         ("http://-a.example/", "is no host"),
         ("http://a..example/", "is no host"),
+        (f"http://{'a' * 64}.example/", "is no host"),
+        # Ways to cut so many letters into labels: more than there are seconds left.
+        (f"http://{'a' * 200}..example/", "is no host"),
         ("rtsp://host:70000/", "is malformed"),
         ("rtsp://[::1/", "is malformed"),
     ],

@@ -117,6 +117,19 @@ def test_what_a_server_says_of_a_stream_holds_no_piece(scheme: str, password: st
             assert not tells(clean(text, secrets)), (url, text)
 
 
+@pytest.mark.parametrize("ask", [target_of, parse])
+@pytest.mark.parametrize(
+    "query",
+    ["passphrase=0123456789&Zq7k", "passphrase=0123456789&Zq7k=wXw", "streamid=a&84%26", "Zq7k"],
+)
+def test_the_rest_of_a_secret_behind_an_unencoded_sign_is_not_taken_for_an_option_and_told(
+    ask: Callable[[str], object], query: str
+) -> None:
+    said = answer(ask, f"srt://cam.example:5000?{query}")
+    assert "'***' (an & in a secret is written as %26); use" in said
+    assert not tells(said)
+
+
 @pytest.mark.parametrize(
     "url", ["rtsp://ann:wXw@Zq7k.invalid/84@cam", "rtmp://ann:wXw@127.0.0.1/Zq7k@cam/app/key"]
 )
@@ -125,6 +138,15 @@ def test_an_address_that_is_refused_for_where_it_leads_does_not_tell_that(url: s
         asyncio.run(AddressPolicy().pin(url))
     assert not tells(str(said.value))
     assert "127.0.0.1" not in str(said.value)
+
+
+@pytest.mark.parametrize("piece", ["://", "rtsp:", "rtmp:", "rtmp:a/", "rtmp://", "@", "&key=a"])
+@pytest.mark.parametrize("end", ["", "/", " rtsp://ann:Zq7k@cam.example/live"])
+def test_a_long_text_of_beginnings_is_looked_through_once(piece: str, end: str) -> None:
+    # Looked through again from each of them, this takes many minutes.
+    said = redacted(piece * (500_000 // len(piece)) + end)
+    assert not tells(said)
+    assert said.endswith("cam.example/live") == end.endswith("live")
 
 
 def test_what_is_plain_is_shown() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 
 from streamer.config import redacted
@@ -68,8 +67,9 @@ def _password_refusal(url: RtspUrl, answer: Response) -> str:
     )
 
 
-def redirected(url: RtspUrl, location: str, may_connect: Callable[[str], bool]) -> RtspUrl:
-    """Where a redirect leads. Raises ``SourceError`` where we may not or cannot go.
+def redirected(url: RtspUrl, location: str, *, may_leave: bool) -> RtspUrl:
+    """Where a redirect leads; with ``may_leave`` that may be another host. Raises ``SourceError`` where
+    we may not or cannot go.
 
     The password goes along to the same host only, and never from TLS to plain text.
     """
@@ -79,7 +79,8 @@ def redirected(url: RtspUrl, location: str, may_connect: Callable[[str], bool]) 
         raise SourceError(
             f"{url.label} redirects to what is no RTSP address; use the final address"
         ) from error
-    if not may_connect(target.host):
+    is_same_host = target.host.lower() == url.host.lower()
+    if not is_same_host and not may_leave:
         raise SourceError(
             f"{url.label} redirects to another host, {target.place}, which is not allowed; "
             "use that address itself if you trust it"
@@ -89,7 +90,6 @@ def redirected(url: RtspUrl, location: str, may_connect: Callable[[str], bool]) 
             f"{url.label} redirects from TLS to plain text, which is not followed; "
             "use the rtsp:// address itself if that is meant"
         )
-    is_same_host = target.host.lower() == url.host.lower()
     return replace(
         target,
         credentials=target.credentials or (url.credentials if is_same_host else None),

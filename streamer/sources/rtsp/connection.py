@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from streamer.rtsp.message import (
     response_bytes,
 )
 from streamer.rtsp.url import RtspUrl
+from streamer.sources.network_dial import dial
 from streamer.sources.rtsp.limits import Limits
 from streamer.sources.rtsp.udp import host_of_socket
 
@@ -63,19 +64,25 @@ class Connection(asyncio.BufferedProtocol):
         self._closed = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def open(cls, url: RtspUrl, limits: Limits) -> Connection:
-        """Connect; raises ``SourceError`` with what stood in the way."""
+    async def open(
+        cls, url: RtspUrl, limits: Limits, *, may_connect: Callable[[str], bool] | None = None
+    ) -> Connection:
+        """Connect; raises ``SourceError`` with what stood in the way.
+
+        The name is looked up once, so that what ``may_connect`` judges is what is connected to.
+        """
         connection = cls(url, limits)
         context = await asyncio.to_thread(_tls_context, url) if url.is_tls else None
         try:
             async with asyncio.timeout(limits.connect_s):
+                addresses = await _addresses(url)
+                if may_connect is not None:
+                    await _check(url, addresses, may_connect)
                 await asyncio.get_running_loop().create_connection(
                     lambda: connection,
-                    url.host,
-                    url.port,
+                    sock=await dial(addresses, url.port),
                     ssl=context,
                     server_hostname=url.host if context else None,
-                    happy_eyeballs_delay=0.25,
                 )
         except (OSError, UnicodeError) as error:
             connection.abort()
@@ -218,6 +225,25 @@ class Connection(asyncio.BufferedProtocol):
         if self._end and "no RTSP" in self._end and not self._url.is_tls:
             hint += ", or use rtsps:// where it is encrypted"
         return SourceError(f"{self._url.label} does not answer {method}: {self._end}; {hint}")
+
+
+async def _addresses(url: RtspUrl) -> list[str]:
+    """All that the host means, in the resolver's order."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        url.host, url.port, type=socket.SOCK_STREAM
+    )
+    return list(dict.fromkeys(host_of_socket(entry[4]) for entry in found))
+
+
+async def _check(
+    url: RtspUrl, addresses: Sequence[str], may_connect: Callable[[str], bool]
+) -> None:
+    """Raises ``SourceError`` unless ``may_connect`` allows each of the addresses."""
+    if not all(await asyncio.to_thread(lambda: [may_connect(one) for one in addresses])):
+        raise SourceError(
+            f"{url.label} leads to {url.place}, which may not be reached from here; "
+            "list its network under allow_sources in the settings file"
+        )
 
 
 def _tls_context(url: RtspUrl) -> ssl.SSLContext:

@@ -88,10 +88,12 @@ class Session:
         """How often to show that we are there: three times within the server's patience."""
         return max(0.3, self._session_s / 3)
 
-    async def prepare(self, may_connect: Callable[[str], bool]) -> None:
-        """Connect, follow redirects to hosts that ``may_connect`` allows, and set the tracks up.
+    async def prepare(self, may_connect: Callable[[str], bool] | None) -> None:
+        """Connect, follow redirects, and set the tracks up.
 
-        Raises ``SourceError``, and its ``UnsupportedFormat`` for video that is not read here.
+        ``may_connect`` judges every address that is connected to; without it redirects may lead to
+        the same host only. Raises ``SourceError``, and its ``UnsupportedFormat`` for video that is
+        not read here.
         """
         description = await self._describe(may_connect)
         # The encoding is UTF-8 by the book; whatever else is in there is in names.
@@ -158,9 +160,11 @@ class Session:
 
     # The steps.
 
-    async def _describe(self, may_connect: Callable[[str], bool]) -> Response:
+    async def _describe(self, may_connect: Callable[[str], bool] | None) -> Response:
         for _ in range(MAX_REDIRECTS + 1):
-            self._connection = await Connection.open(self.url, self._limits)
+            self._connection = await Connection.open(
+                self.url, self._limits, may_connect=may_connect
+            )
             self._connection.on_packet = self._take_packet
             self._connection.on_lost = self._on_lost_while_preparing
             options = await self._ask("OPTIONS", self.url.request_url, {})
@@ -177,17 +181,13 @@ class Session:
                 self._connection.on_lost = self._on_lost
                 self._connection.on_redirect = self._on_redirect
                 return answer
-            await self._follow(answer.headers.get("location", ""), may_connect)
+            location = answer.headers.get("location", "")
+            self.url = redirected(self.url, location, may_leave=may_connect is not None)
+            self._auth = ClientAuth(self.url.credentials)
             await self._connection.close()
         raise SourceError(
             f"{self.url.label} redirects more than {MAX_REDIRECTS} times; use the final address"
         )
-
-    async def _follow(self, location: str, may_connect: Callable[[str], bool]) -> None:
-        """Make the redirect's target ours, if we may go there. Raises ``SourceError``."""
-        # It may look the host's name up.
-        self.url = await asyncio.to_thread(redirected, self.url, location, may_connect)
-        self._auth = ClientAuth(self.url.credentials)
 
     async def _set_up(self, index: int, track: Track, lower: str) -> bool:
         """Set one track up; false where the server wants UDP instead of TCP."""

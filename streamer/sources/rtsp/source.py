@@ -88,20 +88,25 @@ class RtspSource:
     ) -> PacketSource:
         """The stream at ``url``, once its first keyframe is here and its size known.
 
-        ``may_connect`` says which hosts a redirect may lead to; without it only the same one.
-        Video that we cannot take apart is read with libav instead. Raises ``ConfigError`` for what
-        is no RTSP address and ``SourceError`` for a stream that does not play.
+        ``may_connect`` judges each address that is connected to, on a thread; without it redirects
+        may lead to the same host only. Video that we cannot take apart is then read with libav;
+        not with ``may_connect``, which libav would not ask where it is sent on. Raises
+        ``ConfigError`` for what is no RTSP address and ``SourceError`` for a stream that does not
+        play.
         """
         address = parse_url(url)
         source = cls(address, clock=clock, limits=limits or Limits())
         try:
-            await source._start(may_connect or (lambda host: host.lower() == address.host.lower()))
+            await source._start(may_connect)
         except UnsupportedFormat as error:
             await source.close()
+            if may_connect is not None:
+                raise SourceError(
+                    f"{error}, which is read for streams of the settings file only; set the camera "
+                    "to H.264 or H.265, or list the stream there"
+                ) from error
             logger.info("%s; it is read with libav, one frame later than H.264 or H.265", error)
-            return await NetworkSource.open_address(
-                of_rtsp(address), clock=clock, may_connect=may_connect
-            )
+            return await NetworkSource.open_address(of_rtsp(address), clock=clock)
         except BaseException:
             await source.close()
             raise
@@ -155,7 +160,7 @@ class RtspSource:
 
     # How it begins.
 
-    async def _start(self, may_connect: Callable[[str], bool]) -> None:
+    async def _start(self, may_connect: Callable[[str], bool] | None) -> None:
         session = self._session
         await session.prepare(may_connect)
         self._reception = Reception(

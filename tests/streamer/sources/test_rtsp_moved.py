@@ -86,7 +86,10 @@ def test_a_redirect_to_another_host_may_be_allowed_but_the_password_stays() -> N
 
                 with pytest.raises(SourceError, match="asks for a password"):
                     await opened(with_secret(begin.url), may_connect=may_connect)
-                assert asked_for == ["localhost"]
+                # Addresses, not the name: that may mean something else by the time of the connection.
+                assert asked_for[0] == "127.0.0.1"
+                assert set(asked_for[1:]) <= {"127.0.0.1", "::1"}
+                assert len(asked_for) > 1
             assert end.asked
             assert not any("authorization" in asked.headers for asked in end.asked)
 
@@ -108,15 +111,15 @@ def test_a_redirect_in_a_circle_ends() -> None:
 @pytest.mark.parametrize("location", ["", "http://127.0.0.1/x", "rtsp://user:secret@/", "/live"])
 def test_a_redirect_to_what_is_no_address_is_refused(location: str) -> None:
     with pytest.raises(SourceError, match="no RTSP address") as refusal:
-        redirected(parse_url("rtsp://cam/a"), location, lambda _host: True)
+        redirected(parse_url("rtsp://cam/a"), location, may_leave=True)
     assert "secret" not in str(refusal.value)
 
 
 def test_a_redirect_never_leaves_tls_nor_turns_checks_off() -> None:
     begin = parse_url("rtsps://u:p@cam/a")
     with pytest.raises(SourceError, match="plain text"):
-        redirected(begin, "rtsp://cam/b", lambda _host: True)
-    assert redirected(begin, "rtsps://cam/b?tls=insecure", lambda _host: True).checks_certificate
+        redirected(begin, "rtsp://cam/b", may_leave=True)
+    assert redirected(begin, "rtsps://cam/b?tls=insecure", may_leave=True).checks_certificate
 
 
 def test_a_server_that_sends_its_viewers_elsewhere_is_lost() -> None:
