@@ -22,6 +22,9 @@ _ALGORITHMS: tuple[DigestAlgorithm, ...] = ("SHA-256-sess", "SHA-256", "MD5-sess
 
 _REALM = "streamer"
 _NONCE_LIFE_S = 300
+_NONCE_APART_NS = 60_000_000_000
+"""Those that are given within it are the same one. A player that comes again and again with an old
+password then says the same thing each time, which is no other guess."""
 _MAX_HEADER = 4096
 
 
@@ -193,7 +196,8 @@ class ServerAuth:
         return Verdict.GRANTED if age_s <= _NONCE_LIFE_S else Verdict.STALE
 
     def _new_nonce(self) -> str:
-        made = f"{self._clock.now_ns():x}.{secrets.token_hex(8)}"
+        now_ns = self._clock.now_ns()
+        made = f"{now_ns - now_ns % _NONCE_APART_NS:x}"
         return f"{made}.{self._mark(made)}"
 
     def _nonce_age_s(self, nonce: str) -> float | None:
@@ -201,7 +205,7 @@ class ServerAuth:
         made, _, mark = nonce.rpartition(".")
         if not hmac.compare_digest(mark.encode(), self._mark(made).encode()):
             return None
-        return (self._clock.now_ns() - int(made.split(".")[0], 16)) / 1e9
+        return (self._clock.now_ns() - int(made, 16)) / 1e9
 
     def _mark(self, made: str) -> str:
         return hmac.new(self._key, made.encode(), hashlib.sha256).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The RTSP server: ``rtsp://host:port/NAME`` for any number of clients that pull."""
+"""The RTSP server: ``rtsp://host:port/NAME`` for clients that pull, up to ``MAX_CONNECTIONS`` of them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from streamer.sinks.rtsp_mount import RtspMount
 _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
+"""Of all streams together; as many sessions there are at most (``rtsp_desk.MAX_SESSIONS``)."""
 
 ROUNDS_APART_S = 0.5
 """How late a timeout, a removed mount or a sender report may be noticed."""

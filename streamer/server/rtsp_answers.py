@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -29,6 +30,8 @@ ONLY_PLAYS = "Only Playing Is Allowed Here, Publish by RTMP or WHIP"
 MAX_WRONG_PASSWORDS = 6
 """On one connection; a player asks once without one, and perhaps twice with what its user types."""
 
+TOO_MANY_GUESSES = "Too Many Wrong Passwords From Your Address"
+
 _SDP = "application/sdp"
 
 
@@ -39,6 +42,8 @@ class Answers:
         self._desk = desk
         self._caller = caller
         self._wrong_passwords = 0
+        self._is_known = False
+        """Whether the last password on this connection was right."""
         self._session_id = secrets.randbits(48)
         self._methods: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "OPTIONS": self._options,
@@ -177,12 +182,20 @@ class Answers:
         auth = self._desk.auth
         if auth is None:
             return
-        verdict = auth.check(
-            request.headers.get("authorization"), method=request.method, url=request.url
-        )
+        given = request.headers.get("authorization", "")
+        wait_s = self._desk.guesses.wait_s(self._caller.host)
+        # Who is known goes on watching, whatever others guess at the same address.
+        if given and wait_s > 0 and not self._is_known:
+            retry = ("Retry-After", str(math.ceil(wait_s)))
+            raise Refusal(503, retry, reason=TOO_MANY_GUESSES)
+        verdict = auth.check(given, method=request.method, url=request.url)
         if verdict is Verdict.GRANTED:
+            self._is_known = True
             return
-        self._wrong_passwords += verdict is Verdict.DENIED
+        if verdict is Verdict.DENIED:
+            self._is_known = False
+            self._wrong_passwords += 1
+            self._desk.guesses.count(self._caller.host, given)
         values = auth.challenges(is_stale=verdict is Verdict.STALE)
         raise Refusal(401, *(("WWW-Authenticate", value) for value in values))
 

@@ -71,8 +71,13 @@ class RtspConnection:
 
     async def _serve(self) -> None:
         while not self._writer.is_closing():
-            async with asyncio.timeout(self._patience_s()):
-                data = await self._reader.read(READ_BYTES)
+            try:
+                async with asyncio.timeout(self._patience_s()):
+                    data = await self._reader.read(READ_BYTES)
+            except TimeoutError:
+                if self._item_began_s is None and self._caller.sessions:
+                    continue  # the sessions' own timeout watches
+                return
             if not data:
                 return
             try:
@@ -90,7 +95,9 @@ class RtspConnection:
         for item in self._parser.feed(data):
             if not await self._handle(item):
                 return True
-            self._heard_s, self._item_began_s = loop.time(), None
+            if isinstance(item, Request):
+                self._heard_s = loop.time()
+            self._item_began_s = None
         if not self._parser.pending_bytes:
             self._item_began_s = None
         elif self._item_began_s is None:
@@ -109,14 +116,14 @@ class RtspConnection:
             return self._answers.is_welcome
         return True
 
-    def _patience_s(self) -> float | None:
-        """How long to wait for more; ``None`` where the sessions' own timeout watches."""
+    def _patience_s(self) -> float:
+        """How long to wait for more; with sessions, before looking whether they are still there."""
         now_s = asyncio.get_running_loop().time()
         if self._item_began_s is not None:
             return max(0.0, self._item_began_s + WHOLE_WITHIN_S - now_s)
         if self._caller.sessions:
-            return None
-        # Counted from the last request: empty lines in between are no sign of life.
+            return IDLE_S
+        # Counted from the last request: empty lines or packets in between are no sign of life.
         return max(0.0, self._heard_s + (IDLE_S if self._has_asked else WHOLE_WITHIN_S) - now_s)
 
     def _leave_sessions(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from streamer.clock import Clock
 from streamer.rtsp.auth import ServerAuth
+from streamer.server.auth import Guesses
 from streamer.server.rtsp_caller import Caller
 from streamer.server.rtsp_session import RtspSession
 from streamer.server.rtsp_ways import Address, UdpPair, Way
@@ -24,6 +25,8 @@ class RtspDesk:
         self._mounts = mounts
         self._clock = clock
         self.auth = ServerAuth(users, clock=clock) if users else None
+        self.guesses = Guesses(clock)
+        """Of passwords, over all connections of an address."""
         self._sessions: dict[str, RtspSession] = {}
         self._callers: dict[str, Caller] = {}
         self._pairs: dict[Address, UdpPair] = {}

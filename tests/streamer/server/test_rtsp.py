@@ -12,6 +12,7 @@ from streamer.clock import ManualClock, MonotonicClock
 from streamer.errors import ConfigError
 from streamer.rtsp.transport import parse_transports
 from streamer.server import rtsp, rtsp_desk
+from streamer.server.auth import GUESS_EVERY_S, GUESSES
 from streamer.server.rtsp import RtspServer
 from streamer.server.rtsp_answers import MAX_WRONG_PASSWORDS
 from streamer.server.rtsp_session import ABANDONED_S, TIMEOUT_S
@@ -137,6 +138,60 @@ def test_a_password_can_be_guessed_a_few_times_only() -> None:
                 client.auth.take_challenge(challenge)
                 assert (await client.ask("DESCRIBE")).status == 401
             await asyncio.wait_for(client.is_over.wait(), 60)
+
+    run(scenario())
+
+
+async def guess(port: int, password: str) -> int:
+    """What comes of this password of Ann's, on a connection of its own."""
+    async with RtspClient(port) as client:
+        client.login("ann", password)
+        challenge = await client.ask("DESCRIBE")
+        # MD5 as most players speak it: nothing in it is random.
+        client.auth.take_challenge(challenge.headers.all("www-authenticate")[-1:])
+        answer = await client.ask("DESCRIBE")
+        assert ("retry-after" in answer.headers) == (answer.status == 503)
+        return answer.status
+
+
+def test_guesses_are_counted_over_all_connections_and_who_is_in_stays() -> None:
+    async def scenario() -> None:
+        clock = ManualClock(1)
+        camera = Camera(clock=clock)
+        mount = camera.mount()
+        async with (
+            serving({"cam": mount}, users=USERS, clock=clock) as server,
+            RtspClient(server.port) as known,
+        ):
+            with filming(camera, mount):
+                known.login("bob", USERS["bob"])
+                known.auth.take_challenge(
+                    (await known.ask("DESCRIBE")).headers.all("www-authenticate")
+                )
+                assert (await known.ask("DESCRIBE")).status == 200
+                for number in range(GUESSES):
+                    assert await guess(server.port, f"guess {number}") == 401
+                assert await guess(server.port, USERS["ann"]) == 503
+                assert (await known.ask("DESCRIBE")).status == 200
+                assert (await known.ask("DESCRIBE", Authorization="")).status == 401
+                assert (await known.ask("DESCRIBE")).status == 200, "its password was never wrong"
+                clock.advance_ms(GUESS_EVERY_S * 1_000)
+                assert await guess(server.port, USERS["ann"]) == 200
+
+    run(scenario())
+
+
+def test_a_player_with_an_old_password_keeps_nobody_out() -> None:
+    async def scenario() -> None:
+        clock = ManualClock(1)
+        camera = Camera(clock=clock)
+        mount = camera.mount()
+        async with serving({"cam": mount}, users=USERS, clock=clock) as server:
+            with filming(camera, mount):
+                for _ in range(3 * GUESSES):
+                    assert await guess(server.port, "the old one") == 401
+                    clock.advance_ms(1_000)
+                assert await guess(server.port, USERS["ann"]) == 200
 
     run(scenario())
 

@@ -10,6 +10,7 @@ import pytest
 from streamer.rtsp.sdp import parse_sdp
 from streamer.rtsp.transport import parse_transports
 from streamer.server.rtsp_answers import METHODS
+from streamer.server.rtsp_caller import locate
 from tests.streamer.server.rtsp_client import RtspClient, udp_ears
 from tests.streamer.server.rtsp_live import Camera, aac, audio_of, filming, serving
 from tests.streamer.server.watcher import run, until
@@ -100,6 +101,32 @@ def test_what_is_not_there_is_404_and_what_is_elsewhere_too() -> None:
             assert (await client.ask("SETUP", root + "/x/trackID=0", Transport="x")).status == 404
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("path", "stream", "track"),
+    [
+        ("", "", None),
+        ("/cam", "cam", None),
+        ("//a/cam//", "a/cam", None),
+        ("/cam/trackID=1", "cam", 1),
+        ("/cam//trackID=012", "cam", 12),
+        ("/trackID=3", "", 3),
+        ("/camtrackID=4", "cam", 4),
+        ("/cam/trackID=1/trackID=2", "cam/trackID=1", 2),
+        ("/cam/trackID=1234", "cam/trackID=1234", None),
+        ("/cam/trackID=", "cam/trackID=", None),
+        ("/a%2Fb%20c", "a/b c", None),
+        # A test of each pair of slashes would take minutes.
+        (f"/a{'/' * 200_000}b", f"a{'/' * 200_000}b", None),
+    ],
+)
+def test_a_url_names_a_stream_and_perhaps_a_track(
+    path: str, stream: str, track: int | None
+) -> None:
+    place = locate(f"rtsp://me@host:554{path}?x=y")
+    assert (place.path, place.track) == (stream, track)
+    assert place.base.startswith("rtsp://host:554/")
 
 
 def test_setup_over_tcp_gives_channels_a_session_and_its_timeout() -> None:

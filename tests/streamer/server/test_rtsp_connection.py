@@ -10,8 +10,8 @@ import pytest
 
 from streamer.rtsp.message import Headers, Request, request_bytes
 from streamer.server import rtsp_connection
-from tests.streamer.server.rtsp_client import RtspClient
-from tests.streamer.server.rtsp_live import Camera, filming, serving
+from tests.streamer.server.rtsp_client import RtspClient, udp_ears
+from tests.streamer.server.rtsp_live import FPS, Camera, filming, serving
 from tests.streamer.server.watcher import run, until
 
 
@@ -67,9 +67,18 @@ def test_a_request_without_a_number_is_refused() -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize("start", [b"", b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n", b"$\0\1\0"])
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (b"", b"\n"),
+        (b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n", b"X"),
+        (b"$\0\1\0", b"X"),
+        (b"", b"$\0\0\0"),
+        (b"", b"RTSP/1.0 200 OK\r\n\r\n"),
+    ],
+)
 def test_who_takes_too_long_to_ask_is_hung_up_on(
-    start: bytes, monkeypatch: pytest.MonkeyPatch
+    start: bytes, more: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rtsp_connection, "WHOLE_WITHIN_S", 0.2)
 
@@ -80,8 +89,8 @@ def test_who_takes_too_long_to_ask_is_hung_up_on(
             async def trickle() -> None:
                 writer.write(start)
                 while True:
-                    # Each byte by itself comes in time; the whole never does.
-                    writer.write(b"X" if start else b"\n")
+                    # Each piece by itself comes in time; a whole request never does.
+                    writer.write(more)
                     await asyncio.sleep(0.02)
 
             trickling = asyncio.create_task(trickle())
@@ -90,6 +99,31 @@ def test_who_takes_too_long_to_ask_is_hung_up_on(
                     assert await reader.read() == b""
             trickling.cancel()
             writer.transport.abort()
+
+    run(scenario())
+
+
+def test_a_connection_may_be_silent_while_it_has_a_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of datagrams; an interleaved one takes its connection along when it ends."""
+    monkeypatch.setattr(rtsp_connection, "IDLE_S", 0.2)
+
+    async def scenario() -> None:
+        camera = Camera()
+        mounts = {"cam": camera.mount()}
+        async with (
+            serving(mounts) as server,
+            udp_ears() as (rtp, _, offer),
+            RtspClient(server.port) as client,
+        ):
+            with filming(camera, mounts["cam"]):
+                await client.set_up(0, offer)
+                await client.ask("PLAY")
+                number = camera.number
+                await until(lambda: camera.number > number + FPS, "the camera stopped")
+                assert rtp.received
+                assert not client.is_over.is_set()
+                del mounts["cam"]
+                await asyncio.wait_for(client.is_over.wait(), 60)
 
     run(scenario())
 
