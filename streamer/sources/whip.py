@@ -20,7 +20,7 @@ from streamer.media import AudioInfo, VideoInfo
 from streamer.rtc.session import PublisherPresent, Session
 from streamer.sources.elementary import describe_video
 from streamer.sources.rtc_intake import Arrival
-from streamer.sources.rtc_picture import picture_key
+from streamer.sources.rtsp.picture import picture_header
 
 if TYPE_CHECKING:
     from streamer.sources.rtc_publisher import Publisher
@@ -200,7 +200,7 @@ class WhipSource:
         self._door = door
         self._visit = visit
         self._first = replace(first.packet, video=video)
-        self._key = picture_key(first.codec, first.packet.payload)
+        self._header = first.codec, picture_header(first.codec, first.packet.payload)
         self._is_closed = False
 
     @property
@@ -244,13 +244,13 @@ class WhipSource:
         packet = arrival.packet
         if packet.stream != "video" or not packet.is_keyframe:
             return packet
-        key = picture_key(arrival.codec, packet.payload)
-        if key == self._key:
+        header = arrival.codec, picture_header(arrival.codec, packet.payload)
+        if header == self._header:
             return packet
         video = await _described(arrival)
         if video is None:
             return packet  # the decoder refuses it as well, and asks for another one
-        self._key = key
+        self._header = header
         self.video = video
         return replace(packet, video=video)
 
