@@ -111,7 +111,9 @@ class NalUnpacker(ABC):
 
     def add_stray(self, unit: OpenUnit, payload: bytes) -> None:
         """Append what some encoders send against the RFC: NAL units with their start codes."""
-        for nal in re.split(rb"\x00*\x00\x00\x01", payload):
+        for part in payload.split(b"\0\0\1"):
+            # A unit never ends in a zero byte: those before a start code belong to it (H.264 B.1.1).
+            nal = part.rstrip(b"\0")
             if len(nal) >= self.header_bytes:
                 self.add_nal(unit, nal)
 

@@ -157,6 +157,14 @@ def test_a_stream_with_idr_is_joined_only_where_all_is_right_at_once() -> None:
 def test_a_start_code_in_a_payload_does_not_reach_the_decoder_twice() -> None:
     (unit,) = units_of([START + SPS + START + PPS + START[1:] + IDR])
     assert unit.payload == START.join([b"", SPS, PPS, IDR])
+
+
+def test_zeros_around_start_codes_belong_to_no_nal_unit_however_many_there_are() -> None:
+    # Whoever looks at the rest of them again for each needs a minute for every one of these.
+    zeros = bytes(60_000)
+    sent = [START + SPS + zeros + START + PPS, START + IDR + zeros, START + zeros, START + zeros]
+    (unit,) = units_of([*sent[1:], *sent[:1], START + IDR + b"\0" + START])
+    assert unit.payload == START.join([b"", IDR, SPS, PPS, IDR])
     assert unit.is_keyframe
 
 
