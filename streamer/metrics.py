@@ -66,11 +66,9 @@ class Samples:
         ``n`` counts every value ever added, ``max`` is that of the values looked at.
         """
         with self._lock:
-            values, count = np.array(self._values), self._count
+            values, count = self._newest(last), self._count
         if not count:
             return None
-        if last is not None:
-            values = np.roll(values, -(count % len(values)))[-last:]
         # Unlike Python's own sort, which would stand still whatever else runs for 13 ms.
         values.sort()
         return Summary(
@@ -80,6 +78,17 @@ class Samples:
             p99=percentile(values, 0.99),
             max=float(values[-1]),
         )
+
+    def _newest(self, last: int | None) -> NDArray[np.float64]:
+        """Those that were added last, in any order; all that are kept where ``last`` is ``None``."""
+        kept = len(self._values)
+        if last is None or last >= kept:
+            return np.array(self._values)
+        # The numbers of now are asked for several times a second: nothing else is copied.
+        begin = (self._count - last) % kept
+        newest = self._values[begin : begin + last]
+        newest += self._values[: last - len(newest)]
+        return np.array(newest)
 
 
 class Rate:

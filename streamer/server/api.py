@@ -44,7 +44,11 @@ def read_routes(streams: Mapping[str, StreamHandle], *, can_add: bool) -> APIRou
     @router.get("/healthz")
     async def health() -> Health:
         """Answers while the process lives; needs no token."""
-        states = {name: _state(stream.statistics()) for name, stream in streams.items()}
+        # Anybody may ask, so a supervised one is not asked for all of its numbers.
+        states = {
+            name: stream.state if isinstance(stream, Supervised) else _state(stream.statistics())
+            for name, stream in streams.items()
+        }
         return Health(status="ok", streams=states)
 
     @router.get("/api/streams", responses=ALWAYS)

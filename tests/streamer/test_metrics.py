@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.clock import ManualClock
-from streamer.metrics import Metrics, Rate, Samples, percentile
+from streamer.metrics import WINDOW, Metrics, Rate, Samples, percentile
 
 
 @given(st.lists(st.integers(-1000, 1000), min_size=1), st.floats(0.001, 1))
@@ -57,6 +58,21 @@ def test_the_last_values_are_looked_at_however_often_the_window_was_passed(
     assert summary is not None
     assert summary.n == len(values)
     assert (summary.p50, summary.max) == (percentile(looked_at, 0.5), looked_at[-1])
+
+
+def test_the_last_values_are_looked_at_without_copying_all_that_are_kept() -> None:
+    samples = Samples()
+    for value in range(WINDOW + 100):
+        samples.add(value)
+    tracemalloc.start()
+    try:
+        summary = samples.summary(150)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert summary is not None
+    assert (summary.p50, summary.max) == (WINDOW + 24, WINDOW + 99)
+    assert peak_bytes < 8 * WINDOW / 10
 
 
 def test_a_rate_is_counted_over_the_last_two_seconds() -> None:

@@ -11,7 +11,8 @@ import pytest
 from streamer.server import bounds
 from streamer.server import run as server_run
 from streamer.server.bounds import MAX_BODY_BYTES
-from tests.streamer.server.many import serving_many, settings
+from streamer.server.supervised import Supervised
+from tests.streamer.server.many import becomes, serving_many, settings
 from tests.streamer.server.watcher import run
 
 JSON = {"Content-Type": "application/json"}
@@ -97,6 +98,21 @@ def test_who_offers_another_protocol_is_answered_in_this_one_without_a_word_in_t
 
     run(scenario())
     assert [one for one in caplog.records if one.name.startswith("uvicorn")] == []
+
+
+def test_health_is_told_without_any_stream_s_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Anybody may ask for it, and these are put together on the event loop.
+    def numbers(stream: Supervised) -> None:
+        raise AssertionError(f"the numbers of {stream.name} were asked for")
+
+    async def scenario() -> None:
+        async with serving_many(settings("yard")) as many:
+            await becomes(many.registry, "yard", "live")
+            monkeypatch.setattr(Supervised, "statistics", numbers)
+            health = (await many.http.get("/healthz")).json()
+            assert health == {"status": "ok", "streams": {"yard": "live"}}
+
+    run(scenario())
 
 
 def test_head_is_answered_as_get_is_without_the_body() -> None:
