@@ -27,6 +27,16 @@ _log = logging.getLogger(__name__)
 BITS_PER_PIXEL = 0.2
 """Live default: 5.5 Mbit/s for 1280x720 at 30 fps."""
 
+HEADROOM = 2
+"""Live libx264 is opened for so many times the bitrate, and lowered at once: as it runs it can only be
+lowered, and pictures that come at half the stated rate need twice the bits for each."""
+
+_MOST_PICTURES = 8
+"""Times the stated rate at which pictures are expected at most."""
+
+_LEARNS_FROM = 16
+"""Pictures, about, whose distances say at which rate they come."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
@@ -72,6 +82,10 @@ class Encoder:
         self._last_pts: int | None = None
         self._wants_keyframe = False
         self._target_bps: int | None = None
+        self._interval_s = 1 / float(self._fps)
+        """Between pictures, the mean of late."""
+        self._share = 1.0
+        """Of the bits of a second, what a picture is given more or less than at the stated rate."""
 
     def request_keyframe(self) -> None:
         """The next frame is coded without reference to any other."""
@@ -102,6 +116,8 @@ class Encoder:
         if self._last_pts is not None and pts <= self._last_pts:
             self._metrics.count("dropped.encode.time_not_later")
             return packets
+        if self._last_pts is not None and self._is_live:
+            self._learn_interval(float((pts - self._last_pts) * self._time_base))
         self._last_pts = pts
         self._pending[pts] = _Pending(
             frame.arrived_ns,
@@ -112,6 +128,15 @@ class Encoder:
         packets += self._coded(frame, planes, pts)
         self._metrics.time(self._name, (self._clock.now_ns() - began_ns) / 1e6)
         return packets
+
+    def _learn_interval(self, seconds: float) -> None:
+        """Without delay an encoder cannot know how long a picture will be shown: it gives to each its
+        share of a second at the stated rate, and is told another bitrate where that is not so."""
+        stated_s = 1 / float(self._fps)
+        # A pause is no rate.
+        seconds = min(seconds, HEADROOM * stated_s)
+        self._interval_s += (seconds - self._interval_s) / _LEARNS_FROM
+        self._share = max(self._interval_s / stated_s, 1 / _MOST_PICTURES)
 
     def flush(self) -> list[Packet]:
         """What the encoder still holds; it must be opened anew after this."""
@@ -160,9 +185,10 @@ class Encoder:
 
     def _take(self, picture: av.VideoFrame | None) -> list[Packet]:
         assert self._context is not None
-        if self._target_bps is not None and self._is_live:
-            self._context.bit_rate = min(self._target_bps, self._ceiling_bps())
         try:
+            if self._is_live:
+                self._context.open(strict=False)
+                self._context.bit_rate = self._bit_rate()
             encoded = self._context.encode(picture)
         except av.error.FFmpegError as error:
             raise SinkError(
@@ -187,11 +213,21 @@ class Encoder:
             stamps_ns=pending.stamps_ns,
         ).stamped("encoded", self._clock.now_ns())
 
-    def _ceiling_bps(self) -> int:
+    def _bit_rate(self) -> int:
+        """What the open encoder is told, which takes pictures to come at the stated rate."""
+        opened_bps = self._ceiling_bps(self._fps) * self._headroom
+        wanted_bps = self._ceiling_bps(self._fps / Fraction(self._share))
+        if self._target_bps is not None:
+            wanted_bps = min(wanted_bps, self._target_bps)
+        return min(round(wanted_bps * self._share), opened_bps)
+
+    @property
+    def _headroom(self) -> int:
+        return HEADROOM if self._outlet is None else 1
+
+    def _ceiling_bps(self, fps: Fraction) -> int:
         assert self._context is not None
-        return live_bitrate_bps(
-            self._settings, self._context.width, self._context.height, self._fps
-        )
+        return live_bitrate_bps(self._settings, self._context.width, self._context.height, fps)
 
     def _wanted_for(
         self, frame: Frame, planes: Planes
@@ -226,14 +262,15 @@ class Encoder:
 
     def _live_options(self) -> dict[str, str]:
         assert self._context is not None
-        bps = self._ceiling_bps()
-        self._context.bit_rate = bps
+        bps = self._ceiling_bps(self._fps)
+        self._context.bit_rate = bps * self._headroom
         if self._outlet is not None:
             return encoding.live_options(bps)
         return {
             "preset": self._settings.preset or "ultrafast",
             "tune": "zerolatency",
-            "maxrate": str(bps),
+            # As much as its bitrate: only then does it follow that down.
+            "maxrate": str(bps * HEADROOM),
             # A quarter of a second: a keyframe may be several times a mean frame, no more.
             "bufsize": str(bps // 4),
             "forced-idr": "1",

@@ -8,7 +8,7 @@ import pytest
 
 from streamer.clock import MonotonicClock
 from streamer.config import EncodeSettings
-from streamer.encode import Encoder, live_bitrate_bps
+from streamer.encode import BITS_PER_PIXEL, Encoder, live_bitrate_bps
 from streamer.errors import SinkError
 from streamer.frame import Frame, Packet
 from streamer.media import Color
@@ -33,7 +33,7 @@ def frames(count: int, *, time_base: Fraction = Fraction(1, 30), step: int = 1) 
         )
 
 
-def encoder(*, is_live: bool, fps: Fraction = Fraction(30), **settings: int) -> Encoder:
+def encoder(*, is_live: bool, fps: Fraction | None = Fraction(30), **settings: int) -> Encoder:
     return Encoder(
         "encode",
         EncodeSettings(**settings),  # type: ignore[arg-type]
@@ -87,6 +87,34 @@ def test_the_bitrate_follows_its_target_while_running_and_never_exceeds_the_ceil
     last = [replace(frame, pts=frame.pts + 300) for frame in fifty]
     packets = [p for frame in last for p in live.encode(frame, frame.planes)]
     assert size_bytes(packets[75:]) * 8 / 2.5 / 1000 < 4600
+
+
+@pytest.mark.parametrize("stated", [None, Fraction(30)])
+@pytest.mark.parametrize("real", [15, 24, 60])
+def test_pictures_that_come_at_another_rate_than_stated_get_the_bitrate_that_was_asked_for(
+    real: int, stated: Fraction | None
+) -> None:
+    live = encoder(is_live=True, fps=stated, bitrate_kbps=2000)
+    packets: list[Packet] = []
+    for frame in frames(6 * real, time_base=Fraction(1, real)):
+        (packet,) = live.encode(frame, frame.planes)
+        packets.append(packet)
+    later = packets[2 * real :]
+    assert size_bytes(later) * 8 / 4 / 1000 == pytest.approx(2000, rel=0.15)
+    # What has to wait on a line that carries just so much.
+    waiting_bits = 0.0
+    for packet in later:
+        waiting_bits = max(0.0, waiting_bits - 2_000_000 / real) + len(packet.payload) * 8
+        assert waiting_bits < 2_000_000 / 3
+
+
+@pytest.mark.parametrize("real", [60, 90])
+def test_a_default_bitrate_gives_each_picture_as_much_at_every_rate(real: int) -> None:
+    live = encoder(is_live=True, fps=None)
+    all_frames = frames(4 * real, time_base=Fraction(1, real))
+    packets = [p for frame in all_frames for p in live.encode(frame, frame.planes)]
+    mean_bits = size_bytes(packets[2 * real :]) * 8 / (2 * real)
+    assert mean_bits == pytest.approx(BITS_PER_PIXEL * WIDTH * HEIGHT, rel=0.15)
 
 
 def test_a_new_bitrate_goes_above_the_first_ceiling_from_a_keyframe_on() -> None:
