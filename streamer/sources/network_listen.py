@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from streamer.errors import SourceError
 from streamer.sources.network_rtmp import RtmpSession
 
-_HANDSHAKE_WITHIN_S = 10.0
-_PUBLISHERS = 16
+HANDSHAKE_WITHIN_S = 10.0
+"""From a connection to the right key: a byte now and then must not keep a place."""
+
+PUBLISHERS = 16
 """Connections at one time; whoever comes while so many are being asked for the key is hung up on."""
 
 _READ_BYTES = 65_536
@@ -32,12 +35,14 @@ class RtmpListener:
         key: str,
         silent_after_s: float,
         note: Callable[[str], None],
+        handshake_within_s: float = HANDSHAKE_WITHIN_S,
     ) -> None:
         """``note`` is told who was refused and why. Raises ``SourceError``."""
         self._path = {"app": app, "key": key}
         self._silent_after_s = silent_after_s
+        self._handshake_within_s = handshake_within_s
         self._note = note
-        self._places = threading.BoundedSemaphore(_PUBLISHERS)
+        self._places = threading.BoundedSemaphore(PUBLISHERS)
         self._claim = threading.Lock()
         self._has_publisher = False
         self.file_descriptor, self._flv = os.pipe()
@@ -50,6 +55,7 @@ class RtmpListener:
         threading.Thread(target=self._accept, name="rtmp accept", daemon=True).start()
 
     def _accept(self) -> None:
+        was_full = False
         while True:
             try:
                 connection, (host, *_) = self._socket.accept()
@@ -57,20 +63,26 @@ class RtmpListener:
                 return
             if not self._places.acquire(blocking=False):
                 connection.close()
+                if not was_full:
+                    self._note(
+                        f"a publisher at {host} was hung up on: {PUBLISHERS} others are connected "
+                        "without a key so far"
+                    )
+                was_full = True
                 continue
+            was_full = False
             threading.Thread(target=self._serve, args=(connection, host), daemon=True).start()
 
     def _serve(self, connection: socket.socket, host: str) -> None:
         session = RtmpSession(**self._path)
         try:
             with connection:
-                connection.settimeout(_HANDSHAKE_WITHIN_S)
                 self._converse(connection, session)
         except SourceError as error:
             self._note(f"a publisher at {host} was refused: it {error}")
             threading.Event().wait(_PENALTY_S)
         except TimeoutError:
-            self._note(f"a publisher at {host} was hung up on: it sent nothing")
+            self._note(f"a publisher at {host} was hung up on: {_late(session)}")
         except OSError:
             pass  # gone; what it was is told by the stream's end
         finally:
@@ -79,7 +91,12 @@ class RtmpListener:
                 self._end_of(session)
 
     def _converse(self, connection: socket.socket, session: RtmpSession) -> None:
+        end_s = time.monotonic() + self._handshake_within_s
         while not session.is_over:
+            left_s = self._silent_after_s if session.is_publishing else end_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            connection.settimeout(left_s)
             data = connection.recv(_READ_BYTES)
             if not data:
                 return
@@ -91,7 +108,6 @@ class RtmpListener:
                     connection.sendall(session.take_answers())
             if session.is_publishing and not was_publishing:
                 self._begin(session)
-                connection.settimeout(self._silent_after_s)
             flv = session.take_flv()
             while flv:
                 flv = flv[os.write(self._flv, flv) :]
@@ -108,3 +124,7 @@ class RtmpListener:
         self._socket.close()
         with suppress(OSError):
             os.close(self._flv)
+
+
+def _late(session: RtmpSession) -> str:
+    return "it sent nothing" if session.is_publishing else "it gave no key in time"
