@@ -73,7 +73,10 @@ class Child:
 
     @classmethod
     async def start(cls, module: str) -> Child:
-        """Run ``python -m module`` with pipes on all three streams; it imports from where we do."""
+        """Run ``python -m module`` with pipes on all three streams; it imports from where we do.
+
+        Raises ``OSError`` where no descriptor, memory or process is left for it.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             # Without it the folder that the user is in comes first, and a file there named like one

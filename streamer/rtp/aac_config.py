@@ -1,4 +1,5 @@
-"""AudioSpecificConfig (ISO 14496-3, section 1.6.2.1): what AAC has to be told out of band."""
+"""AudioSpecificConfig (ISO 14496-3, section 1.6.2.1): what AAC has to be told out of band; and ADTS, the
+header that says it before each access unit."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ _GENERAL = (1, 2, 3, 4, 6, 7, 17, 19, 20, 21, 22, 23)
 _LOW_DELAY = (23, 39)
 _CHANNELS = (0, 1, 2, 3, 4, 5, 6, 8)
 _ESCAPE = 31
+_ADTS_BYTES, _ADTS_BYTES_WITH_CRC = 7, 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,43 @@ def parse_config(data: bytes) -> AacConfig | None:
         return _parse(BitReader(data))
     except OutOfBits:
         return None
+
+
+def specific_config(*, rate_hz: int, channels: int) -> bytes:
+    """The AudioSpecificConfig of AAC-LC; empty where it has no number for so many channels."""
+    if channels not in _CHANNELS[1:]:
+        return b""
+    configuration = _CHANNELS.index(channels)
+    if rate_hz in RATES_HZ:
+        index = RATES_HZ.index(rate_hz)
+        return (_AAC_LC << 11 | index << 7 | configuration << 3).to_bytes(2, "big")
+    return (_AAC_LC << 35 | 15 << 31 | rate_hz << 7 | configuration << 3).to_bytes(5, "big")
+
+
+def adts_sizes(data: bytes) -> tuple[int, int]:
+    """How many bytes the ADTS header has that ``data`` begins with, and the frame together with it; twice
+    0 where there is none."""
+    if len(data) < _ADTS_BYTES or data[0] != 0xFF or data[1] & 0xF6 != 0xF0:
+        return 0, 0
+    frame_bytes = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
+    return _ADTS_BYTES if data[1] & 1 else _ADTS_BYTES_WITH_CRC, frame_bytes
+
+
+def adts_header_bytes(data: bytes) -> int:
+    """The length of the ADTS header that ``data``, one frame, begins with; 0 where there is none."""
+    header_bytes, frame_bytes = adts_sizes(data)
+    # An access unit may begin with the same twelve bits; its length then fits by chance only.
+    return header_bytes if frame_bytes == len(data) else 0
+
+
+def adts_config(data: bytes) -> bytes:
+    """The AudioSpecificConfig that an ADTS header amounts to."""
+    object_type = (data[2] >> 6) + 1
+    rate_index = data[2] >> 2 & 0xF
+    channels = (data[2] & 1) << 2 | data[3] >> 6
+    if rate_index >= len(RATES_HZ):
+        return b""
+    return (object_type << 11 | rate_index << 7 | channels << 3).to_bytes(2, "big")
 
 
 def _parse(reader: BitReader) -> AacConfig | None:

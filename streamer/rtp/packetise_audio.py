@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamer.rtp.aac_config import RATES_HZ
+from streamer.rtp.aac_config import adts_config, adts_header_bytes
 from streamer.rtp.packetise import MAX_PAYLOAD_BYTES, RtpPiece
 
 _AU_HEADER_BYTES = 4
@@ -61,22 +61,3 @@ class G711Packetiser:
             )
             for begin in range(0, len(data), self._limit)
         ]
-
-
-def adts_header_bytes(data: bytes) -> int:
-    """The length of the ADTS header that ``data`` begins with; 0 where there is none."""
-    if len(data) < 7 or data[0] != 0xFF or data[1] & 0xF6 != 0xF0:
-        return 0
-    frame_bytes = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
-    # An access unit may begin with the same twelve bits; its length then fits by chance only.
-    return 0 if frame_bytes != len(data) else 7 if data[1] & 1 else 9
-
-
-def adts_config(data: bytes) -> bytes:
-    """The AudioSpecificConfig (ISO 14496-3, 1.6.2.1) that an ADTS header amounts to."""
-    object_type = (data[2] >> 6) + 1
-    rate_index = data[2] >> 2 & 0xF
-    channels = (data[2] & 1) << 2 | data[3] >> 6
-    if rate_index >= len(RATES_HZ):
-        return b""
-    return (object_type << 11 | rate_index << 7 | channels << 3).to_bytes(2, "big")

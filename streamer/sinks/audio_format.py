@@ -13,6 +13,7 @@ import av.error
 
 from streamer.errors import SinkError
 from streamer.media import AudioInfo
+from streamer.rtp.aac_config import specific_config
 
 HOLDS: Mapping[str, frozenset[str]] = {
     # PCM goes in as ISO 23003-5 boxes; FFmpeg 5 reads other depths than 16 bits as noise. Vorbis in
@@ -50,9 +51,6 @@ WAVE_TAGS: Mapping[str, int] = {
 """``wFormatTag`` of the codecs that a WAVE header can describe."""
 
 LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
-
-ADTS_HEADER_BYTES = 7
-ADTS_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
 def codec_of(audio: AudioInfo) -> str:
@@ -185,20 +183,3 @@ def _wave(codec: str, audio: AudioInfo) -> bytes:
     head += extradata + b"\0" * (len(extradata) % 2)
     body = b"WAVEfmt " + struct.pack("<I", len(head)) + head + b"data" + struct.pack("<I", 0)
     return b"RIFF" + struct.pack("<I", len(body)) + body
-
-
-def specific_config(*, rate_hz: int, channels: int) -> bytes:
-    """The AudioSpecificConfig of AAC-LC, ISO/IEC 14496-3 section 1.6.2.1."""
-    channel_configuration = 7 if channels == 8 else channels
-    if rate_hz in ADTS_RATES_HZ:
-        index = ADTS_RATES_HZ.index(rate_hz)
-        return (2 << 11 | index << 7 | channel_configuration << 3).to_bytes(2, "big")
-    return (2 << 35 | 15 << 31 | rate_hz << 7 | channel_configuration << 3).to_bytes(5, "big")
-
-
-def without_adts(payload: bytes) -> bytes:
-    """An AAC frame without the header that broadcasts put before each."""
-    if len(payload) > ADTS_HEADER_BYTES and payload[0] == 0xFF and payload[1] & 0xF6 == 0xF0:
-        has_crc = not payload[1] & 1
-        return payload[ADTS_HEADER_BYTES + 2 * has_crc :]
-    return payload

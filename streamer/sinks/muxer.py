@@ -12,12 +12,12 @@ import av.error
 
 from streamer.frame import Packet, rescale
 from streamer.media import AudioInfo
+from streamer.rtp.aac_config import adts_header_bytes
 from streamer.sinks.audio_format import (
     Template,
     codec_of,
     holds_as_is,
     layout_for_copies,
-    without_adts,
 )
 from streamer.sinks.audio_holes import Holes
 from streamer.sinks.audio_transcode import AudioTranscoder, Refused
@@ -25,6 +25,10 @@ from streamer.sinks.muxer_protocol import Output
 
 LEAD_S = Fraction(1, 10)
 """Where a timeline that is moved begins: an AAC encoder's delay must not lie before zero."""
+
+
+FLV_LASTS_S = 2_000_000
+"""23 days: FLV counts milliseconds in 31 bits, and begins at zero again after 24.8."""
 
 
 class Writable(Protocol):
@@ -35,6 +39,10 @@ class Writable(Protocol):
 
 class PictureChanged(Exception):
     """The parameter sets differ from those in the container's header."""
+
+
+class TimesSpent(Exception):
+    """The container cannot state much later times than those it has come to."""
 
 
 class Muxer:
@@ -111,7 +119,7 @@ class Muxer:
         self._offset_s = seconds
 
     def write(self, packet: Packet) -> None:
-        """Append one packet. Raises ``FFmpegError``, ``OSError`` or ``PictureChanged``."""
+        """Append one packet. Raises ``FFmpegError``, ``OSError``, ``PictureChanged`` or ``TimesSpent``."""
         if self._offset_s is None:
             self._offset_s = LEAD_S - packet.time_s if self._output.begins_at_zero else Fraction(0)
         if packet.stream == "audio":
@@ -121,6 +129,9 @@ class Muxer:
             sets = parameter_sets(bytes(packet.payload))
             if sets and sets != self._sets:
                 raise PictureChanged
+        is_flv = self._output.audio_format == "flv"
+        if packet.is_keyframe and is_flv and packet.time_s + self._offset_s > FLV_LASTS_S:
+            raise TimesSpent
         self._mux(_own(packet), self._video_stream, packet)
 
     def close(self) -> None:
@@ -163,7 +174,8 @@ class Muxer:
                 self._mux(_own(whole), self._audio_stream, whole)
             return
         if self._strips_adts():
-            packet = replace(packet, payload=without_adts(bytes(packet.payload)))
+            payload = bytes(packet.payload)
+            packet = replace(packet, payload=payload[adts_header_bytes(payload) :])
         natives = [_own(packet)]
         if self._adts is not None:
             natives = self._adts.filter(natives[0])

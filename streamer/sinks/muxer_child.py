@@ -24,9 +24,16 @@ from streamer.child import Message, read_message, write_message
 from streamer.errors import SinkError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
-from streamer.sinks.muxer import Muxer, PictureChanged
+from streamer.sinks.muxer import Muxer, PictureChanged, TimesSpent
 from streamer.sinks.muxer_hls import Published
-from streamer.sinks.muxer_protocol import PICTURE_CHANGED, Output, as_packet, audio_of, output_of
+from streamer.sinks.muxer_protocol import (
+    PICTURE_CHANGED,
+    TIMES_SPENT,
+    Output,
+    as_packet,
+    audio_of,
+    output_of,
+)
 from streamer.sinks.muxer_srt import SrtFile
 
 
@@ -126,6 +133,8 @@ def _serve(commands: BinaryIO, opening: Message, say: Callable[[dict[str, Any]],
         connection.end()
     except PictureChanged:
         return PICTURE_CHANGED
+    except TimesSpent:
+        return TIMES_SPENT
     except (SinkError, av.error.FFmpegError, OSError, ValueError) as error:
         # Not the whole text: libav's errors carry the address.
         return str(getattr(error, "strerror", None) or error)

@@ -13,7 +13,9 @@ from streamer.media import AudioInfo
 from streamer.sinks.audio_format import describe, described
 
 PICTURE_CHANGED = "the picture's size or rate changed, which its header states"
-"""The reason that asks for a new connection at once."""
+TIMES_SPENT = "it has run for so long that its times would begin anew"
+AT_ONCE = (PICTURE_CHANGED, TIMES_SPENT)
+"""The reasons that ask for a new connection at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,7 +111,11 @@ class MuxerSession:
 
     async def run(self) -> str:
         """Why it ended; empty where ``ring.close`` was called and all of it was written."""
-        child = await Child.start(MODULE)
+        try:
+            child = await Child.start(MODULE)
+        except OSError as error:
+            # No descriptor, memory or process is left: that may pass, and the other outputs go on.
+            return f"its process could not be started ({error.strerror})"
         listening = asyncio.create_task(self._listen(child), name="muxer answers")
         feeding = asyncio.create_task(self._feed(child), name="muxer packets")
         try:

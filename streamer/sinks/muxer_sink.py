@@ -15,7 +15,7 @@ from streamer.frame import Packet
 from streamer.media import AudioInfo
 from streamer.metrics import Metrics
 from streamer.sinks.audio_transcode import AUDIO_REFUSED
-from streamer.sinks.muxer_protocol import PICTURE_CHANGED, Target
+from streamer.sinks.muxer_protocol import AT_ONCE, Target
 from streamer.sinks.muxer_session import MuxerSession, Patience
 
 _log = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class MuxerSink:
                 self._backoff.reset()
             self._report(session)
             self._metrics.count(f"sink.restarts.{self._label}")
-            if reason != PICTURE_CHANGED or not session.is_open:
+            if reason not in AT_ONCE or not session.is_open:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), self._backoff.next_s())
                     return

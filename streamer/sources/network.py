@@ -70,7 +70,14 @@ class NetworkSource:
         cls, address: NetworkAddress, *, clock: Clock, may_connect: MayConnect | None = None
     ) -> NetworkSource:
         """``open``, for an address that was taken apart already."""
-        source = cls(address, await Child.start(_CHILD), clock=clock)
+        try:
+            child = await Child.start(_CHILD)
+        except OSError as error:
+            raise SourceError(
+                f"the process that reads {address.label} could not be started ({error.strerror}); "
+                "allow more open files and processes (ulimit), or run fewer streams"
+            ) from error
+        source = cls(address, child, clock=clock)
         source._may_connect = may_connect
         try:
             await source._begin()

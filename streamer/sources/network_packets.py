@@ -16,6 +16,7 @@ from streamer.clock import Clock
 from streamer.errors import SourceError
 from streamer.frame import RTP_TIME_BASE, rescale
 from streamer.media import VideoInfo
+from streamer.rtp.aac_config import adts_sizes, specific_config
 from streamer.sources.elementary import (
     describe_video,
     frame_rate,
@@ -35,8 +36,6 @@ MEASURED_WITHIN_S = 3.0
 MEASURED_BYTES = 1 << 24
 """What is read for the keyframes of all programmes: 16 MiB, two seconds of a full transponder. One that is
 encrypted never shows its size."""
-
-_ADTS_BYTES, _ADTS_BYTES_WITH_CRC = 7, 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,7 +294,7 @@ def _sound(stream: Any) -> tuple[Sound | None, bool]:
         profile = str(codec.profile or "")
         core_hz = codec.sample_rate // 2 if profile.startswith("HE") else codec.sample_rate
         core_channels = 1 if profile == "HE-AACv2" else codec.channels
-        extradata, is_adts = audio_specific_config(core_hz, core_channels), True
+        extradata, is_adts = specific_config(rate_hz=core_hz, channels=core_channels), True
         if not extradata:
             return None, False
     return (
@@ -309,26 +308,7 @@ def _sound(stream: Any) -> tuple[Sound | None, bool]:
     )
 
 
-_AAC_RATES = (
-    *(96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000),
-    *(22_050, 16_000, 12_000, 11_025, 8_000, 7_350),
-)
-_AAC_LC = 2
-
-
-def audio_specific_config(rate_hz: int, channels: int) -> bytes:
-    """ISO/IEC 14496-3, 1.6.2.1, for AAC-LC; empty where it cannot say so in two bytes."""
-    if rate_hz not in _AAC_RATES or channels not in (1, 2, 3, 4, 5, 6, 8):
-        return b""
-    configuration = 7 if channels == 8 else channels
-    packed = _AAC_LC << 11 | _AAC_RATES.index(rate_hz) << 7 | configuration << 3
-    return packed.to_bytes(2, "big")
-
-
 def without_adts(packet: bytes) -> bytes:
     """One AAC frame without its ADTS header; empty where there is none or it does not add up."""
-    if len(packet) < _ADTS_BYTES or packet[0] != 0xFF or packet[1] & 0xF6 != 0xF0:
-        return b""
-    size_bytes = (packet[3] & 3) << 11 | packet[4] << 3 | packet[5] >> 5
-    head_bytes = _ADTS_BYTES if packet[1] & 1 else _ADTS_BYTES_WITH_CRC
-    return packet[head_bytes:size_bytes] if size_bytes <= len(packet) else b""
+    header_bytes, frame_bytes = adts_sizes(packet)
+    return packet[header_bytes:frame_bytes] if frame_bytes <= len(packet) else b""

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.rtp.aac_config import parse_config
+from streamer.rtp.aac_config import (
+    RATES_HZ,
+    adts_header_bytes,
+    adts_sizes,
+    parse_config,
+    specific_config,
+)
 from streamer.rtp.receiver import (
     AccessUnit,
     TrackFormat,
@@ -271,3 +277,24 @@ def test_a_random_config_is_read_or_refused(config: bytes) -> None:
         with contextlib.suppress(UnsupportedFormat):
             assert audio_info(format).codec == "aac"
             assert found is not None or format.encoding
+
+
+@given(st.sampled_from([*RATES_HZ, 37_000, 44_101]), st.sampled_from([1, 2, 3, 4, 5, 6, 8]))
+def test_a_config_that_is_made_says_rate_and_channels(rate_hz: int, channels: int) -> None:
+    made = specific_config(rate_hz=rate_hz, channels=channels)
+    said = parse_config(made)
+    assert said is not None
+    assert (said.rate_hz, said.channels) == (rate_hz, channels)
+    assert len(made) == (2 if rate_hz in RATES_HZ else 5)
+
+
+def test_channels_that_have_no_number_have_no_config() -> None:
+    assert specific_config(rate_hz=48_000, channels=2) == bytes.fromhex("1190")
+    assert specific_config(rate_hz=48_000, channels=7) == b""
+    assert specific_config(rate_hz=48_000, channels=0) == b""
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_may_come_as_adts(data: bytes) -> None:
+    assert data.endswith(data[adts_header_bytes(data) :])
+    assert adts_sizes(b"\xff\xf1" + data)[0] in (0, 7)

@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamer.rtp.aac_config import adts_config, adts_header_bytes
 from streamer.rtp.packetise import MAX_PAYLOAD_BYTES
 from streamer.rtp.packetise_audio import (
     AacPacketiser,
     G711Packetiser,
     OpusPacketiser,
-    adts_config,
-    adts_header_bytes,
 )
 from tests.streamer.server.rtsp_live import aac, sound
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import av
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from streamer.errors import SinkError
 from streamer.frame import Packet
@@ -22,8 +20,6 @@ from streamer.sinks.audio_format import (
     describe,
     described,
     holds_as_is,
-    specific_config,
-    without_adts,
 )
 from streamer.sinks.file import MP4_OPTIONS
 from streamer.sinks.muxer import Muxer
@@ -255,24 +251,3 @@ def test_a_codec_without_a_name_in_wave_is_said() -> None:
     audio = AudioInfo(codec="qdm2", rate_hz=44_100, channels=2, time_base=Fraction(1, 44_100))
     with pytest.raises(SinkError, match="qdm2 audio from this input cannot be described"):
         Template(audio)
-
-
-@given(st.sampled_from([96000, 48000, 44100, 22050, 8000, 37_000]), st.integers(1, 6))
-def test_an_aac_configuration_says_rate_and_channels(rate_hz: int, channels: int) -> None:
-    bits = int.from_bytes(specific_config(rate_hz=rate_hz, channels=channels), "big")
-    length = 8 * len(specific_config(rate_hz=rate_hz, channels=channels))
-    text = f"{bits:0{length}b}"
-    assert int(text[:5], 2) == 2
-    index, rest = int(text[5:9], 2), text[9:]
-    if index == 15:
-        assert int(rest[:24], 2) == rate_hz
-        rest = rest[24:]
-    else:
-        rates = (96, 88.2, 64, 48, 44.1, 32, 24, 22.05, 16, 12, 11.025, 8)
-        assert rates[index] * 1000 == rate_hz
-    assert int(rest[:4], 2) == channels
-
-
-@given(st.binary(max_size=40))
-def test_any_bytes_may_come_as_aac(payload: bytes) -> None:
-    assert payload.endswith(without_adts(payload))

@@ -14,6 +14,7 @@ import pytest
 
 from streamer.errors import SinkError
 from tests.programs import needs
+from tests.streamer.descriptors import no_descriptor_left
 from tests.streamer.sinks.network_peers import DEADLINE_S, Camera, Peer, free_port, holds
 from tests.streamer.sinks.test_network import children, pushing
 
@@ -54,6 +55,26 @@ def test_a_peer_that_was_looked_for_in_vain_is_not_waited_for() -> None:
                 os.kill(number, signal.SIGSTOP)
         with pytest.raises(SinkError, match="was never reached"):
             await asyncio.wait_for(sink.close(), DEADLINE_S)
+
+    asyncio.run(scenario())
+    assert children() == {}
+
+
+def test_a_push_that_finds_no_descriptor_is_begun_again_and_ends_no_stream(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        camera, port = Camera(), free_port(socket.SOCK_DGRAM)
+        sink = pushing(camera, f"udp://127.0.0.1:{port}")
+        # What is loaded when first needed is there by then: what draws pictures, and threads.
+        await asyncio.to_thread(camera.next_packets)
+        camera.request_keyframe()
+        with no_descriptor_left():
+            await camera.film(sink, lambda: camera.metrics.counted("sink.restarts.peer") >= 1)
+        assert "cannot be opened (its process could not be started (Too many open" in caplog.text
+        with Peer.ffmpeg("-i", f"udp://127.0.0.1:{port}") as peer:
+            await camera.film(sink, lambda: peer.count() >= 10)
+            await sink.close()
 
     asyncio.run(scenario())
     assert children() == {}

@@ -9,12 +9,14 @@ import pytest
 
 from streamer.clock import MonotonicClock
 from streamer.decode import Decoder
+from streamer.errors import SourceError
 from streamer.frame import Packet
 from streamer.metrics import Metrics
 from streamer.sources.lasting import Lasting, Patience
 from streamer.sources.network import NetworkSource
 from tests.impairment import TcpProxy
 from tests.programs import needs
+from tests.streamer.descriptors import no_descriptor_left
 from tests.streamer.sources.peers import (
     UDP,
     encoded,
@@ -104,6 +106,16 @@ def check(reader: Reader, metrics: Metrics) -> None:
     decoder = Decoder(reader.source.video, low_delay=True, clock=CLOCK, metrics=Metrics())
     frames = sum(len(decoder.decode(packet)) for packet in reader.films)
     assert frames == len(reader.films)
+
+
+def test_a_source_whose_process_cannot_be_started_is_lost_as_any_other() -> None:
+    async def play() -> None:
+        url = f"http://127.0.0.1:{free_port()}/live"
+        with no_descriptor_left(), pytest.raises(SourceError, match="Too many open files") as said:
+            await NetworkSource.open(url, clock=CLOCK)
+        assert "/live" not in str(said.value)
+
+    asyncio.run(play())
 
 
 def test_a_publisher_that_is_killed_and_comes_back_larger_goes_on(

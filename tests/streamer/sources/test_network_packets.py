@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from streamer.clock import MonotonicClock
 from streamer.errors import SourceError
+from streamer.rtp.aac_config import specific_config
 from streamer.sources.network_address import parse
 from streamer.sources.network_http import HttpFiles
 from streamer.sources.network_packets import (
     Piece,
     Pieces,
-    audio_specific_config,
     without_adts,
 )
 from tests.clips import Clips, ffmpeg, h264, moving
@@ -37,7 +37,7 @@ def test_every_container_gives_the_same_annex_b_and_bare_aac(clips: Clips, suffi
     sounds = [piece for piece in got if not piece.is_video]
     assert len(films) == 30
     assert opened.sound is not None
-    assert opened.sound.extradata[:2] == audio_specific_config(44_100, 1)
+    assert opened.sound.extradata[:2] == specific_config(rate_hz=44_100, channels=1)
     assert not any(piece.payload.startswith((b"\xff\xf1", b"\xff\xf9")) for piece in sounds)
     for film in films:
         assert film.payload.startswith(b"\0\0\0\1")
@@ -151,7 +151,7 @@ def test_adts_is_taken_off_and_its_rate_and_channels_are_in_the_config() -> None
             *("-f", "lavfi", "-i", tone, "-ac", str(channels), "-c:a", "aac", "-f", "adts", "-")
         )
         context: Any = av.CodecContext.create("aac", "r")
-        context.extradata = audio_specific_config(rate, channels)
+        context.extradata = specific_config(rate_hz=rate, channels=channels)
         samples = 0
         while data:
             size = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
@@ -166,9 +166,3 @@ def test_adts_is_taken_off_and_its_rate_and_channels_are_in_the_config() -> None
 def test_noise_is_no_adts_and_no_error(noise: bytes) -> None:
     assert len(without_adts(noise)) <= len(noise)
     assert without_adts(b"\xff\xf1" + bytes(3) + b"\xff\xff" + noise) == b""
-
-
-def test_what_two_bytes_cannot_say_is_no_config() -> None:
-    assert audio_specific_config(44_101, 2) == b""
-    assert audio_specific_config(48_000, 7) == b""
-    assert audio_specific_config(48_000, 2) == bytes.fromhex("1190")
