@@ -11,6 +11,7 @@ from pathlib import Path
 from streamer.addresses import AddressPolicy, AddressRefused
 from streamer.config import StreamSettings, parse_sink, source_kind
 from streamer.errors import ConfigError
+from streamer.server.secrecy import BY_ADDRESS
 
 FOLDER_NAME = re.compile(r"(?!\.)[A-Za-z0-9_.-]{1,64}")
 
@@ -46,12 +47,14 @@ class Admission:
         what may not be reached and ``SourceError`` for a name that does not resolve.
         """
         sinks = list(settings.sinks)
-        if source_kind(settings.source) in ("rtsp", "network"):
-            await self.policy.pin(settings.source)
+        # A device or a file has no host.
+        reach = self.policy if source_kind(settings.source) in BY_ADDRESS else None
+        if reach is not None:
+            await reach.pin(settings.source)
         for number, sink in enumerate(sinks):
             if sink.kind == "push":
                 sinks[number] = replace(sink, target=await self.policy.pin(sink.target))
-        return await asyncio.to_thread(replace, settings, sinks=tuple(sinks), reach=self.policy)
+        return await asyncio.to_thread(replace, settings, sinks=tuple(sinks), reach=reach)
 
     def _place(self, text: str) -> str:
         sink = parse_sink(text)

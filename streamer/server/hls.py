@@ -48,7 +48,8 @@ def hls_routes(folder_of: Callable[[str], Path | None]) -> APIRouter:
         if body is None:
             raise _missing(path)
         # A playlist changes with every segment; the others never do, since each run names its own.
-        age = "no-cache" if path.suffix == ".m3u8" else "public, max-age=3600, immutable"
+        # Nobody else's cache may keep them: it would ask for no token (RFC 9111, 3.5).
+        age = "no-cache" if path.suffix == ".m3u8" else "private, max-age=3600, immutable"
         return Response(body, media_type=MEDIA_TYPES[path.suffix], headers={"Cache-Control": age})
 
     return router

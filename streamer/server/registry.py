@@ -87,7 +87,7 @@ class Registry(Mapping[str, Supervised]):
             )
         if len(self) >= self._limits.streams:
             raise StreamRefused(
-                f"{len(self)} streams are running, which is the most that are allowed; "
+                f"{len(self)} streams are listed, which is the most that are allowed; "
                 "remove one, or raise limits: streams"
             )
         self._check_outputs(settings, targets)

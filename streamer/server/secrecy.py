@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,6 +20,9 @@ SHORTEST = 3
 
 SHORTEST_OTHER = 6
 """Letters of a path or a query's value, which often are such words: live, tcp, true."""
+
+COMMON = frozenset({"stream", "camera"})
+"""What paths are often called, and what every other line of the log says."""
 
 BY_ADDRESS = ("rtsp", "network")
 
@@ -45,11 +48,14 @@ def secrets_of(settings: StreamSettings) -> frozenset[str]:
     urls = [sink.target for sink in settings.sinks if sink.kind == "push"]
     if "://" in settings.source:
         urls.append(settings.source)
-    return frozenset(one for url in urls for one in _secrets_in(url))
+    # What the stream is called as well is told to everybody, and the log's lines begin with it.
+    known = COMMON | {settings.name}
+    return frozenset(one for url in urls for one in _secrets_in(url, known=known))
 
 
-def _secrets_in(url: str) -> Iterator[str]:
-    """The whole of it, the user, the password, the query's values and the path."""
+def _secrets_in(url: str, *, known: Collection[str] = COMMON) -> Iterator[str]:
+    """The whole of it, the user, the password, and of the query's values and the path what is not
+    ``known`` anyway."""
     yield url
     rest = url.partition("://")[2]
     users = {re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[0]}
@@ -66,7 +72,9 @@ def _secrets_in(url: str) -> Iterator[str]:
     # SRT's streamid may begin with a #, which ends the query of other addresses.
     for query in (parts.query, url.partition("?")[2]):
         others.update(re.findall(r"=([^&]+)", query))
-    yield from (one for one in others | set(map(unquote, others)) if len(one) >= SHORTEST_OTHER)
+    for one in others | set(map(unquote, others)):
+        if len(one) >= SHORTEST_OTHER and one.removeprefix("/") not in known:
+            yield one
 
 
 def clean(text: str, secrets: Iterable[str]) -> str:

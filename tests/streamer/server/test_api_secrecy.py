@@ -67,6 +67,21 @@ def test_ordinary_words_stay_although_a_path_has_them_too() -> None:
     assert clean_values(numbers, secrets) == {**numbers, "by": ["tcp", 3, None]}
 
 
+@pytest.mark.parametrize("last", ["stream", "garden"])
+@pytest.mark.parametrize("path", ["", "/live"])
+def test_a_path_that_is_called_as_its_stream_is_leaves_the_log_readable(
+    last: str, path: str
+) -> None:
+    """Many cameras have a /stream, and many servers a path that is called as their camera is."""
+    source = f"rtsp://10.0.0.9:8554{path}/{last}?src={last}"
+    secrets = secrets_of(settings("garden", source, "rtmp://me:garden@10.0.0.1/app"))
+    said = "the stream garden: rtsp://10.0.0.9:8554 has no stream at this path (404)"
+    line = f"the stream garden: {source} has no stream at this path (404)"
+    assert clean(line, secrets - {"garden"}) == said
+    assert "garden" in secrets, "the password"
+    assert clean("no /live/stream", secrets_of(settings("a", "rtsp://h/live/stream"))) == "no ***"
+
+
 def test_of_an_address_a_metric_has_only_the_scheme() -> None:
     assert metric_label("sink.rtmp://10.0.0.1:1935 full") == "sink.rtmp full"
     assert metric_label("decoded_link.full") == "decoded_link.full"

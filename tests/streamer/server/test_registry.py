@@ -206,7 +206,7 @@ def test_a_removed_stream_is_gone_and_its_name_is_free() -> None:
             await registry.add(settings("door"))
             with pytest.raises(StreamRefused, match="there is a stream 'door' already"):
                 await registry.add(settings("door"))
-            with pytest.raises(StreamRefused, match="1 streams are running, which is the most"):
+            with pytest.raises(StreamRefused, match="1 streams are listed, which is the most"):
                 await registry.add(settings("yard"))
             await becomes(registry, "door", "live")
             await asyncio.gather(registry.remove("door"), registry.remove("door"))
