@@ -175,8 +175,7 @@ def _at_rate(frames: int, settings: StreamSettings, source_fps: Fraction | None)
     leaving_fps = fps_out(settings, source_fps)
     if settings.rate is None or leaving_fps is None or not source_fps:
         return frames
-    leaving = round(frames * leaving_fps / source_fps)
-    return min(frames, leaving) if settings.between == "none" else leaving
+    return round(frames * leaving_fps / source_fps)
 
 
 @contextmanager

@@ -93,7 +93,7 @@ class Hold:
 
     def _as_slate(self, last: Frame) -> tuple[Planes, Planes | None]:
         if self._slate is None:
-            black = 0 if last.color.range == "full" else 16
+            black = last.color.black
             tall = last.comparison
             self._slate = (
                 slate(last.planes, black=black),

@@ -16,6 +16,11 @@ class Color:
     primaries: str = "unspecified"
     transfer: str = "unspecified"
 
+    @property
+    def black(self) -> int:
+        """The luma code of black."""
+        return 0 if self.range == "full" else 16
+
     @classmethod
     def untagged(cls, height: int) -> Color:
         """The rule for input that states nothing: BT.601 below 720 lines, BT.709 from there."""

@@ -10,7 +10,7 @@ from functools import partial
 from streamer.clock import Clock
 from streamer.config import LIVE_KINDS, SinkSpec, StreamSettings, source_kind
 from streamer.encode import Encoder, live_bitrate_bps
-from streamer.errors import SinkError
+from streamer.errors import ConfigError, SinkError
 from streamer.frame import Frame, Planes
 from streamer.media import AudioInfo
 from streamer.metrics import Metrics
@@ -57,9 +57,11 @@ class Outlets:
         self._metrics = metrics
         self._refused = partial(metrics.count, AUDIO_REFUSED)
         self._mounts = mounts if mounts is not None else {}
+        self._served: RtspMount | None = None
         watched = any(spec.kind == "webrtc" for spec in settings.sinks)
         coded = [spec for spec in settings.sinks if spec.kind not in ("webrtc", "y4m")]
         self._is_live = source_kind(settings.source) in LIVE_KINDS
+        self._check_raw()
         raw = [
             # What a camera showed cannot be had again.
             Y4mSink(spec.target, fps=self.fps, is_live=self._is_live)
@@ -67,15 +69,19 @@ class Outlets:
             if spec.kind == "y4m"
         ]
         are_alone = not (coded or watched)
-        # From file to file nothing is lost, and a single output holds up nobody.
-        waits = settings.is_offline or (are_alone and len(raw) == 1)
-        self.raw = RawOutputs(raw, are_alone=are_alone, lost=None if waits else self._lost_by)
+        # From file to file nothing is lost. Live, a reader that takes nothing must not keep the stream
+        # from its end, even where it holds up no other output.
+        lost = None if settings.is_offline else self._lost_by
+        self.raw = RawOutputs(raw, are_alone=are_alone, lost=lost)
         """Take pictures instead of packets."""
         self.enhanced = (
             self._rendition("enhanced", coded, is_watchable=watched) if coded or watched else None
         )
         """``None`` where every output takes pictures."""
         self.comparison = self._rendition("compare", [], is_watchable=True) if watched else None
+        # Last: nobody takes out the mount of a stream that could not be made.
+        if self._served is not None:
+            self._mounts[settings.name] = self._served
 
     @property
     def renditions(self) -> tuple[Rendition, ...]:
@@ -129,6 +135,17 @@ class Outlets:
             rendition.encoder.set_bitrate(kbps)
             if rendition.webrtc is not None:
                 rendition.webrtc.set_max_bitrate(kbps * 1000)
+
+    def _check_raw(self) -> None:
+        """Raises ``ConfigError`` where a file of pictures would play too fast."""
+        raw = [spec.target for spec in self._settings.sinks if spec.kind == "y4m"]
+        is_raised = self.fps is None or self.fps > (self._video.fps or 0)
+        foresees = self._settings.rate is not None and self._settings.between == "predict"
+        if raw and self._settings.is_offline and foresees and is_raised:
+            raise ConfigError(
+                f"y4m:{raw[0]} has one rate and no times, and --between predict makes no frame where it "
+                "foresees nothing; use --between interpolate, or write .mkv"
+            )
 
     def _lost_by(self, label: str) -> None:
         self._metrics.count(f"dropped.sink.{label}")
@@ -257,7 +274,7 @@ class Outlets:
             request_keyframe=encoder.request_keyframe,
             clock=self._clock,
         )
-        self._mounts[self._settings.name] = mount
+        self._served = mount
         if transcoder is None:
             return mount
         return RecodedSink(mount, transcoder, is_wanted=lambda: mount.clients > 0)
@@ -265,9 +282,15 @@ class Outlets:
 
 def fps_out(settings: StreamSettings, source_fps: Fraction | None) -> Fraction | None:
     """Frames per second that are to leave; ``None`` where that depends on a source's unknown rate."""
-    if settings.rate is None or settings.rate.fps is not None:
-        return source_fps if settings.rate is None else settings.rate.fps
-    assert settings.rate.times is not None
+    rate = settings.rate
+    if rate is None:
+        return source_fps
+    if settings.between == "none":
+        # It can only be lowered.
+        return min(filter(None, (source_fps, rate.fps)), default=None)
+    if rate.fps is not None:
+        return rate.fps
+    assert rate.times is not None
     if source_fps is None:
         return None
-    return source_fps * max(1, min(settings.rate.times, HIGHEST_FPS // source_fps))
+    return source_fps * max(1, min(rate.times, HIGHEST_FPS // source_fps))

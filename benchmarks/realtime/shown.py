@@ -20,6 +20,8 @@ NEW_CHANGE = 0.1
 """Code values, mean over the picture: what differs less from the one before is the same again. A
 picture that is shown again is coded as nothing at all, so that it differs by 0."""
 
+WINDOW_NS = 1_000_000_000
+
 _WRAP = 1 << 32
 
 
@@ -111,13 +113,11 @@ def slope_ms_per_minute(seen: Sequence[Sighting]) -> float | None:
     return sum((at - mean_at) * (one.latency_ms - mean_ms) for at, one in pairs) / spread
 
 
-def windows(
-    seen: Sequence[Sighting], span_ns: tuple[int, int], *, width_ns: int = 1_000_000_000
-) -> Iterator[list[float]]:
-    """The latencies of each whole window of the span, in ms; a window may be empty."""
+def windows(seen: Sequence[Sighting], span_ns: tuple[int, int]) -> Iterator[list[float]]:
+    """The latencies of each whole second of the span, in ms; it may be empty."""
     began_ns, ended_ns = span_ns
-    for low in range(began_ns, ended_ns - width_ns + 1, width_ns):
-        yield [one.latency_ms for one in seen if low <= one.at_ns < low + width_ns]
+    for low in range(began_ns, ended_ns - WINDOW_NS + 1, WINDOW_NS):
+        yield [one.latency_ms for one in seen if low <= one.at_ns < low + WINDOW_NS]
 
 
 def _offset_ms(one: Shown) -> float:

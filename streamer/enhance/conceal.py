@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from streamer.enhance.frame_maker import can_make
 from streamer.frame import CodedMotion, Damage, Frame, Plane, Planes
 from streamer.metrics import Metrics
 
@@ -80,7 +81,8 @@ class Concealer:
         damage = frame.damage
         # Only H.264 decoded on the processor tells how it moves; without that nothing is mended.
         is_told = damage is not None and (damage.motion is not None or bool(damage.lost_rows))
-        if damage is None or not is_told or self._last is None or frame.time_s <= self._last.time_s:
+        is_next = self._last is not None and frame.time_s > self._last.time_s
+        if damage is None or not (is_told and is_next and can_make(*size)):
             self._error = None
         else:
             mended = self._mended(frame, damage)
@@ -112,7 +114,8 @@ class Concealer:
         if not self._intervals:
             return 0
         assert self._last is not None
-        return round((frame.time_s - self._last.time_s) / min(self._intervals)) - 1
+        # A source that has just become faster sends the next one sooner than any before.
+        return max(0, round((frame.time_s - self._last.time_s) / min(self._intervals)) - 1)
 
     def _replace_missing(self, frame: Frame, missing: int) -> None:
         """A predicted picture in the place of the last one that is missing.

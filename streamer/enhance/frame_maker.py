@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from kernels.native_motion import LONGEST_SIDE
+from kernels import native_motion, native_warp
 from streamer.enhance.guiding import guiding_by
 from streamer.frame import Plane, Planes
 from streamer.gpu.made_frames import DeviceWarper
@@ -21,6 +21,14 @@ from streamer.ops.motion_warp import Warper, in_turn
 
 SHORTEST_SIDE = 32
 """Pixels of a luma; flow is found on half of that, by patches of 8."""
+
+LONGEST_SIDE = min(2 * native_motion.LONGEST_SIDE, native_warp.LONGEST_SIDE)
+"""The same of one that is looked at, and of one that is made."""
+
+
+def can_make(width: int, height: int, *, scale: int = 1) -> bool:
+    """Whether frames can be made of pictures of this size that are enlarged so much."""
+    return min(width, height) >= SHORTEST_SIDE and scale * max(width, height) <= LONGEST_SIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ class FrameMaker:
     def warm_up(self, width: int, height: int, *, scale: int) -> None:
         """Make a frame of nothing at this size: storage is laid out by the first one, which takes
         several times as long as the next."""
-        if min(width, height) < SHORTEST_SIDE:
+        if not can_make(width, height, scale=scale):
             return
         noise = np.random.default_rng(0).integers(0, 256, (2, height, width), np.uint8)
         large = [
@@ -97,7 +105,7 @@ class FrameMaker:
     def look(self, first: Plane, second: Plane, *, goes_on: bool = False) -> None:
         """Finds the flow between the luma of two frames that follow each other.
 
-        (H, W) uint8 both, at least ``SHORTEST_SIDE`` on either side. If the first is the last
+        (H, W) uint8 both, ``SHORTEST_SIDE`` to ``LONGEST_SIDE`` on either side. If the first is the last
         call's second, the very same array, what is known of it stays. If it ``goes_on``, as a
         duplicate of that one, at least what stood still is not forgotten. The second is kept until
         the next call.
@@ -117,7 +125,8 @@ class FrameMaker:
 
     def at_its_size(self, luma: Plane) -> Plane:
         """As its motion is found."""
-        return luma if self._in_full and max(luma.shape) <= LONGEST_SIDE else half(luma)
+        is_small = max(luma.shape) <= native_motion.LONGEST_SIDE
+        return luma if self._in_full and is_small else half(luma)
 
     def reset(self) -> None:
         """Forgets the pair and what stood still: after a cut, a gap or another size."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from streamer.enhance.frame_maker import SHORTEST_SIDE, FrameMaker
+from streamer.enhance.frame_maker import FrameMaker, can_make
 from streamer.enhance.scene_change import Change, SceneWatch
 from streamer.frame import Frame, Origin, Planes
 from streamer.gpu.pictures import is_same
@@ -65,14 +65,14 @@ class MadeFrames:
     def see(self, decoded: Frame, share: float | None = None) -> None:
         """The next real frame, before it is enhanced: its scene and, where a frame at ``share`` of
         the way is wanted, its motion. Another thread may call this while that frame is enhanced."""
-        last = self._last.decoded if self._last is not None else None
-        if last is not None and is_same(last.planes, decoded.planes):
+        last = self._last
+        if last is not None and is_same(last.decoded.planes, decoded.planes):
             change = self._watch.see_again()
         else:
             change = self._watch.see(decoded.planes[0])
         looks = change is Change.MOVED and last is not None and _follows(last, decoded)
         if share is not None and last is not None and looks:
-            self._find(last, decoded)
+            self._find(last.decoded, decoded)
             self.maker.guide(share)
         self._seen = _Seen(decoded, change, share is not None and looks)
 
@@ -217,7 +217,7 @@ def _match(earlier: Real, last: Real) -> bool:
     """Whether one follows the other and both show the same area at the same sizes."""
     small, large = last.decoded, last.enhanced
     return (
-        _follows(earlier.decoded, small)
+        _follows(earlier, small)
         # Planes that are on their way from a device are not to be waited for here.
         and (earlier.enhanced.width, earlier.enhanced.height) == (large.width, large.height)
         # Between bars, a picture's motion would not lie where the picture is.
@@ -225,12 +225,14 @@ def _match(earlier: Real, last: Real) -> bool:
     )
 
 
-def _follows(earlier: Frame, last: Frame) -> bool:
-    """Whether one comes after the other and motion can be found between them."""
+def _follows(earlier: Real, last: Frame) -> bool:
+    """Whether one comes after the other, motion can be found between them and frames be made by it."""
+    small, large = earlier.decoded, earlier.enhanced
     return (
-        earlier.time_s < last.time_s
-        and min(last.width, last.height) >= SHORTEST_SIDE
-        and (earlier.width, earlier.height) == (last.width, last.height)
+        small.time_s < last.time_s
+        and (small.width, small.height) == (last.width, last.height)
+        and can_make(small.width, small.height)
+        and can_make(large.width, large.height)
     )
 
 

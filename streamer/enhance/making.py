@@ -28,7 +28,8 @@ LEAST_APART = Fraction(3, 4)
 """Of the wanted distance: closer to a real frame, a predicted one shows nothing more."""
 
 NEAREST = Fraction(1, 2)
-"""Of the way between two real frames: up to here a slot takes the earlier one where none are made."""
+"""Of the way between two real frames: where none are made, the last slot there takes the earlier one up
+to here, so that nothing leaves before its time where neither is nearer. All slots before it do."""
 
 
 class Making:
@@ -112,7 +113,7 @@ class Making:
             return []
         if last_s is None:
             slots = self._slots.first(frame.time_s)
-        elif self.predicts:
+        elif not self._interpolates:
             # Whatever was shown meanwhile: that this one is late is for whoever shows it to say.
             return self._slots.at_once(last_s, frame.time_s, follows=shown_s is None)
         else:
@@ -141,13 +142,12 @@ class Making:
             return False
         if any(self._takes_later(slot) for slot in plan):
             return False
-        if self.predicts or not is_live:
+        if not self._interpolates or not is_live:
             return True
         interval_s = self.cadence.interval_s
         if interval_s is None:
             return False
-        share = 1 - TOLERANCE if self._interpolates else NEAREST
-        until_s = frame.time_s + share * (interval_s + self.cadence.spread_s)
+        until_s = frame.time_s + (1 - TOLERANCE) * (interval_s + self.cadence.spread_s)
         return not self._slots.is_due(frame.time_s, until_s)
 
     def leave_out(self, frame: Frame, plan: list[Slot]) -> list[Frame]:
@@ -192,13 +192,14 @@ class Making:
         # What a frame costs begins where the real one is done: what is left to wait for is part of it.
         began_ns = enhanced.stamps_ns.get("enhanced", self._clock.now_ns())
         for slot in plan:
-            if slot.is_made and self._interpolates and may_make():
+            if slot.is_made and may_make():
                 ready.append(self._made.between(slot.time_s, slot.share, pts=slot.pts))
                 began_ns = self._spent("interpolate", began_ns)
-            elif not slot.is_made or self._slots.is_fixed:
-                first = earlier.enhanced if earlier is not None else enhanced
-                # Halfway the earlier one: nothing leaves before its time where neither is nearer.
-                ready += self._real_at(slot, first if slot.share <= NEAREST else enhanced)
+            elif slot.is_second or (slot is plan[-1] and slot.share > NEAREST):
+                ready += self._real_at(slot, enhanced)
+            elif self._slots.is_fixed and not ready:
+                # After one that was made, it would be a step back.
+                ready += self._real_at(slot, enhanced if earlier is None else earlier.enhanced)
         return ready
 
     def look(self, fits: Callable[[float], bool]) -> None:
@@ -349,11 +350,11 @@ class Making:
 
     def _takes_earlier(self, slot: Slot) -> bool:
         """Whether a slot may take the real frame before it, or one that is made of it."""
-        return slot.is_first or (slot.is_made and (self._interpolates or slot.share <= NEAREST))
+        return not slot.is_second
 
     def _takes_later(self, slot: Slot) -> bool:
         """The same of the real frame after it."""
-        return slot.is_second or (slot.is_made and (self._interpolates or slot.share > NEAREST))
+        return not slot.is_first
 
     def _slots_ahead(self, last_s: Fraction, interval_s: Fraction) -> Iterator[Slot]:
         """Those that real frames, which leave as they come, do not crowd."""

@@ -134,7 +134,8 @@ class Slots:
             interval_s = self.cadence.interval_s or after_s - before_s
             if 1 / self._rate.fps > (1 + TOLERANCE) * interval_s:
                 at_s = slot_s
-        slot = self._real(at_s)
+        # What was predicted while frames were further apart may lie far beyond the interval of now.
+        slot = self._real(at_s, reach_s=LONGEST_S)
         if not follows:
             slot = replace(slot, pts=self._pts(at_s))
         self.claim(slot)
@@ -251,18 +252,20 @@ class Slots:
             return Slot(pts=self._pts(at_s), time_s=at_s, share=1.0, is_second=True)
         return self._slot(at_s, share)
 
-    def _real(self, time_s: Fraction) -> Slot:
+    def _real(self, time_s: Fraction, *, reach_s: Fraction | None = None) -> Slot:
         """The slot of a real frame at its own time.
 
-        Where it comes earlier than expected, a predicted one may have taken a time a little later: a
-        real frame is not left out for that, it follows by ``LEAST_S``.
+        Where it comes earlier than expected, a predicted one may have taken a time a little later, up
+        to ``reach_s``, usually an interval: a real frame is not left out for that, it follows by
+        ``LEAST_S``.
         """
         slot = Slot(pts=self._pts(time_s), time_s=time_s, share=1.0, is_second=True)
         last_s, self._last_real_s = self._last_real_s, time_s
         interval_s = self.cadence.interval_s
         if last_s is None or interval_s is None or self._last_pts is None:
             return slot
-        is_later = last_s < time_s and self._last_pts * self._time_base < time_s + interval_s
+        until_s = time_s + (reach_s or interval_s)
+        is_later = last_s < time_s and self._last_pts * self._time_base < until_s
         if not is_later or slot.pts > self._last_pts:
             return slot
         return replace(slot, pts=self._last_pts + math.ceil(LEAST_S / self._time_base))

@@ -255,7 +255,7 @@ class DeviceSuperResolution:
         planes = host_planes(canvas.landed, *canvas.size)
         for number in range(canvas.rows):
             part = host.part(planes, number, of=canvas.rows)
-            host.fit(frame.planes, part, black=_black(frame))
+            host.fit(frame.planes, part, black=frame.color.black)
 
     def _saw(self, failure: Failure | None, count: Count | None) -> bool:
         """Whether work that is over gave what can be shown; from any thread."""
@@ -275,7 +275,7 @@ class DeviceSuperResolution:
         rows = 2 if with_comparison else 1
         if self._fitting is None or self._fitting.height != rows * height:
             self._fitting = PicturePool(width, rows * height)
-        black = _black(frame)
+        black = frame.color.black
         whole = self._fitting.lease()
         upper = host.part(whole, 0, of=rows)
         host.fit(planes, upper, black=black)
@@ -343,11 +343,6 @@ class _Work(Landing):
         planes = host_planes(canvas.landed, *canvas.size)
         for number in range(canvas.rows):
             host.upscale(self._decoded, host.part(planes, number, of=canvas.rows))
-
-
-def _black(frame: Frame) -> int:
-    """Its luma code."""
-    return 0 if frame.color.range == "full" else 16
 
 
 def tensor(there: DeviceTensor) -> Tensor:

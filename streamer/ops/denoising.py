@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from kernels import native_denoise, reference_denoise
 from kernels.native import native
+from kernels.native_denoise import LONGEST_SIDE
 from streamer.frame import Plane, Planes
 from streamer.model import RESIDUAL_ZERO
 from streamer.ops import host
@@ -64,9 +65,12 @@ class Denoise:
         """Fills ``out`` with a picture of the size of ``planes``, sides even; neither may change until
         the next call. Another size than before begins anew.
 
-        Where the network gives nothing, nothing is filled, ``False`` comes back, and the next picture
-        follows nothing.
+        Where the network gives nothing, or a side is longer than ``LONGEST_SIDE``, nothing is filled,
+        ``False`` comes back, and the next picture follows nothing.
         """
+        if max(planes[0].shape) > LONGEST_SIDE:
+            self.reset()
+            return False
         if planes[0].shape != self._size:
             self._fit(planes)
         if self._last is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import subprocess
@@ -161,6 +162,32 @@ def test_streams_come_and_go_over_the_api_of_a_running_server(tmp_path: Path) ->
             assert (await http.options("/whip/studio")).status_code == 404
             assert (await http.get("/healthz")).json()["streams"] == {}
             await ended(process)
+
+    run(scenario())
+
+
+def test_a_reader_that_takes_nothing_keeps_nobody_from_ending_its_stream(tmp_path: Path) -> None:
+    pipes = tmp_path / "removed.y4m", tmp_path / "left.y4m"
+    streams = ""
+    for pipe in pipes:
+        os.mkfifo(pipe)
+        streams += f"  {pipe.stem}: {stream('synthetic:640x360@30', f'y4m:{pipe}')}\n"
+
+    async def scenario() -> None:
+        async with serve(tmp_path, f"token: {TOKEN}\nstreams:\n{streams}") as (process, http):
+            # Somebody has the pipes open, and does not read.
+            readers = [os.open(pipe, os.O_RDONLY | os.O_NONBLOCK) for pipe in pipes]
+            try:
+                for pipe in pipes:
+                    await until_numbers(http, pipe.stem, lambda one: dropped(one))
+                assert (await http.delete("/api/streams/removed")).status_code == 204
+                assert "the stream left: y4m:" in await ended(process)
+            finally:
+                for reader in readers:
+                    os.close(reader)
+
+    def dropped(numbers: dict[str, Any]) -> object:
+        return numbers.get("frames", {}).get("dropped")
 
     run(scenario())
 

@@ -151,3 +151,18 @@ def test_a_long_gap_is_predicted_no_further_than_four_pictures() -> None:
     lost = {index for number in range(10, 16) for index in of_picture(number, 1)}
     mended(decoded(received(1, lost)), predict=noted)
     assert asked == [4.0]
+
+
+@pytest.mark.parametrize("apart", [2, 5, 6, 15])
+def test_a_loss_just_when_a_slow_source_becomes_fast_ends_nothing(apart: int) -> None:
+    """Pictures were ten ticks apart: one that comes sooner than five after the last misses none."""
+    frames = decoded(received(1, set(of_picture(10, 1))))
+    slow = {
+        number: replace(frame, pts=10 * number if number < 10 else 90 + apart * (number - 10))
+        for number, frame in frames.items()
+    }
+    metrics = Metrics()
+    shown = mended(slow, metrics=metrics)
+    misses_one = apart >= 15
+    assert (shown[11] is not slow[11]) == misses_one
+    assert bool(metrics.counted("concealed.damaged")) == misses_one

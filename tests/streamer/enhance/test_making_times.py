@@ -10,8 +10,9 @@ import pytest
 
 from streamer.frame import Frame, Origin
 from streamer.rate import Rate
-from tests.streamer.enhance import test_making
-from tests.streamer.enhance.test_making import Bench, pan, sent
+from tests.streamer.enhance import test_leaving_out, test_making
+from tests.streamer.enhance.test_leaving_out import frames_at
+from tests.streamer.enhance.test_making import Bench, error, pan, sent
 
 one_thread = test_making.one_thread
 
@@ -26,11 +27,16 @@ def run(bench: Bench, times: list[int]) -> list[Frame]:
     return frames
 
 
-@pytest.mark.parametrize("rate", [Rate(times=8), FIXED])
+@pytest.mark.parametrize(
+    "times",
+    [[*range(0, 60, 4), *range(58, 100, 2)], [*range(0, 72, 6), *range(67, 91)]],
+    ids=["twice as fast", "six times as fast"],
+)
+@pytest.mark.parametrize("rate", [DOUBLE, Rate(times=8), Rate(fps=Fraction(60)), FIXED])
 def test_real_frames_that_come_sooner_than_before_are_not_lost_among_predicted_ones(
-    rate: Rate,
+    rate: Rate, times: list[int]
 ) -> None:
-    frames = run(Bench(rate, between="predict"), [*range(0, 60, 4), *range(58, 100, 2)])
+    frames = run(Bench(rate, between="predict"), times)
     real = [frame for frame in frames if frame.origin is Origin.DECODED]
     assert len(real) == 36
     assert any(frame.origin is Origin.PREDICTED for frame in frames)
@@ -50,6 +56,48 @@ def test_predicted_frames_last_until_the_real_one_before_them_would_have_ended(r
 def test_at_a_lower_rate_frames_last_for_longer(fps: int) -> None:
     frames = run(Bench(Rate(fps=Fraction(fps)), between="none"), list(range(60)))
     assert {frame.duration * frame.time_base for frame in frames} == {Fraction(1, fps)}
+
+
+@pytest.mark.parametrize("deadline_ns", [None, 80_000_000])
+@pytest.mark.parametrize("fps", [30, 40, 75, 90, 240])
+def test_at_a_higher_rate_without_made_frames_real_ones_leave_at_once_at_their_own_times(
+    fps: int, deadline_ns: int | None
+) -> None:
+    bench = Bench(Rate(fps=Fraction(fps)), between="none")
+    for number in range(30):
+        (frame,) = bench.process(sent(pan(number), number), deadline_ns=deadline_ns)
+        assert frame.time_s == Fraction(number, 30)
+
+
+@pytest.mark.parametrize("fps", [45, 60, 75, 90, 240])
+def test_where_made_frames_are_given_up_real_ones_are_early_by_less_than_a_slot(fps: int) -> None:
+    bench = Bench(Rate(fps=Fraction(fps)))
+    for number in range(30):
+        for frame in bench.process(sent(pan(number), number), deadline_ns=0):
+            assert frame.origin is Origin.DECODED
+            shown = next(n for n in (number - 1, number) if error(frame, pan(n)) == 0)
+            early_s = Fraction(shown, 30) - frame.time_s
+            assert abs(early_s) < Fraction(1, fps)
+            assert early_s == 0 or (Fraction(number, 30) * fps).denominator > 1
+    assert bench.metrics.counted("left_out") == 0
+
+
+def test_after_a_made_frame_the_real_one_before_it_is_not_shown() -> None:
+    """Three slots of 50 fps lie between frames at 15 a second, beside these."""
+    bench = test_leaving_out.Bench("50", "interpolate")
+    real = frames_at([Fraction(number, 15) for number in range(18)])[9:]
+    for frame in real[:-1]:
+        assert {each.origin for each in bench.process(frame)} <= {
+            Origin.DECODED,
+            Origin.INTERPOLATED,
+        }
+    plan = bench.making.plan(real[-1], None)
+    assert [slot.is_made for slot in plan] == [True, True, True]
+    enhanced = bench.stage.process(real[-1], tier=bench.stage.tiers[0], with_comparison=False)
+    time_is_left = iter([True, False, False])
+    made, last = bench.making.around(real[-1], enhanced, plan, may_make=lambda: next(time_is_left))
+    assert (made.origin, made.time_s) == (Origin.INTERPOLATED, plan[0].time_s)
+    assert (last.planes, last.time_s) == (enhanced.planes, plan[2].time_s)
 
 
 @pytest.mark.parametrize("between", ["interpolate", "none", "predict"])

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kernels.native import native
+from kernels.native_denoise import LONGEST_SIDE
 from streamer.frame import Planes
 from streamer.infer.engine import Engine
 from streamer.infer.native import NativeEngine
@@ -216,3 +217,13 @@ def test_rows_that_lie_apart_are_the_same_picture(engine: Engine) -> None:
         apart = noise(width=96, height=64, seed=seed, padding=7)
         y, u, v = (np.ascontiguousarray(plane) for plane in apart)
         assert same(cleaned(ours, apart), cleaned(theirs, (y, u, v)))
+
+
+@pytest.mark.parametrize("sides", [(LONGEST_SIDE, 2), (LONGEST_SIDE + 2, 2), (2, LONGEST_SIDE + 2)])
+def test_pictures_too_large_for_it_are_left_alone(sides: tuple[int, int], engine: Engine) -> None:
+    width, height = sides
+    it = denoise(engine)
+    for seed in range(2):
+        came = noise(width=width, height=height, seed=seed)
+        assert it.clean(came, empty(width=width, height=height)) == (max(sides) <= LONGEST_SIDE)
+    assert same(cleaned(it, STILL[0]), cleaned(denoise(engine), STILL[0])), "and it begins anew"
