@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels import native_denoise, native_pack, native_residual
+from kernels import native_denoise, native_pack, native_residual, native_sharpen
 from kernels.native import Native
 from kernels.native_motion import FlowCalls, GuideCalls
 from kernels.native_still import StillCalls, copy_still
 from kernels.native_warp import Maps
 from streamer.ops.both import both
 from streamer.ops.still_limits import LIMITS
-from tests.kernels import cpu_denoises, cpu_residuals, cpu_stills
+from tests.kernels import cpu_denoises, cpu_residuals, cpu_sharpens, cpu_stills
 from tests.kernels.cpu_warps import SIZES, calm, case, runnable, warped, zooming
 
 MOVING = [(8, 8), (17, 23), (64, 9), (213, 121)]
@@ -160,6 +160,15 @@ def denoise(native: Native, *, is_at_end: bool) -> int:
     return (len(cpu_denoises.FLOWS) + 1) * len(cpu_denoises.SIZES)
 
 
+def sharpen(native: Native, *, is_at_end: bool) -> int:
+    """Sharpens; gives how often."""
+    for size in cpu_sharpens.SIZES:
+        luma, out = (fenced(cpu_sharpens.noise(*size), is_at_end=is_at_end) for _ in range(2))
+        rows = range(size[0])
+        native_sharpen.sharpen(native, luma, out, rows, strength=0.5, black=16, white=235)
+    return len(cpu_sharpens.SIZES)
+
+
 def main() -> None:
     count = 0
     for native in runnable():
@@ -168,6 +177,7 @@ def main() -> None:
             count += stand_still(native, is_at_end=is_at_end)
             count += move(native, is_at_end=is_at_end)
             count += denoise(native, is_at_end=is_at_end)
+            count += sharpen(native, is_at_end=is_at_end)
         for size in SIZES:
             for is_at_end in (False, True):
                 for it in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from kernels.native import Native
 from kernels.native_build import FLAGS, SOURCES
 from kernels.native_conv import ConvStack
 from tests.kernels.cpu_convs import hostile, made, model, taken_by, wrapping
+from tests.kernels.cpu_sharpens import ENDS, KINDS, SIZES, sharpened, twin
 from tests.programs import needs
 
 COMPILER, PROCESSOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
-HARNESS = Path(__file__).parent / "arm" / "convolve.cpp"
+HARNESSES = Path(__file__).parent / "arm"
 
 pytestmark = needs(COMPILER, PROCESSOR)
 
@@ -32,14 +34,18 @@ STACKS = {
 }
 
 
-@pytest.fixture(scope="module")
-def convolve(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def program_of(name: str, folder: Path) -> Path:
     """The program that reads a call and makes a picture."""
-    program = tmp_path_factory.mktemp("arm") / "convolve"
+    program, harness = folder / name, HARNESSES / f"{name}.cpp"
     flags = [flag for flag in FLAGS if flag not in ("-fPIC", "-shared")]
     command = [COMPILER, *flags, "-Wall", "-Werror", "-static", f"-I{SOURCES}"]
-    subprocess.run([*command, str(HARNESS), "-o", str(program)], check=True, timeout=300)
+    subprocess.run([*command, str(harness), "-o", str(program)], check=True, timeout=300)
     return program
+
+
+@pytest.fixture(scope="module")
+def convolve(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return program_of("convolve", tmp_path_factory.mktemp("arm"))
 
 
 def on_arm(
@@ -83,6 +89,35 @@ def test_sums_wrap_around_there_as_well(convolve: Path, levels: list[Native]) ->
     stack, packed = wrapping()
     expected = made(levels[0], stack, packed)
     np.testing.assert_array_equal(on_arm(convolve, levels[0], stack, packed), expected)
+
+
+class OnArm(Native):
+    """Calls the program that sharpens, with planes without gaps."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+
+    def call(self, function: str, fields: ctypes.Structure) -> None:
+        size = fields.width * fields.height
+        told = bytes(fields) + bytes(ctypes.c_int64(size)) + ctypes.string_at(fields.luma, size)
+        seen = subprocess.run(
+            [PROCESSOR, str(self._program)],
+            input=told,
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=300,
+        )
+        ctypes.memmove(fields.out, seen.stdout, size)
+
+
+def test_arm_sharpens_the_same(tmp_path: Path) -> None:
+    on_arm = OnArm(program_of("sharpening", tmp_path))
+    for kind in KINDS.values():
+        for size in SIZES:
+            for black, white in ENDS:
+                luma = kind(*size)
+                seen = sharpened(on_arm, luma, 0.7, black, white)
+                np.testing.assert_array_equal(seen, twin(luma, 0.7, black, white))
 
 
 def test_everything_compiles_for_arm(tmp_path: Path) -> None:
