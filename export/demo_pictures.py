@@ -21,6 +21,7 @@ from export.page import PICTURE_SHOTS, picture_name
 from export.pictures import bgr, detailed_place
 from export.runner import model_residual
 from export.scenes import drawn_frames
+from export.steady_judge import SCALE, judged_upscaler
 from export.upscalers import lanczos, residual_upscaler
 from export.validation import CONDITIONS, Upscaler, bicubic, psnr_y
 from streamer.model import ModelManifest, read_manifest
@@ -36,7 +37,9 @@ ENLARGED = 2
 CODED_FRAMES = 9
 """The last of these is shown: a predicted frame with the damage of those before it."""
 
-NOISY_FRAMES = 10
+RUN_FRAMES = 10
+"""Of what is made with the help of those before; the last one is shown."""
+
 NOISY = Dimness(gauss_sigma=6.0, coding=Coding(codec="mjpeg", quality=4))
 """Of what is cleaned: a webcam in a dim room."""
 
@@ -83,10 +86,15 @@ def comparison(group: Sequence[ModelManifest], shot: str) -> Bgr:
     """Plain upscales or the input, each network, the original: crops in a row, with names."""
     if group[0].task == "denoising":
         return _cleaned(group[0], shot)
+    if group[0].task == "steadying":
+        return _steadied(group[0], shot)
     if group[0].task != "super_resolution":
         return made_comparison(group[0], shot, _luma_tile)
     scale = group[0].scale
-    small, large = _arriving(shot, scale=scale, is_coded=group[0].training == "live")
+    run, originals = _arriving(
+        shot, scale=scale, is_coded=group[0].training == "live", frames=CODED_FRAMES
+    )
+    small, large = run[-1], originals[-1]
     plain = {"bicubic": bicubic(scale), "Lanczos": lanczos(scale)}
     upscalers: Mapping[str, Upscaler] = {
         **(plain if scale > 1 else {"as it arrives": bicubic(scale)}),
@@ -106,27 +114,42 @@ def comparison(group: Sequence[ModelManifest], shot: str) -> Bgr:
 
 def _cleaned(manifest: ModelManifest, shot: str) -> Bgr:
     """As it arrives, cleaned, and as it was."""
-    drawn = drawn_frames(shot, width=WIDTH, height=HEIGHT, frames=NOISY_FRAMES)
+    drawn = drawn_frames(shot, width=WIDTH, height=HEIGHT, frames=RUN_FRAMES)
     clean = [shrunk(planes, 2.0) for planes in drawn]
     noisy = soil(clean, NOISY, np.random.default_rng(0))
-    made = cleaned_run(Denoise(model_change(manifest)), noisy)
-    last = clean[-1]
+    return _before_and_after(manifest, noisy, clean[-1], names=("as it arrives", "cleaned"))
+
+
+def _steadied(manifest: ModelManifest, shot: str) -> Bgr:
+    """Enlarged, steadied, and as it was."""
+    small, large = _arriving(shot, scale=SCALE, is_coded=True, frames=RUN_FRAMES)
+    upscale = judged_upscaler()
+    enlarged = [upscale(planes) for planes in small]
+    return _before_and_after(manifest, enlarged, large[-1], names=("enlarged", "steadied"))
+
+
+def _before_and_after(
+    manifest: ModelManifest, run: Sequence[Planes], last: Planes, *, names: tuple[str, str]
+) -> Bgr:
+    """The last picture of a run before and after its network, and as it was."""
+    made = cleaned_run(Denoise(model_change(manifest)), run)
     shown = crop(last, top=0, left=0, height=last.height - CAPTION, width=last.width)
     top, left = detailed_place(shown, edge=EDGE)
     tiles = [
         _tile(one, f"{name} {psnr_y(one.y, last.y, border=2):.2f} dB", top=top, left=left)
-        for name, one in (("as it arrives", noisy[-1]), ("cleaned", made[-1]))
+        for name, one in zip(names, (run[-1], made[-1]), strict=True)
     ]
     return np.hstack([*tiles, _tile(last, "original", top=top, left=left)])
 
 
-def _arriving(shot: str, *, scale: int, is_coded: bool) -> tuple[Planes, Planes]:
-    """The small picture as a viewer would get it, and what it was."""
-    frames = drawn_frames(shot, width=WIDTH, height=HEIGHT, frames=CODED_FRAMES)
+def _arriving(
+    shot: str, *, scale: int, is_coded: bool, frames: int
+) -> tuple[list[Planes], list[Planes]]:
+    """Small pictures as a viewer would get them, and what they were."""
+    drawn = drawn_frames(shot, width=WIDTH, height=HEIGHT, frames=frames)
     coding = CONDITIONS["x264_crf28"] if is_coded else None
     treatment = Treatment(kernel="area", coding=coding)
-    small, large = damage(frames, treatment, scale=scale, rng=np.random.default_rng(0))
-    return small[-1], large[-1]
+    return damage(drawn, treatment, scale=scale, rng=np.random.default_rng(0))
 
 
 def _tile(planes: Planes, name: str, *, top: int, left: int) -> Bgr:

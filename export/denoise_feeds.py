@@ -1,22 +1,53 @@
-"""What a denoising network is given of a run of pictures."""
+"""What networks for denoising and steadying are given of a run of pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.data.planes import Planes
-from export.denoise_judge import cleaned_run, held_out
+from export.denoise_judge import HeldOut, cleaned_run, held_out
 from export.runner import Feed
+from export.steady_judge import enlarged_runs
 from streamer.ops.denoising import Denoise
 
 SHARE = 0.5
 """Of the difference that is taken here, in place of what a network would say."""
 
-CONDITION = "noise 5, crf 23"
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What a task's networks are judged on."""
+
+    held_out: Callable[..., list[HeldOut]]
+    """Makes runs of held-out clips, in the conditions that it is told."""
+    calibrated: tuple[str, ...]
+    """Conditions that ranges of int8 are found in."""
+    compared: str
+    """The condition that variants of a network are compared in."""
+    has_undamaged: bool
+    """Whether PSNR tells anything where nothing is damaged; with denoising it tells of single codes."""
+
+
+TASKS: Mapping[str, Judging] = {
+    "denoising": Judging(
+        held_out,
+        calibrated=("clean", "noise 5", "noise 5, crf 23"),
+        compared="noise 5, crf 23",
+        has_undamaged=False,
+    ),
+    "steadying": Judging(
+        enlarged_runs,
+        calibrated=("clean", "x264_crf23", "x264_crf28"),
+        compared="x264_crf28",
+        has_undamaged=True,
+    ),
+}
+
 REAL_FRAME = 4
 
 
@@ -33,7 +64,8 @@ def followed(frames: Sequence[Planes]) -> list[Feed]:
     return feeds
 
 
-def held_out_feeds(clips: Sequence[Path]) -> list[Feed]:
-    """One for each clip, noisy and coded."""
-    runs = held_out(clips, conditions=(CONDITION,))
+def held_out_feeds(clips: Sequence[Path], *, task: str) -> list[Feed]:
+    """One for each clip, damaged as the task's networks are for."""
+    judging = TASKS[task]
+    runs = judging.held_out(clips, conditions=(judging.compared,))
     return [followed(run.noisy[: REAL_FRAME + 1])[-1] for run in runs]

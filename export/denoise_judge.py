@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from export.data.clips import read_clip
 from export.data.codec import Coding, x264
 from export.data.noise import Dimness, soil
-from export.data.noisy_runs import MULTIPLE, shrunk
+from export.data.noisy_runs import shrunk
 from export.data.planes import Planes
+from export.data.runs import MULTIPLE
 from export.networks.base import Network
 from export.runner import open_model
 from export.validation import psnr_y
@@ -48,8 +49,8 @@ class HeldOut:
     condition: str
     noisy: Sequence[Planes]
     clean: Mapping[int, Planes]
-    large: Mapping[int, Planes]
-    """What the clean ones were shrunk from, by ``FACTOR``."""
+    large: Mapping[int, Planes] = field(default_factory=dict)
+    """What the clean ones were shrunk from, by ``FACTOR``, where they were."""
 
 
 def held_out(clips: Sequence[Path], conditions: Sequence[str] = tuple(CONDITIONS)) -> list[HeldOut]:

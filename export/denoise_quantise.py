@@ -1,4 +1,4 @@
-"""What a denoising network is calibrated on, and what it loses in int8."""
+"""What networks for denoising and steadying are calibrated on, and what they lose in int8."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 import numpy as np
 
 from export.data.planes import crop
-from export.denoise_feeds import followed
-from export.denoise_judge import JUDGED, held_out, model_change, psnr_by_condition
+from export.denoise_feeds import TASKS, followed
+from export.denoise_judge import JUDGED, model_change, psnr_by_condition
 from export.runner import Feed
+from export.validation import UNDAMAGED
 from streamer.errors import ConfigError
 from streamer.model import ModelManifest
 from streamer.ops.denoising import Denoise
 
-CONDITIONS = ("clean", "noise 5", "noise 5, crf 23")
 FRAMES = 3
 """Of each run; its last one is taken."""
 
 
-def denoising_feeds(manifest: ModelManifest, clips: Sequence[Path]) -> list[Feed]:
+def run_feeds(manifest: ModelManifest, clips: Sequence[Path]) -> list[Feed]:
     """A network's inputs from a picture of each clip in each condition, all cut to one size."""
-    del manifest  # all are fed alike
-    runs = [run.noisy[:FRAMES] for run in held_out(clips, conditions=CONDITIONS)]
+    judging = TASKS[manifest.task]
+    made = judging.held_out(clips, conditions=judging.calibrated)
+    runs = [run.noisy[:FRAMES] for run in made]
     runs = [run for run in runs if len(run) == FRAMES]
     height = min((run[0].height for run in runs), default=0)
     width = min((run[0].width for run in runs), default=0)
@@ -33,11 +34,12 @@ def denoising_feeds(manifest: ModelManifest, clips: Sequence[Path]) -> list[Feed
     ]
 
 
-def denoising_losses_db(
+def run_losses_db(
     reference: ModelManifest, variant: ModelManifest, clips: Sequence[Path]
 ) -> dict[str, float]:
-    """By condition; without undamaged pictures, whose PSNR tells of single codes."""
-    runs = held_out(clips)
+    """By condition; undamaged pictures only where their PSNR tells anything."""
+    judging = TASKS[reference.task]
+    runs = judging.held_out(clips)
     if not runs:
         raise ConfigError(
             f"no clip of more than {JUDGED[0]} frames is held out: name some under data.validation in "
@@ -50,5 +52,5 @@ def denoising_losses_db(
         name: float(np.mean([made for _, made in before[name]]))
         - float(np.mean([made for _, made in after[name]]))
         for name in before
-        if name != "clean"
+        if name != UNDAMAGED or judging.has_undamaged
     }

@@ -15,6 +15,7 @@ from export.denoise_evaluate import evaluate_denoising
 from export.model_file import held_out_names, with_quality, write_manifest
 from export.motion_evaluate import evaluate_motion
 from export.runner import model_residual
+from export.steady_evaluate import evaluate_steadying
 from export.upscalers import lanczos, residual_upscaler
 from export.validation import (
     CONDITIONS,
@@ -61,6 +62,14 @@ METHOD_AT_X1 = (
     "by how many code values of luma they are changed, mean over all pixels of a clip."
 )
 
+MEASURES: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "denoising": evaluate_denoising,
+    "steadying": evaluate_steadying,
+    "interpolation": evaluate_motion,
+    "prediction": evaluate_motion,
+}
+"""By task, what measures a network that does not enlarge."""
+
 Table = dict[str, dict[str, float]]
 
 
@@ -68,7 +77,7 @@ def evaluate(manifest: ModelManifest, data: Path, *, report: Callable[[str], Non
     """Writes the measured quality into the manifest and gives its path."""
     kept: dict[str, Any] = {k: manifest.quality[k] for k in KEPT if k in manifest.quality}
     if manifest.task != "super_resolution":
-        measure = evaluate_denoising if manifest.task == "denoising" else evaluate_motion
+        measure = MEASURES[manifest.task]
         quality = kept | measure(manifest, data, report=report)
         return write_manifest(with_quality(manifest, quality))
     scale = manifest.scale

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.data.clips import find_data
 from export.data.planes import Planes, crop
-from export.denoise_feeds import followed, held_out_feeds
+from export.denoise_feeds import TASKS, followed, held_out_feeds
 from export.model_file import held_out_names
 from export.motion_inputs import network_inputs
 from export.motion_judge import held_out_runs, inputs_of
@@ -41,8 +41,8 @@ def real_feeds(manifest: ModelManifest, data: Path) -> list[Feed]:
     """One per held-out clip: shrunk by the model's scale and coded, or its first run."""
     prepare = _preparation(manifest)
     split = find_data(data, validation=held_out_names(manifest))
-    if manifest.task == "denoising":
-        return held_out_feeds(split.validation)
+    if manifest.task in TASKS:
+        return held_out_feeds(split.validation, task=manifest.task)
     if manifest.task != "super_resolution":
         runs = held_out_runs(split.validation, task=manifest.task)
         first = {run.clip: run for run in reversed(runs)}
@@ -72,7 +72,7 @@ def _motion(first: Planes, second: Planes, *, time: float) -> Feed:
     return packed.arrays
 
 
-def _denoising(frames: Sequence[Planes]) -> Feed:
+def _following(frames: Sequence[Planes]) -> Feed:
     return followed(frames)[-1]
 
 
@@ -80,7 +80,8 @@ PREPARE: Mapping[str, Callable[[Sequence[Planes]], Feed]] = {
     "super_resolution": _super_resolution,
     "interpolation": _interpolation,
     "prediction": _prediction,
-    "denoising": _denoising,
+    "denoising": _following,
+    "steadying": _following,
 }
 """Per task, a network's inputs from consecutive frames."""
 

@@ -106,6 +106,25 @@ SECTIONS = (
         published=SUPER_RESOLUTION,
     ),
     Section(
+        task="steadying",
+        title="Steadying",
+        text=(
+            "A network as for denoising, behind the one that enlarges: it sees the enlarged picture and by "
+            "how much the last one that it made, brought along the motion, differs from it, and says for "
+            "each value which share of that difference is taken, and what is added. So what earlier "
+            "pictures showed of a thing stays in the next ones. `--steady` uses it."
+        ),
+        baselines=("input",),
+        rows=(
+            ("held_out_clips", "clean"),
+            ("held_out_clips", "x264_crf23"),
+            ("held_out_clips", "x264_crf28"),
+            ("held_out_clips", "x264_crf33"),
+        ),
+        has_pictures=True,
+        purpose="pictures that were enlarged, on two CPU cores where there is time for it",
+    ),
+    Section(
         task="interpolation",
         title="Frame interpolation",
         text=(

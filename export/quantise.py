@@ -25,7 +25,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.data.clips import find_data
 from export.data.planes import Planes, crop
-from export.denoise_quantise import denoising_feeds, denoising_losses_db
+from export.denoise_quantise import run_feeds, run_losses_db
 from export.half import half_specs
 from export.model_file import held_out_names, move_to, variant_of, with_quality
 from export.motion_quantise import calibration_feeds, motion_losses_db
@@ -279,6 +279,7 @@ TASKS: Mapping[str, tuple[Prepare, Judge]] = {
     "super_resolution": (_feeds, _losses_db),
     "interpolation": (calibration_feeds, motion_losses_db),
     "prediction": (calibration_feeds, motion_losses_db),
-    "denoising": (denoising_feeds, denoising_losses_db),
+    "denoising": (run_feeds, run_losses_db),
+    "steadying": (run_feeds, run_losses_db),
 }
 """What each task's networks are calibrated on, and what a variant loses against fp32."""

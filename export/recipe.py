@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from export.data.enlarged_recipe import EnlargedDataRecipe
 from export.data.motion_recipe import LARGEST_SEED, MotionDataRecipe, check_range
 from export.data.noise_recipe import NoiseDataRecipe
 from streamer.errors import ConfigError
@@ -70,7 +71,7 @@ class MotionNetworkRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenoiserRecipe:
-    """Size of a denoising network."""
+    """Size of a network for denoising or steadying."""
 
     channels: int = 16
     depth: int = 3
@@ -184,8 +185,9 @@ class MotionTrainRecipe(TrainRecipe):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DenoiseTrainRecipe(TrainRecipe):
-    """Training of denoising: the squared error as a share of that of what arrives, run by run."""
+class RunTrainRecipe(TrainRecipe):
+    """Training of denoising and steadying: the squared error as a share of that of what arrives, run by
+    run."""
 
     chroma_weight: float = 0.25
     floor_codes: float = 1.0
@@ -209,7 +211,7 @@ class Recipe:
     variant: str
     training: str
     network: NetworkRecipe | MotionNetworkRecipe | DenoiserRecipe
-    data: DataRecipe | MotionDataRecipe | NoiseDataRecipe
+    data: DataRecipe | MotionDataRecipe | NoiseDataRecipe | EnlargedDataRecipe
     train: TrainRecipe
 
     @property
@@ -268,7 +270,20 @@ class DenoiseRecipe(Recipe):
 
     network: DenoiserRecipe
     data: NoiseDataRecipe = field(default_factory=NoiseDataRecipe)
-    train: DenoiseTrainRecipe
+    train: RunTrainRecipe
+
+    @property
+    def uses_images(self) -> bool:
+        return self.data.image_segments > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteadyRecipe(Recipe):
+    """Steadying: from runs of enlarged pictures, each made with the help of the one before."""
+
+    network: DenoiserRecipe
+    data: EnlargedDataRecipe = field(default_factory=EnlargedDataRecipe)
+    train: RunTrainRecipe
 
     @property
     def uses_images(self) -> bool:
@@ -280,6 +295,7 @@ RECIPES: Mapping[str, type[Recipe]] = {
     "interpolation": MotionRecipe,
     "prediction": MotionRecipe,
     "denoising": DenoiseRecipe,
+    "steadying": SteadyRecipe,
 }
 """The kind of recipe that each task takes."""
 

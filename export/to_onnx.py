@@ -80,7 +80,7 @@ def _motion_ports(recipe: Recipe) -> tuple[Specs, Specs]:
     )
 
 
-def _denoising_ports(recipe: Recipe) -> tuple[Specs, Specs]:
+def _following_ports(recipe: Recipe) -> tuple[Specs, Specs]:
     del recipe
     # A picture and a difference; shares of it, and residuals.
     channels = 2 * PACKED_CHANNELS
@@ -94,7 +94,8 @@ PORTS: Mapping[str, Callable[[Recipe], tuple[Specs, Specs]]] = {
     "super_resolution": _super_resolution_ports,
     "interpolation": _motion_ports,
     "prediction": _motion_ports,
-    "denoising": _denoising_ports,
+    "denoising": _following_ports,
+    "steadying": _following_ports,
 }
 """Per task, what its networks take and give."""
 

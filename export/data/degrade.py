@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,9 +12,19 @@ import numpy as np
 from export.data.codec import Coding, round_trip, x264
 from export.data.planes import Plane, Planes, crop_to_multiple
 from export.data.resample import Floats, shrink, to_codes
-from export.recipe import DataRecipe
 
 PRESETS = ("veryfast", "superfast", "ultrafast")
+
+
+class Mixture(Protocol):
+    """Shares of clips, 0..1, that suffer one thing or another."""
+
+    @property
+    def blur_share(self) -> float: ...
+    @property
+    def noise_share(self) -> float: ...
+    @property
+    def clean_share(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +45,7 @@ class Treatment:
     coding: Coding | None = None
 
 
-def draw_treatment(recipe: DataRecipe, rng: np.random.Generator, *, scale: int) -> Treatment:
+def draw_treatment(recipe: Mixture, rng: np.random.Generator, *, scale: int) -> Treatment:
     """One treatment out of the mixture that ``live`` networks train on."""
     if scale == 1:
         return _draw_compression(recipe, rng)
@@ -50,7 +61,7 @@ def draw_treatment(recipe: DataRecipe, rng: np.random.Generator, *, scale: int) 
     )
 
 
-def _draw_compression(recipe: DataRecipe, rng: np.random.Generator) -> Treatment:
+def _draw_compression(recipe: Mixture, rng: np.random.Generator) -> Treatment:
     """As ``draw_treatment``, where what the codec did is all that is to be undone.
 
     Nothing else is: a network that also takes noise or blur away changes undamaged pictures, and

@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.data.motion_recipe import LARGEST_SEED, check_range
-from streamer.errors import ConfigError
+from export.data.motion_recipe import check_range
+from export.data.run_recipe import RunDataRecipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseDataRecipe:
+class NoiseDataRecipe(RunDataRecipe):
     """How clips and images become runs of noisy pictures, and what those were before."""
 
-    validation: tuple[str, ...] = ()
-    """Clips whose name starts with one of these are held out of training."""
-    patch: int = 96
-    """Edge of what is kept of a picture, in luma pixels, a multiple of 4; its motion was found on the
-    whole picture."""
-    run: int = 8
-    """Pictures in a row, each cleaned with the help of the one before."""
-    segments_per_clip: int = 10
-    """Stretches of a clip that share size, noise and codec."""
-    segment_frames: int = 12
-    patches_per_segment: int = 10
-    image_segments: int = 1
-    """Stretches made of each image: a window that moves, or stands."""
     noise_share: float = 0.75
     """Stretches with sensor noise."""
     smooth_noise_share: float = 0.4
@@ -33,17 +20,8 @@ class NoiseDataRecipe:
     """Stretches that go through a real codec."""
     flicker_share: float = 0.1
     """Stretches whose brightness wavers, as mains light and automatic exposure make it."""
-    seed: int = 1
 
     def __post_init__(self) -> None:
-        check_range("data.patch", self.patch, 32, 512)
-        if self.patch % 4:
-            raise ConfigError(f"data.patch is {self.patch}, it must be a multiple of 4")
-        check_range("data.run", self.run, 2, 64)
-        check_range("data.segments_per_clip", self.segments_per_clip, 1, 1000)
-        check_range("data.segment_frames", self.segment_frames, self.run, 250)
-        check_range("data.patches_per_segment", self.patches_per_segment, 1, 1000)
-        check_range("data.image_segments", self.image_segments, 0, 1000)
-        check_range("data.seed", self.seed, 0, LARGEST_SEED)
+        RunDataRecipe.__post_init__(self)
         for name in ("noise", "smooth_noise", "coded", "flicker"):
             check_range(f"data.{name}_share", getattr(self, f"{name}_share"), 0.0, 1.0)

@@ -69,7 +69,9 @@ class Denoiser(Network):
         nn.init.constant_(self.tail.bias[:PACKED_CHANNELS], 0.5)
 
     def forward(self, packed: Tensor) -> Tensor:
-        x = functional.relu(self.head(packed))
+        # Code values have as many digits as bfloat16 holds: what a codec did would be rounded away.
+        with torch.autocast(packed.device.type, enabled=False):
+            x = functional.relu(self.head(packed))
         for layer in self.body:
             x = functional.relu(layer(x))
         share, residual = torch.split(self.tail(x), PACKED_CHANNELS, dim=1)

@@ -9,6 +9,7 @@ from export.recipe import Recipe
 from export.tasks.base import Task
 from export.tasks.denoising import open_denoising
 from export.tasks.motion import open_motion
+from export.tasks.steadying import open_steadying
 from export.tasks.super_resolution import open_super_resolution
 
 Report = Callable[[str], None]
@@ -18,6 +19,7 @@ TASKS: dict[str, Callable[[Recipe, Path, Path, Report], Task]] = {
     "interpolation": open_motion,
     "prediction": open_motion,
     "denoising": open_denoising,
+    "steadying": open_steadying,
 }
 
 

@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from export.data.clips import find_data
-from export.data.noisy_runs import RunCache, open_runs
+from export.data.noisy_runs import open_runs
+from export.data.runs import RunCache
 from export.denoise_judge import HeldOut, held_out, judge
 from export.networks.base import Network
 from export.networks.denoiser import cleaned
 from export.networks.super_resolution import CHROMA_GAIN, LUMA_GAIN, pack, unpack
-from export.recipe import DenoiseRecipe, Recipe
+from export.recipe import DenoiseRecipe, Recipe, SteadyRecipe
 from export.tasks.base import Task
 
 MARGIN = 8
@@ -44,13 +45,15 @@ def open_denoising(recipe: Recipe, data: Path, cache: Path, report: Callable[[st
     split = find_data(data, validation=recipe.data.validation)
     runs = open_runs(split, recipe.data, folder=cache, report=report)
     report(f"{len(runs)} runs in {runs.folder}")
-    return DenoisingTask(recipe, runs, held_out(split.validation))
+    return RunTask(recipe, runs, held_out(split.validation))
 
 
-class DenoisingTask:
+class RunTask:
     """Batches drawn from runs; judged by luma PSNR beside the pictures as they arrive."""
 
-    def __init__(self, recipe: DenoiseRecipe, runs: RunCache, held_out: list[HeldOut]) -> None:
+    def __init__(
+        self, recipe: DenoiseRecipe | SteadyRecipe, runs: RunCache, held_out: list[HeldOut]
+    ) -> None:
         self._recipe, self._runs, self._held_out = recipe, runs, held_out
 
     def batch(self, iteration: int) -> Batch:

@@ -17,7 +17,7 @@ from export.data.clips import find_data
 from export.data.planes import Planes
 from export.denoise_feeds import followed
 from export.denoise_judge import cleaned_run, held_out, model_change, network_change
-from export.denoise_quantise import denoising_feeds, denoising_losses_db
+from export.denoise_quantise import run_feeds, run_losses_db
 from export.feeds import DRAWN_SIZES, drawn_feeds, real_feeds
 from export.half import make_half
 from export.networks import build_network
@@ -194,7 +194,7 @@ def test_what_a_variant_loses_is_the_psnr_of_the_other_less_its_own(
     shipped: ModelManifest, network: Denoiser, clips: Path, tmp_path: Path
 ) -> None:
     judged = held_out_clips(clips)
-    same = denoising_losses_db(shipped, shipped, judged)
+    same = run_losses_db(shipped, shipped, judged)
     assert same == dict.fromkeys(QUALITY, 0.0)
     worse = build_network(RECIPE)
     worse.load_state_dict(network.state_dict())
@@ -203,10 +203,10 @@ def test_what_a_variant_loses_is_the_psnr_of_the_other_less_its_own(
         worse.tail.bias[6:] += 1.0
     other = write_model(worse, RECIPE, folder=tmp_path / "worse", weights=tmp_path / "worse")
     # All pictures are 14 codes too bright.
-    assert min(denoising_losses_db(shipped, other, judged).values()) > 3
-    assert max(denoising_losses_db(other, shipped, judged).values()) < -3
+    assert min(run_losses_db(shipped, other, judged).values()) > 3
+    assert max(run_losses_db(other, shipped, judged).values()) < -3
     with pytest.raises(ConfigError, match=r"no clip of more than 4 frames is held out: name some"):
-        denoising_losses_db(shipped, shipped, [])
+        run_losses_db(shipped, shipped, [])
 
 
 def test_an_int8_variant_that_loses_much_is_refused_and_not_written(
@@ -235,7 +235,7 @@ def test_it_is_calibrated_on_a_picture_of_each_clip_clean_and_noisy(
     shipped: ModelManifest, clips: Path, tmp_path: Path
 ) -> None:
     training = find_data(clips, validation=["beta"]).training
-    feeds = denoising_feeds(shipped, training)
+    feeds = run_feeds(shipped, training)
     assert len(feeds) == 2 * 3
     assert {feed["followed"].shape for feed in feeds} == {(1, 12, 32, 40)}
     grain = [float(np.abs(feed["followed"][0, 6:10]).mean()) * 219 for feed in feeds[:3]]

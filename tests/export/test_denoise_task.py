@@ -29,7 +29,7 @@ from export.networks.denoiser import Denoiser, cleaned
 from export.networks.super_resolution import LUMA_GAIN, pack, unpack
 from export.recipe import DenoiseRecipe
 from export.tasks import open_task
-from export.tasks.denoising import MARGIN, Batch, DenoisingTask, brought
+from export.tasks.denoising import MARGIN, Batch, RunTask, brought
 from export.train import Place, train
 from export.upscalers import pack_planes
 from export.validation import psnr_y
@@ -79,13 +79,13 @@ def make_run(folder: Path, cache: Path, tmp_path: Path) -> MakeRun:
     return make
 
 
-def opened(recipe: DenoiseRecipe, place: Place) -> DenoisingTask:
+def opened(recipe: DenoiseRecipe, place: Place) -> RunTask:
     task = open_task(recipe, data=place.data, cache=place.cache, report=lambda _: None)
-    assert isinstance(task, DenoisingTask)
+    assert isinstance(task, RunTask)
     return task
 
 
-def losses(task: DenoisingTask, network: Network, count: int = 6) -> float:
+def losses(task: RunTask, network: Network, count: int = 6) -> float:
     with torch.no_grad():
         return float(np.mean([task.loss(network, task.batch(n)).item() for n in range(count)]))
 
@@ -145,10 +145,10 @@ def batch_of(noisy: Tensor, clean: Tensor, *, is_cut: Tensor | None = None) -> B
     return Batch(noisy=noisy, clean=clean, back=back, is_cut=is_cut)
 
 
-def task_with(*, floor_codes: float = 1.0, chroma_weight: float = 0.25) -> DenoisingTask:
+def task_with(*, floor_codes: float = 1.0, chroma_weight: float = 0.25) -> RunTask:
     """For its loss alone; it has no runs."""
     recipe = tiny_denoise_recipe(floor_codes=floor_codes, chroma_weight=chroma_weight)
-    return DenoisingTask(recipe, None, [])  # type: ignore[arg-type]
+    return RunTask(recipe, None, [])  # type: ignore[arg-type]
 
 
 def test_who_changes_nothing_loses_one_for_luma_and_the_weight_of_chroma() -> None:
@@ -253,7 +253,7 @@ def test_pictures_of_a_batch_are_packed_one_by_one(make_run: MakeRun) -> None:
 
 
 def test_cuts_come_in_their_share_and_are_dear_to_who_takes_all(make_run: MakeRun) -> None:
-    def cutting(share: float) -> DenoisingTask:
+    def cutting(share: float) -> RunTask:
         return opened(tiny_denoise_recipe(cut_share=share), make_run("run"))
 
     whole, half, none = (cutting(share) for share in (1.0, 0.5, 0.0))

@@ -99,7 +99,7 @@ def test_an_unknown_task_is_named_with_those_there_are(tmp_path: Path) -> None:
         read_recipe(path)
     assert str(refusal.value) == (
         "recipe odd.toml: task is 'cook', known are super_resolution, interpolation, prediction, "
-        "denoising"
+        "denoising, steadying"
     )
 
 

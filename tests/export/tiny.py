@@ -15,7 +15,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from export.data.planes import Planes, to_i420
-from export.recipe import DenoiseRecipe, MotionRecipe, PairRecipe, recipe_from
+from export.recipe import DenoiseRecipe, MotionRecipe, PairRecipe, SteadyRecipe, recipe_from
 from tests.streamer.pictures import texture
 
 PATIENCE_S = 60
@@ -196,32 +196,43 @@ def tiny_motion_recipe(task: str, **train: float) -> MotionRecipe:
 
 def tiny_denoise_recipe(*, data: dict[str, object] | None = None, **train: float) -> DenoiseRecipe:
     """30 iterations of denoising on the tiny clips."""
-    recipe = recipe_from(
-        {
-            "name": "denoising-tiny-test",
-            "task": "denoising",
-            "variant": "tiny",
-            "training": "live",
-            "network": {"channels": 8, "depth": 1, "expansion": 16},
-            "data": {
-                "validation": ["beta"],
-                "patch": 32,
-                "run": 4,
-                "segments_per_clip": 1,
-                "segment_frames": 6,
-                "patches_per_segment": 6,
-                "image_segments": 0,
-                **(data or {}),
-            },
-            "train": {
-                "iterations": 30,
-                "batch": 4,
-                "learning_rate": 3e-3,
-                "warmup": 5,
-                "clip_norm": 1.0,
-                **train,
-            },
-        }
-    )
+    recipe = recipe_from(_tiny_runs("denoising", data, train))
     assert isinstance(recipe, DenoiseRecipe)
     return recipe
+
+
+def tiny_steady_recipe(*, data: dict[str, object] | None = None, **train: float) -> SteadyRecipe:
+    """30 iterations of steadying on the tiny clips."""
+    recipe = recipe_from(_tiny_runs("steadying", data, train))
+    assert isinstance(recipe, SteadyRecipe)
+    return recipe
+
+
+def _tiny_runs(
+    task: str, data: dict[str, object] | None, train: dict[str, float]
+) -> dict[str, object]:
+    return {
+        "name": f"{task}-tiny-test",
+        "task": task,
+        "variant": "tiny",
+        "training": "live",
+        "network": {"channels": 8, "depth": 1, "expansion": 16},
+        "data": {
+            "validation": ["beta"],
+            "patch": 32,
+            "run": 4,
+            "segments_per_clip": 1,
+            "segment_frames": 6,
+            "patches_per_segment": 6,
+            "image_segments": 0,
+            **(data or {}),
+        },
+        "train": {
+            "iterations": 30,
+            "batch": 4,
+            "learning_rate": 3e-3,
+            "warmup": 5,
+            "clip_norm": 1.0,
+            **train,
+        },
+    }
