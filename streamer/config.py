@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from streamer.addresses import AddressPolicy, has_two_readings
+from streamer.addresses import SECRET_KEYS, AddressPolicy, has_two_readings
 from streamer.errors import ConfigError
 from streamer.ice import IceServer
 from streamer.rate import Rate, parse_rate
@@ -147,8 +147,11 @@ class StreamSettings:
     """Whether frames stand in for those that a live source lost."""
     denoise: Denoise = "auto"
     """Whether pictures are cleaned of noise before they are enlarged; ``auto`` while they are noisy."""
-    steady: bool = False
-    """Whether flicker is held back along motion; costs most of what the ``lite`` network does."""
+    steady: bool | None = None
+    """Whether enlarged pictures are made with the help of the one before; ``None`` does it in files,
+    which have the time."""
+    sharpen: float = 0.0
+    """How far finished pictures are sharpened, up to 1; 0.5 gives undamaged ones the originals' gradient."""
     duration_s: float | None = None
     reach: AddressPolicy | None = None
     """Which hosts the source's name and its redirects may lead to, for one that a stranger named."""
@@ -164,6 +167,14 @@ class StreamSettings:
             raise ConfigError(
                 f"--denoise {self.denoise!r} is not possible; use {', '.join(get_args(Denoise))}"
             )
+        if not 0 <= self.sharpen <= 1:
+            raise ConfigError(
+                f"--sharpen {self.sharpen} is out of range; use 0 (not at all) to 1 (0.5 is usual)"
+            )
+        if self.steady and self.scale == 1:
+            raise ConfigError(
+                "steadying is for enlarged pictures, --scale is 1; use 2, 3 or 4, or leave out --steady"
+            )
         if self.duration_s is not None and not 0 < self.duration_s < math.inf:
             raise ConfigError(
                 f"--duration {self.duration_s:g} is out of range; use more than 0 seconds"
@@ -176,6 +187,11 @@ class StreamSettings:
                 f"{self.name!r} is no name for a stream; use 1 to 64 letters, digits, - _ ."
             )
         self._check_targets()
+
+    @property
+    def steadies(self) -> bool:
+        """Whether enlarged pictures are made with the help of the one before."""
+        return self.is_offline and self.scale > 1 if self.steady is None else self.steady
 
     @property
     def waits_for_next(self) -> bool:
@@ -262,10 +278,16 @@ def parse_made_frames(fps: str | None, between: str | None) -> tuple[Rate | None
     return None if fps is None else parse_rate(fps), how
 
 
-def of_tier(tier: str | None) -> dict[str, Any]:
+def of_tier(tier: str | None, *, backend: str | None) -> dict[str, Any]:
     """Fields of ``StreamSettings`` for a network by name, for ``plain``, which is none at all, or for
-    ``None``: what there is."""
-    return {"backend": "reference"} if tier == "plain" else {"variant": tier}
+    ``None``: what there is. Raises ``ConfigError`` where a ``backend`` was asked for in vain."""
+    if tier != "plain":
+        return {"variant": tier}
+    if backend not in (None, "auto", "reference"):
+        raise ConfigError(
+            f"the tier plain is no network, which the backend {backend} could run; leave one of them out"
+        )
+    return {"backend": "reference"}
 
 
 def check_budget(budget_ms: float) -> None:
@@ -279,6 +301,10 @@ def check_budget(budget_ms: float) -> None:
 def check_crf(crf: int | None, settings: StreamSettings) -> None:
     """Raise ``ConfigError`` where a quality was asked for that nothing is coded by; ``None`` asks for
     none."""
+    if crf is not None and settings.encode.bitrate_kbps is not None:
+        raise ConfigError(
+            "a file is coded by a crf or by a bitrate, not both; leave one of them out"
+        )
     if crf is not None and not settings.is_offline:
         raise ConfigError(
             "crf is for runs from file to file; use a bitrate here (--bitrate-kbps, bitrate_kbps)"
@@ -346,9 +372,6 @@ def place_of(url: str) -> str:
     return f"{scheme.lower()}://{authority.rpartition('@')[2]}"
 
 
-SECRET_KEYS = "token|pass(word|phrase|wd)?|pwd|key|secret|auth|sig(nature)?|streamid"
-
-
 def redacted(text: str) -> str:
     """``text`` without the secrets of any URL in it: user and password, the values of telling
     keys, which some cameras have in their path, and what follows the application in RTMP, which is
@@ -356,9 +379,19 @@ def redacted(text: str) -> str:
 
     A password may hold ``@`` and ``/``, so it rather hides too much than too little.
     """
-    text = re.sub(r"(?<=://)\S*@", "***@", text)
+    # Where no @ follows, all the same is taken: none follows the next :// either. Looked through again
+    # from each of them, a text that a stranger makes of nothing else would take seconds.
+    text = re.sub(r"(://)(?:\S*(@)|\S*)", _without_user, text)
     # A slash or the colon too few is a slip, and makes the address a file that does not exist.
-    schemes = "(rtsp|rtmp|http|srt|udp|ftp|turn)s?"
-    text = re.sub(rf"(?i)(?<![\w/])({schemes}(:/?|//))(?!/)\S*@", r"\1***@", text)
+    schemes = "(?:rtsp|rtmp|http|srt|udp|ftp|turn)s?"
+    text = re.sub(rf"(?i)(?<![\w/])({schemes}(?::/?|//))(?!/)(?:\S*(@)|\S*)", _without_user, text)
     text = re.sub(rf"(?i)([?&;/_]({SECRET_KEYS})=)[^&\s'\"]*", r"\1***", text)
-    return re.sub(r"(?i)(rtmps?(:/{0,2}|//)[^/\s]+/[^/\s]+/)[^\s'\"?;,)]+", r"\1***", text)
+    # Of several schemes before one slash only the last is tried, for the same reason.
+    host = r"(?:(?!rtmps?:(?!/))[^/\s])+"
+    way = rf"rtmps?(?::/{{0,2}}|//){host}/[^/\s]+/"
+    return re.sub(rf"(?i)({way})[^\s'\"?;,)]+", r"\1***", text)
+
+
+def _without_user(found: re.Match[str]) -> str:
+    """A scheme and what follows it up to the last @, that hidden; as it is where there is none."""
+    return f"{found[1]}***@" if found[2] else found[0]

@@ -39,7 +39,9 @@ def describe_stream(settings: StreamSettings) -> str:
             *((f"           {choices.device.reason}",) if is_refused else ()),
             *made.engines,
             *cleaned,
+            *_steadied(choices.steady),
             f"  tiers    {' > '.join(tiers)}",
+            *((f"  sharpen  {settings.sharpen:g}, on every tier",) if settings.sharpen else ()),
             f"  waits    {made.waits}",
             f"  budget   {settings.budget_ms:g} ms from arrival to outputs; {loss}",
         )
@@ -87,6 +89,16 @@ def _cleaned(settings: StreamSettings, choices: Choices) -> tuple[str, ...]:
     when = calm if settings.denoise == "auto" else "on: always"
     said = [f"{_engine(engine)} ({when})" for engine in choice.engines] or ["not done"]
     return (f"  denoise  {said[0]}", f"           {choice.reason}")
+
+
+def _steadied(choice: Choice | None) -> tuple[str, ...]:
+    """What is said of steadying; its engine is closed."""
+    if choice is None:
+        return ()
+    for engine in choice.engines:
+        engine.close()
+    said = [_engine(engine) for engine in choice.engines] or ["not done"]
+    return (f"  steady   {said[0]}", f"           {choice.reason}")
 
 
 def _costs(choice: Choice) -> tuple[str, ...]:

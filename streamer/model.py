@@ -16,6 +16,9 @@ RESIDUAL_ZERO = 128
 
 MODELS = Path(__file__).parent / "models"
 
+FOLLOWING = ("denoising", "steadying")
+"""Tasks whose networks make each picture with the help of the last one that they made."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
@@ -62,10 +65,10 @@ class ModelManifest:
     ``(2*scale)**2`` phases of luma, row by row, then ``scale**2`` of U, then of V. A residual of
     type uint8 holds the code value plus 128 (``RESIDUAL_ZERO``), which is all that the sum needs.
 
-    Denoising takes ``followed`` (1, 12, H/2, W/2): the packed picture, and by how much the last cleaned
-    one, where things are now, differs from it, in the same units. It gives ``change``, as large: for each
-    packed value the share of the difference that is taken, as 255 times that less 128, then what is
-    added, in code values; type uint8 as above.
+    Denoising and steadying take ``followed`` (1, 12, H/2, W/2): the packed picture, and by how much the
+    last one made, where things are now, differs from it, in the same units. They give ``change``, as
+    large: for each packed value the share of the difference that is taken, as 255 times that less 128,
+    then what is added, in code values; type uint8 as above.
     fp16 models take and give float16, so that a GPU moves half the bytes.
     """
 

@@ -43,6 +43,7 @@ KINDS: Mapping[str, tuple[tuple[type, ...], str]] = MappingProxyType(
         "conceal": ((bool,), FLAG),
         "denoise": ((str, bool), "auto, on or off"),
         "steady": ((bool,), FLAG),
+        "sharpen": ((int, float), "a number"),
         "bitrate_kbps": ((int,), WHOLE),
         "crf": ((int,), WHOLE),
         "preset": ((str,), TEXT),
@@ -186,12 +187,12 @@ def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
     encode = {key: fields[key] for key in ENCODE_KEYS if key in fields}
     renamed = ("to", "fps", "between", "conceal", "tier", *ENCODE_KEYS)
     others = {key: value for key, value in fields.items() if key not in renamed}
-    others |= of_tier(fields.get("tier"))
     if isinstance(fields.get("denoise"), bool):
         # YAML reads on and off, as they are written everywhere else, as true and false.
         others["denoise"] = "on" if fields["denoise"] else "off"
     fps = str(fields["fps"]) if "fps" in fields else None
     try:
+        others |= of_tier(fields.get("tier"), backend=fields.get("backend"))
         rate, between = parse_made_frames(fps, fields.get("between"))
         others |= {"rate": rate, "between": between, "conceals": fields.get("conceal", True)}
         sinks = tuple(parse_sink(output) for output in fields.get("to", []))

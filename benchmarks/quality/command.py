@@ -128,12 +128,14 @@ def _parse(arguments: Sequence[str]) -> Any:
         "--steady",
         action="store_true",
         default=None,
-        help="sr: every network once more with its flicker held back along the motion",
+        help="sr: every network once more with what steadies its pictures behind it",
     )
+    add("--sharpen", type=_share, help="sr: every network once more, sharpened so far, up to 1")
     options = parser.parse_args(arguments)
     owners = {
         "scale": "sr",
         "steady": "sr",
+        "sharpen": "sr",
         "step": "prediction",
         "seed": "concealment",
     }
@@ -156,6 +158,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1")
+    return share
+
+
 def _step(text: str) -> Fraction:
     try:
         step = Fraction(text)
@@ -175,6 +187,7 @@ def _settings(options: Any) -> Settings:
         step=options.step or Fraction(1),
         seed=1 if options.seed is None else options.seed,
         is_steady=bool(options.steady),
+        sharpness=options.sharpen or 0.0,
         longer_side=LONGER_SIDE if is_shrunk else None,
     )
 
@@ -228,6 +241,7 @@ def _as_json(settings: Settings, options: Any) -> dict[str, Any]:
             "scale": settings.scale,
             "conditions": settings.conditions or "each kind's own",
             "steady": settings.is_steady,
+            "sharpen": settings.sharpness,
         },
         "interpolation": {"t": 0.5},
         "prediction": {"step": str(settings.step)},

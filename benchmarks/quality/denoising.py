@@ -10,10 +10,11 @@ import numpy as np
 from benchmarks.quality import filters
 from benchmarks.quality.extras import y4m, y4m_header
 from benchmarks.quality.material import Item, Kind, as_record, as_tuple
-from benchmarks.quality.methods import DENOISERS, Denoiser, shipped
+from benchmarks.quality.methods import DENOISERS, shipped
 from benchmarks.quality.scores import Judge, Judged
 from benchmarks.quality.settings import Bench, Said
 from benchmarks.quality.temporal import Step
+from benchmarks.quality.upscaling import Follower
 from export.data.codec import Coding, x264
 from export.data.noise import Dimness, soil
 from streamer.clock import MonotonicClock
@@ -33,8 +34,9 @@ CONDITIONS: Mapping[str, Dimness] = {
     "clean": Dimness(),
 }
 
-FILTERS = ("hqdn3d", "atadenoise", "nlmeans")
-"""Of FFmpeg, as they are where nothing is said; the second and third look at later frames, too."""
+FILTERS = ("hqdn3d", "hqdn3d=8", "atadenoise", "nlmeans", "nlmeans=s=5")
+"""Of FFmpeg, as they are where nothing is said and as noise of 5 codes asks for; atadenoise looks at later
+frames, too."""
 
 SHORTEST = {"atadenoise": 5}
 """Frames: with fewer FFmpeg 5.1 never ends."""
@@ -58,7 +60,7 @@ class DenoisingTask:
         self._bench = bench
         self._clock = MonotonicClock()
         self._models, manifests = shipped(DENOISERS)
-        reasons = {name: filters.why_missing(name) for name in FILTERS}
+        reasons = {name: filters.why_missing(name.partition("=")[0]) for name in FILTERS}
         self._filters = tuple(name for name, reason in reasons.items() if not reason)
         missing = [reason for reason in reasons.values() if reason]
         if not self._models:
@@ -100,7 +102,7 @@ class DenoisingTask:
         size = (clean[0][0].shape[0], clean[0][0].shape[1])
         return judge.done(group=item.group, name=item.name, condition=condition, size=size)
 
-    def _clean(self, name: str, model: Denoiser, planes: Planes) -> tuple[Planes, float]:
+    def _clean(self, name: str, model: Follower, planes: Planes) -> tuple[Planes, float]:
         return self._bench.watch.timed(name, planes[0].shape, lambda: model.clean(planes))
 
     def _by_ffmpeg(self, judge: Judge, name: str, noisy: Sequence[Planes]) -> list[Planes]:

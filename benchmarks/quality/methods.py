@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.quality.flow import Dis, warp
-from benchmarks.quality.upscaling import ShippedUpscaler, Upscaler
+from benchmarks.quality.followers import ShippedFollower
+from benchmarks.quality.upscaling import Follower, ShippedUpscaler, Upscaler
 from streamer.enhance.frame_maker import FrameMaker
 from streamer.frame import Plane, Planes
 from streamer.infer.engine import Engine
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.model import MODELS, ModelManifest, read_manifest
-from streamer.ops.denoising import Denoise
 
 THREADS = 2
 """Of ONNX Runtime and of OpenCV."""
@@ -40,38 +39,8 @@ class Predictor(Protocol):
         """The picture ``step`` intervals after ``last``; storage of its own."""
 
 
-class Denoiser(Protocol):
-    """Takes noise away, picture by picture of a clip."""
-
-    def clean(self, planes: Planes) -> Planes:
-        """The next picture, cleaned; storage of its own."""
-
-    def reset(self) -> None:
-        """The next picture belongs to another clip."""
-
-
-class ShippedDenoiser:
-    """The run time's own way along motion, around a network."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        manifest = engine.manifest
-        self._dtype = manifest.inputs[0].dtype
-        self._denoise = Denoise(self._change, kind=manifest.residual_dtype)
-        self.reset = self._denoise.reset
-
-    def clean(self, planes: Planes) -> Planes:
-        y, u, v = (np.empty_like(plane) for plane in planes)
-        self._denoise.clean(planes, (y, u, v))
-        return y, u, v
-
-    def _change(self, packed: NDArray[np.float32], change: NDArray[Any]) -> bool:
-        given = packed.astype(self._dtype, copy=False)
-        self._engine.run({"followed": given}, {"change": change})
-        return True
-
-
-DENOISERS: Mapping[str, Callable[[Engine], Denoiser]] = {"denoising": ShippedDenoiser}
+DENOISERS: Mapping[str, Callable[[Engine], Follower]] = {"denoising": ShippedFollower}
+STEADYING: Mapping[str, Callable[[Engine], Follower]] = {"steadying": ShippedFollower}
 UPSCALERS: Mapping[str, Callable[[Engine], Upscaler]] = {"super_resolution": ShippedUpscaler}
 INTERPOLATORS: Mapping[str, Callable[[Engine], Interpolator]] = {
     "interpolation": partial(FrameMaker, in_full=True)

@@ -26,6 +26,8 @@ class Settings:
     seed: int = 1
     is_steady: bool = False
     """Judge every network for super-resolution once more with its flicker held back."""
+    sharpness: float = 0.0
+    """Judge every network for super-resolution once more sharpened so far, up to 1; 0 does not."""
     longer_side: int | None = None
     """Clips are shrunk to this before they are judged; ``None`` leaves them."""
 

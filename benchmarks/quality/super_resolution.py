@@ -15,13 +15,14 @@ from benchmarks.quality.material import (
     read_picture,
 )
 from benchmarks.quality.matlab import Picture, imresize, to_planes
-from benchmarks.quality.methods import UPSCALERS, shipped
+from benchmarks.quality.methods import STEADYING, UPSCALERS, shipped
 from benchmarks.quality.scores import Judge, Judged
 from benchmarks.quality.settings import Bench, Said
 from benchmarks.quality.temporal import Step
 from benchmarks.quality.upscaling import (
     LanczosUpscaler,
     PlainUpscaler,
+    SharpUpscaler,
     SteadyUpscaler,
     Upscaler,
     cut,
@@ -66,11 +67,22 @@ class SuperResolutionTask:
             self._methods["lanczos"] = LanczosUpscaler(scale)
         models, manifests = shipped(UPSCALERS, scale=scale)
         self._methods |= models
+        sharpness = bench.settings.sharpness
+        if sharpness:
+            suffix = f"sharpened {sharpness:g}"
+            self._methods |= {
+                f"{name} {suffix}": SharpUpscaler(m, sharpness) for name, m in models.items()
+            }
         self._steady: dict[str, SteadyUpscaler] = {}
-        if bench.settings.is_steady:
-            # The network runs a second time for it, so that its time is in the row's.
-            self._steady = {f"{name} steady": SteadyUpscaler(m) for name, m in models.items()}
+        for name, model in models.items() if bench.settings.is_steady else ():
+            # What enlarges runs a second time, so that its time is in the row's; what was made last is
+            # each row's own.
+            behind, steadying = shipped(STEADYING)
+            rows = {f"{name} {own}": SteadyUpscaler(model, one) for own, one in behind.items()}
+            self._steady |= rows
+        if self._steady:
             self._methods |= self._steady
+            manifests = [*manifests, *steadying]
         missing = () if models else (f"models: no network for x{scale} is shipped",)
         self.said = Said(protocol=PROTOCOL, models=tuple(manifests), left_out=missing)
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamer.enhance.steady import Steady
 from streamer.frame import Plane, Planes
 from streamer.infer.engine import Engine, code_values
 from streamer.ops import host
+from streamer.ops.sharpen import sharpen
 
 
 class ShippedUpscaler:
@@ -53,12 +53,21 @@ class Upscaler(Protocol):
         """Sides ``scale`` times as long; storage that the next call leaves alone."""
 
 
-class SteadyUpscaler:
-    """Another upscaler, with the flicker of its luma held back along the motion."""
+class Follower(Protocol):
+    """Makes each picture of a clip with the help of the one before."""
 
-    def __init__(self, upscaler: Upscaler) -> None:
-        self._upscaler = upscaler
-        self._steady = Steady()
+    def clean(self, planes: Planes) -> Planes:
+        """The next picture; storage of its own."""
+
+    def reset(self) -> None:
+        """The next picture belongs to another clip."""
+
+
+class SteadyUpscaler:
+    """Another upscaler, each of whose pictures is made with the help of the one before."""
+
+    def __init__(self, upscaler: Upscaler, steady: Follower) -> None:
+        self._upscaler, self._steady = upscaler, steady
 
     def reset(self) -> None:
         """The next picture belongs to another clip."""
@@ -66,9 +75,21 @@ class SteadyUpscaler:
 
     def upscale(self, small: Planes) -> Planes:
         """Called for each picture of a clip in turn."""
-        result = self._upscaler.upscale(small)
-        self._steady.smooth(small[0], result[0])
-        return result
+        return self._steady.clean(self._upscaler.upscale(small))
+
+
+class SharpUpscaler:
+    """Another upscaler, with its luma sharpened as the run time does."""
+
+    def __init__(self, upscaler: Upscaler, sharpness: float) -> None:
+        self._upscaler = upscaler
+        self._sharpness = sharpness
+
+    def upscale(self, small: Planes) -> Planes:
+        soft, u, v = self._upscaler.upscale(small)
+        luma = np.empty_like(soft)
+        sharpen(soft, luma, strength=self._sharpness, range="limited")
+        return luma, u, v
 
 
 class PlainUpscaler:

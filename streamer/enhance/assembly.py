@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 
 from streamer.clock import Clock
 from streamer.config import StreamSettings
@@ -28,7 +30,7 @@ from streamer.gpu.made_frames import DeviceWarper
 from streamer.infer.backends import (
     Choice,
     Use,
-    choose_denoising,
+    choose_following,
     choose_motion,
     choose_super_resolution,
 )
@@ -46,8 +48,9 @@ _log = logging.getLogger(__name__)
 LIKELY_FPS = 30
 """Of a stream that does not say."""
 
-OF_LITE = 0.8
-"""What denoising takes where everything moves, as a share of the ``lite`` network: 9.3 of 11.7 ms."""
+DENOISING_MACS, STEADYING_MACS = 9_100, 32_000
+"""What either takes where everything moves, steadying behind x2, as multiply-accumulates per pixel of a
+network that enlarges: 9.3 ms where ``lite`` with 11.4k takes 11.7, and 10.9 where it takes 3.8."""
 
 HELD = 0.45
 """Of the interval that networks and denoising may take alone, so that both are held beside decoder
@@ -67,13 +70,15 @@ class Engines:
     """What upscales in place of ``upscale`` where pictures stay on a device."""
     denoise: Engine | None = None
     """Of denoising; ``None`` where none is done."""
+    steady: Engine | None = None
+    """Of steadying; ``None`` where none is done."""
     pixel_ns: Mapping[str, float] = field(default_factory=dict)
     """What each of ``upscale`` takes alone, by tier, in ns per pixel of the input."""
 
     def close(self) -> None:
         if self.device.stage is not None:
             self.device.stage.close()
-        for engine in filter(None, (*self.upscale, self.make, self.denoise)):
+        for engine in filter(None, (*self.upscale, self.make, self.denoise, self.steady)):
             engine.close()
 
 
@@ -88,6 +93,8 @@ class Choices:
     device: DeviceChoice
     denoise: Choice | None = None
     """Of denoising; ``None`` where none is asked for, or pictures stay on a device."""
+    steady: Choice | None = None
+    """Of steadying; ``None`` where none is to be done, or pictures stay on a device."""
 
     @property
     def stage(self) -> Upscaler:
@@ -103,8 +110,8 @@ def choose(
     With the ``deadline`` of a stream they may be shared with other streams. Raises ``EngineError``.
     """
     device = NOT_CHOSEN
-    # What follows things over time is on the host.
-    if not settings.steady and settings.denoise != "on":
+    # What follows things over time is on the host, and so is what sharpens.
+    if not settings.steady and not settings.sharpen and settings.denoise != "on":
         device = choose_on_device(
             scale=settings.scale,
             backend=settings.backend,
@@ -119,17 +126,22 @@ def choose(
         upscale = Choice((), device.reason)
     else:
         upscale = _choose_on_host(settings, settings.backend, use)
-    make = denoise = None
+    make = denoise = steady = None
     try:
         if settings.made_task is not None:
             make = choose_motion(task=settings.made_task, backend=settings.backend, use=use)
         if settings.denoise != "off" and device.stage is None:
-            denoise = choose_denoising(backend=settings.backend, use=use)
+            # Who enlarges without a network may still want what was asked for.
+            is_plain = settings.backend == "reference" and settings.denoise == "on"
+            backend = "auto" if is_plain else settings.backend
+            denoise = choose_following(task="denoising", backend=backend, use=use)
+        if settings.steadies and device.stage is None:
+            steady = choose_following(task="steadying", backend=settings.backend, use=use)
     except EngineError:
-        made = () if make is None else make.engines
-        Engines((*upscale.engines, *made), None, Deadline(), device).close()
+        opened = [choice.engines for choice in (upscale, make, denoise) if choice is not None]
+        Engines(tuple(chain(*opened)), None, Deadline(), device).close()
         raise
-    return Choices(upscale, make, device, denoise)
+    return Choices(upscale, make, device, denoise, steady)
 
 
 def choose_engines(settings: StreamSettings, clock: Clock, metrics: Metrics) -> Engines:
@@ -138,12 +150,14 @@ def choose_engines(settings: StreamSettings, clock: Clock, metrics: Metrics) -> 
     choices = choose(settings, clock, metrics, deadline=deadline)
     _say(choices.upscale, settings)
     upscale = _guarded(choices.upscale, clock, metrics)
+    follower = partial(_follower, clock=clock, metrics=metrics)
     return Engines(
         upscale,
         _maker(settings, choices, clock, metrics),
         deadline,
         choices.device,
-        _denoiser(settings, choices, clock, metrics),
+        follower(choices.denoise, task="denoising", is_asked_for=settings.denoise == "on"),
+        follower(choices.steady, task="steadying", is_asked_for=bool(settings.steady)),
         choices.upscale.pixel_ns,
     )
 
@@ -186,15 +200,15 @@ def _maker(
     return Guarded(best, clock, metrics, fallback=others[-1]) if others else best
 
 
-def _denoiser(
-    settings: StreamSettings, choices: Choices, clock: Clock, metrics: Metrics
+def _follower(
+    choice: Choice | None, *, clock: Clock, metrics: Metrics, task: str, is_asked_for: bool
 ) -> Engine | None:
-    if choices.denoise is None:
+    if choice is None:
         return None
-    engines = _guarded(choices.denoise, clock, metrics)
+    engines = _guarded(choice, clock, metrics)
     # Where it was asked for, the user must see that it is not done.
-    level = logging.WARNING if settings.denoise == "on" and not engines else logging.INFO
-    _log.log(level, "denoising: %s", choices.denoise.reason)
+    level = logging.WARNING if is_asked_for and not engines else logging.INFO
+    _log.log(level, "%s: %s", task, choice.reason)
     return engines[0] if engines else None
 
 
@@ -214,7 +228,8 @@ def build_chain(
 ) -> Chain:
     """The chain for pictures as ``video`` announces them; it closes ``engines``."""
     denoising = _denoising(settings, engines, video, clock, metrics)
-    stage, warper = _stage(settings, engines, denoising, clock, metrics)
+    steady = Steady(engines.steady) if engines.steady else None
+    stage, warper = _stage(settings, engines, denoising, steady, clock, metrics)
     stage.warm_up(video.width & ~1, video.height & ~1)
     makes = settings.rate is not None and settings.between != "none"
     return Chain(
@@ -225,6 +240,7 @@ def build_chain(
         concealer=_concealer(settings, engines.make, metrics),
         making=_making(settings, video, stage, engines.make, clock, metrics, warper),
         denoising=denoising,
+        steady=steady,
     )
 
 
@@ -232,19 +248,21 @@ def _stage(
     settings: StreamSettings,
     engines: Engines,
     denoising: Denoising | None,
+    steady: Steady | None,
     clock: Clock,
     metrics: Metrics,
 ) -> tuple[Upscaler, DeviceWarper | None]:
-    """What upscales, and what makes frames of the pictures that it leaves on a device; ``denoising`` is
-    for the host, nothing where there is a device."""
+    """What upscales, and what makes frames of the pictures that it leaves on a device; ``denoising`` and
+    ``steady`` are for the host, nothing where there is a device."""
     device, deadline = engines.device, engines.deadline
     if device.stage is None or device.gpu is None:
         on_host = SuperResolution(
             engines.upscale,
             denoising=denoising,
-            steady=Steady() if settings.steady else None,
+            steady=steady,
             deadline=deadline,
             notice=device.reason,
+            sharpness=settings.sharpen,
         )
         return on_host, None
 
@@ -278,9 +296,14 @@ def _denoising(
 def has_time(engines: Engines, video: VideoInfo) -> bool:
     """Whether a live picture can be cleaned and then enlarged by ``lite``, or by what there is;
     also where it is not known what a network takes."""
-    pixel_ns = engines.pixel_ns.get("lite", max(engines.pixel_ns.values(), default=0.0))
-    both_ns = (1 + OF_LITE) * pixel_ns * video.width * video.height
-    return both_ns <= HELD * 1e9 / (video.fps or LIKELY_FPS)
+    times = engines.pixel_ns
+    variant = "lite" if "lite" in times else max(times, key=times.__getitem__, default="")
+    macs = {engine.manifest.variant: engine.manifest.macs_per_pixel for engine in engines.upscale}
+    if not macs.get(variant):
+        return True
+    besides = DENOISING_MACS + (STEADYING_MACS if engines.steady else 0)
+    pixel_ns = times[variant] * (1 + besides / macs[variant])
+    return pixel_ns * video.width * video.height <= HELD * 1e9 / (video.fps or LIKELY_FPS)
 
 
 def _making(

@@ -15,9 +15,9 @@ from streamer.costs import Costs
 from streamer.enhance.cadence import Cadence
 from streamer.enhance.conceal import Concealer
 from streamer.enhance.denoise import Denoising
-from streamer.enhance.frame_maker import SHORTEST_SIDE
 from streamer.enhance.making import Making
 from streamer.enhance.slots import LONGEST_S
+from streamer.enhance.steady import Steady
 from streamer.frame import Frame
 from streamer.gpu.fallback import Upscaler
 from streamer.infer.engine import Engine
@@ -67,9 +67,11 @@ class Chain:
         making: Making | None = None,
         concealer: Concealer | None = None,
         denoising: Denoising | None = None,
+        steady: Steady | None = None,
     ) -> None:
         """Without ``making`` no frames are made, without ``concealer`` damaged ones stay as they
-        are. ``denoising`` is what ``super_resolution`` takes noise away with, if it does."""
+        are. ``denoising`` is what ``super_resolution`` takes noise away with, ``steady`` what it calms
+        pictures with, if it does."""
         self._super_resolution = super_resolution
         self._ladder = ladder
         self._clock = clock
@@ -77,6 +79,7 @@ class Chain:
         self._making = making
         self._concealer = concealer
         self._denoising = denoising
+        self._steady = steady
         self._is_closed = False
         self._size = (0, 0)
         self._cadence = Cadence() if making is None else making.cadence
@@ -103,9 +106,9 @@ class Chain:
 
     @property
     def engines(self) -> tuple[Engine, ...]:
-        """For reports: the networks that upscale, best first, the one that takes noise away, and the one
-        that makes frames."""
-        others = (self._denoising, self._making)
+        """For reports: the networks that upscale, best first, the one that takes noise away, the one that
+        steadies, and the one that makes frames."""
+        others = (self._denoising, self._steady, self._making)
         return (
             *self._super_resolution.engines.values(),
             *(other.engine for other in others if other is not None),
@@ -339,7 +342,7 @@ class Chain:
 
     def _mended(self, frame: Frame, *, deadline_ns: int | None, is_backlog: bool) -> Frame:
         """The frame with its damage filled, where there is time for it."""
-        if self._concealer is None or min(frame.width, frame.height) < SHORTEST_SIDE:
+        if self._concealer is None:
             return frame
         if frame.damage is not None and deadline_ns is not None:
             left_ms = (deadline_ns - self._clock.now_ns()) / 1e6

@@ -17,6 +17,7 @@ from streamer.infer.guarded import Guarded
 from streamer.infer.reference import PLAIN
 from streamer.ops import host
 from streamer.ops.memory import PicturePool
+from streamer.ops.sharpen import sharpen
 
 AFTER_NS = 3_000_000
 """What follows a network here: its residual is added, which at 720p takes 0.4 ms compiled and 1 to 3
@@ -39,18 +40,23 @@ class SuperResolution:
         steady: Steady | None = None,
         deadline: Deadline | None = None,
         notice: str = "",
+        sharpness: float = 0.0,
     ) -> None:
         """``engines`` run from best to cheapest; each is a tier named after its network. ``notice`` is
         what the user must see of where this is done.
 
         ``denoising`` cleans what they are given, ``steady`` calms what they make. Engines that wait
         for other streams read ``deadline``, which is set here before each run.
+
+        By ``sharpness``, 0 to 1, every picture that leaves is sharpened, on every tier, as a change of
+        tier would be seen otherwise.
         """
         self.engines = {engine.manifest.variant: engine for engine in engines}
         self.scale = engines[0].manifest.scale
         self.notice = notice
         self.denoising = denoising
         self._steady = steady
+        self._sharpness = sharpness
         self._deadline = deadline or Deadline()
         self._size = (0, 0)
         self._output = (0, 0)
@@ -80,10 +86,12 @@ class SuperResolution:
             return self._fitted(frame, tier=tier, with_comparison=with_comparison)
         comparison = self._tall_pool.lease() if with_comparison else None
         planes = host.part(comparison, 0, of=2) if comparison else self._pool.lease()
+        soft = self._soft(planes)
         if comparison:
-            host.upscale(frame.planes, planes)
-            host.copy(planes, host.part(comparison, 1, of=2))
-        tier = self._enhance(frame, planes, tier, is_plain=comparison is not None)
+            host.upscale(frame.planes, soft)
+            host.copy(soft, host.part(comparison, 1, of=2))
+        tier = self._enhance(frame, soft, tier, is_plain=comparison is not None)
+        self._sharpen(frame, soft, planes)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
 
     def lend(self, *, with_comparison: bool) -> tuple[Planes, Planes | None]:
@@ -101,6 +109,8 @@ class SuperResolution:
             engine.run({"packed": self._packed}, {"residual": self._residuals[tier]})
         if self.denoising is not None:
             self.denoising.warm_up(width, height)
+        if self._steady is not None:
+            self._steady.warm_up(width * self.scale, height * self.scale)
 
     def _begin_output(self) -> None:
         """The first picture decides: what was announced may be turned on its way in."""
@@ -110,7 +120,7 @@ class SuperResolution:
 
     def _fitted(self, frame: Frame, *, tier: str, with_comparison: bool) -> Frame:
         """As ``process``, for a picture of another size than the first one."""
-        black = 0 if frame.color.range == "full" else 16
+        black = frame.color.black
         comparison = self._tall_pool.lease() if with_comparison else None
         planes = host.part(comparison, 0, of=2) if comparison else self._output_pool.lease()
         if frame.width >= self._output[0] and frame.height >= self._output[1]:
@@ -124,29 +134,47 @@ class SuperResolution:
                 host.upscale(frame.planes, upscaled)
                 host.fit(upscaled, host.part(comparison, 1, of=2), black=black)
             tier = self._enhance(frame, upscaled, tier, is_plain=comparison is not None)
-        host.fit(upscaled, planes, black=black)
+        soft = self._soft(planes)
+        host.fit(upscaled, soft, black=black)
+        self._sharpen(frame, soft, planes)
         return replace(frame, planes=planes, comparison=comparison, tier=tier)
 
     def _enhance(self, frame: Frame, out: Planes, tier: str, *, is_plain: bool) -> str:
         """Fills ``out``, which where it ``is_plain`` holds the upscaled picture already; the tier that
         it has then: the plain one where the network failed."""
         small = self._cleaned(frame, tier)
-        if tier != PLAIN:
-            host.pack(small, self._packed)
-            residual, engine = self._residuals[tier], self.engines[tier]
-            engine.run({"packed": self._packed}, {"residual": residual})
-            if isinstance(engine, Guarded) and engine.fell_back:
-                tier = PLAIN
-                host.upscale(small, out)
-            else:
-                host.enhance(small, residual, out)
-        elif small is not frame.planes or not is_plain:
-            host.upscale(small, out)
-        if self._steady is not None and tier == PLAIN:
+        if tier != PLAIN and self._add(small, out, tier):
+            return tier
+        if self._steady is not None:
             self._steady.reset()
-        elif self._steady is not None:
-            self._steady.smooth(small[0], out[0])
-        return tier
+        if tier != PLAIN or small is not frame.planes or not is_plain:
+            host.upscale(small, out)
+        return PLAIN
+
+    def _add(self, small: Planes, out: Planes, tier: str) -> bool:
+        """Fills ``out`` with what a network makes; ``False`` where it failed, and nothing is filled."""
+        host.pack(small, self._packed)
+        residual, engine = self._residuals[tier], self.engines[tier]
+        engine.run({"packed": self._packed}, {"residual": residual})
+        if isinstance(engine, Guarded) and engine.fell_back:
+            return False
+        if self._steady is None:
+            host.enhance(small, residual, out)
+        else:
+            enlarged = self._pool.lease()
+            host.enhance(small, residual, enlarged)
+            self._steady.steady(enlarged, out)
+        return True
+
+    def _soft(self, planes: Planes) -> Planes:
+        """Where a picture is made that becomes ``planes``: elsewhere where its luma is sharpened then. Each
+        has storage of its own, which whoever follows pictures over time may keep."""
+        return (self._output_pool.lease()[0], *planes[1:]) if self._sharpness else planes
+
+    def _sharpen(self, frame: Frame, soft: Planes, planes: Planes) -> None:
+        """Fills ``planes`` with what ``_soft`` gave for them, now that nothing else is done to it."""
+        if self._sharpness:
+            sharpen(soft[0], planes[0], strength=self._sharpness, range=frame.color.range)
 
     def _cleaned(self, frame: Frame, tier: str) -> Planes:
         """The picture without noise, where that is done. A network would sharpen it; the plain upscale does
@@ -168,6 +196,8 @@ class SuperResolution:
             engine.close()
         if self.denoising is not None:
             self.denoising.close()
+        if self._steady is not None:
+            self._steady.close()
 
     def _resize(self, width: int, height: int) -> None:
         half = (height // 2, width // 2)

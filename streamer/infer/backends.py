@@ -22,7 +22,7 @@ from streamer.infer.sizes import in_order
 from streamer.infer.swapping import Swapping
 from streamer.infer.trial import HEIGHT, WIDTH
 from streamer.infer.trial_store import user_store
-from streamer.model import ModelManifest, find_models
+from streamer.model import FOLLOWING, ModelManifest, find_models
 
 
 def _never() -> bool:
@@ -61,8 +61,8 @@ class Backend:
         return taken
 
 
-ON_HOST = ("super_resolution", "interpolation", "prediction", "denoising")
-"""Tasks of what runs every network on the host. Denoising follows pictures there."""
+ON_HOST = ("super_resolution", "interpolation", "prediction", *FOLLOWING)
+"""Tasks of what runs every network on the host. Pictures are followed there."""
 
 BACKENDS: Mapping[str, Backend] = {
     "native": Backend(
@@ -221,8 +221,8 @@ def choose_motion(
     return Choice((*chosen.engines, reference), chosen.reason)
 
 
-def choose_denoising(*, backend: str, use: Use) -> Choice:
-    """The engine for denoising: one, or none where nothing here runs its network.
+def choose_following(*, task: str, backend: str, use: Use) -> Choice:
+    """The engine for one of ``FOLLOWING``: one, or none where nothing here runs its network.
 
     On the host alone; a backend of a device leaves it to what ``auto`` takes. Raises ``EngineError`` when
     a named backend cannot run the network.
@@ -230,9 +230,9 @@ def choose_denoising(*, backend: str, use: Use) -> Choice:
     _check_name(backend)
     if backend == "reference":
         return Choice((), "asked for with --backend reference")
-    models = find_models(task="denoising", scale=1)
+    models = find_models(task=task, scale=1)
     if not models:
-        return Choice((), "no trained network for denoising is shipped")
+        return Choice((), f"no trained network for {task} is shipped")
     on_host = {name for name, known in BACKENDS.items() if known.has_threads}
     return _chosen(models, backend if backend in on_host else "auto", use)
 

@@ -16,14 +16,14 @@ from streamer.cores import usable_cores
 from streamer.errors import EngineError
 from streamer.infer.conv_model import read_conv_model
 from streamer.infer.engine import Tensors, ended
-from streamer.model import ModelManifest
+from streamer.model import FOLLOWING, ModelManifest
 
-TASKS = ("super_resolution", "denoising")
+TASKS = ("super_resolution", *FOLLOWING)
 """Whose networks are such stacks."""
 
 
 class NativeEngine:
-    """A quantised network that enlarges or denoises; takes any size.
+    """A quantised network that enlarges, denoises or steadies; takes any size.
 
     In whole numbers throughout: every processor gives the same picture, with any number of threads.
     """
@@ -44,7 +44,7 @@ class NativeEngine:
             )
         if manifest.task not in TASKS or manifest.precision != "int8":
             raise EngineError(
-                f"native runs {' and '.join(TASKS)} in int8, {manifest.name} is for {manifest.task} in "
+                f"native runs {', '.join(TASKS)} in int8, {manifest.name} is for {manifest.task} in "
                 f"{manifest.precision}; use another --backend"
             )
         try:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streamer.errors import EngineError
 from streamer.infer.engine import Engine, Tensors, code_values
-from streamer.model import ModelManifest
+from streamer.model import FOLLOWING, ModelManifest
 
 SIZES = {"h": 48, "w": 64}
 """Of the free dimensions: a picture of 128x96 for super-resolution. Takes a millisecond or two."""
@@ -79,7 +79,7 @@ def check(engine: Engine) -> None:
 
 def _parts(manifest: ModelManifest) -> tuple[slice, ...]:
     """What is judged apart of the samples of an output: shares are a thousand times residuals."""
-    if manifest.task != "denoising":
+    if manifest.task not in FOLLOWING:
         return (slice(None),)
     return slice(0, SAMPLES // 2), slice(SAMPLES // 2, None)
 

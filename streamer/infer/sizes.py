@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from streamer.errors import EngineError
 from streamer.infer.engine import Tensors
-from streamer.model import ModelManifest, TensorSpec
+from streamer.model import FOLLOWING, ModelManifest, TensorSpec
 
 Sizes = tuple[tuple[str, int], ...]
 """Of the free dimensions of a model, in the order of their letters: what things are looked up by."""
@@ -50,7 +50,7 @@ def check_outputs(manifest: ModelManifest, outputs: Tensors, sizes: Mapping[str,
 
 def sizes_for(manifest: ModelManifest, *, width: int, height: int) -> dict[str, int]:
     """Of a picture of that many pixels, as ``SuperResolution`` and ``FrameMaker`` ask for it."""
-    if manifest.task in ("super_resolution", "denoising"):
+    if manifest.task in ("super_resolution", *FOLLOWING):
         return {"h": height // 2, "w": width // 2}
     # Motion is found on luma of half the size, padded, and its maps come at half of that.
     multiple = max(manifest.multiple_of // 2, 1)

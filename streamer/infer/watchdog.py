@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamer.clock import Clock
 from streamer.infer.engine import Engine, Tensors
-from streamer.model import RESIDUAL_ZERO
+from streamer.model import FOLLOWING, RESIDUAL_ZERO
 
 MEAN_LIMIT = 16.0
 """Code values, either way. An upscale keeps the mean: over noise, checkerboards and stripes of
@@ -96,8 +96,8 @@ def _residual_fault(name: str, residual: NDArray[Any]) -> str:
 
 
 def _change_fault(name: str, change: NDArray[Any]) -> str:
-    """What is wrong with what a denoising network gives; empty where nothing is. Shares are bounded by
-    what takes them."""
+    """What is wrong with what a network gives that follows pictures; empty where nothing is. Shares are
+    bounded by what takes them."""
     shares, residuals = np.split(change, 2, axis=1)
     if not np.isfinite(shares).all():
         return f"{name} that is not a number"
@@ -117,6 +117,6 @@ def _guide_fault(name: str, values: NDArray[Any]) -> str:
 
 FAULTS: Mapping[str, Callable[[str, NDArray[Any]], str]] = {
     "super_resolution": _residual_fault,
-    "denoising": _change_fault,
+    **dict.fromkeys(FOLLOWING, _change_fault),
 }
 """By task, what judges an output; all others are of motion."""

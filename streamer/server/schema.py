@@ -195,7 +195,12 @@ class NewStream(_Request):
     denoise: Annotated[
         Literal["auto", "on", "off"] | None, Field(description="whether noise is taken away")
     ] = None
-    steady: Annotated[bool | None, Field(description="whether flicker is held back")] = None
+    steady: Annotated[
+        bool | None, Field(description="whether pictures are made with the help of the one before")
+    ] = None
+    sharpen: Annotated[
+        float | None, Field(description="how far finished pictures are sharpened, 0 to 1")
+    ] = None
     bitrate_kbps: Annotated[int | None, Field(description=BITRATE)] = None
     preset: Annotated[Word | None, Field(description="libx264's, ultrafast to slow")] = None
 

@@ -261,6 +261,9 @@ def test_the_json_names_machine_settings_and_no_place_on_this_machine(
         (("--task", "sr", "--step", "1"), "--step belongs to --task prediction"),
         (("--task", "prediction", "--scale", "2"), "--scale belongs to --task sr"),
         (("--task", "prediction", "--step", "0"), "not a step"),
+        (("--task", "denoising", "--sharpen", "0.5"), "--sharpen belongs to --task sr"),
+        (("--task", "sr", "--sharpen", "0"), "not a number above 0"),
+        (("--task", "sr", "--sharpen", "much"), "not a number above 0"),
         (("--task", "sr", "--limit", "-1"), "not a whole number"),
     ],
 )

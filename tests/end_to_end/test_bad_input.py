@@ -33,6 +33,14 @@ PLAIN = ("--tier", "plain", "--scale", "1")
             "crf is for runs from file to file",
         ),
         (["{clip}", "--to", "o.mp4", "--bitrate-kbps", "5"], "use 100 to 200000"),
+        (
+            ["{clip}", "--to", "o.mp4", "--bitrate-kbps", "500", "--crf", "4"],
+            "not both; leave one of them out",
+        ),
+        (
+            ["{clip}", "--to", "o.mp4", "--tier", "plain", "--backend", "native"],
+            "the backend native could run; leave one of them out",
+        ),
         (["{clip}", "--to", "o.mp4", "--preset", "slowest"], "use one of: ultrafast"),
         (["{clip}", "--to", "o.mp4", "--backend", "magic"], "use one of: auto, reference"),
         (["{clip}", "--to", "o.mp4", "--tier", "magic"], "leave out the tier"),

@@ -1,4 +1,4 @@
-"""The shipped network for denoising, for the tests around it."""
+"""The shipped networks for denoising and steadying, for the tests around them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def manifest(name: str = "denoise-lite-int8") -> ModelManifest:
     return read_manifest(MODELS / f"{name}.json")
 
 
-def opened() -> Engine:
+def opened(name: str = "denoise-lite") -> Engine:
     """The shipped network, as it runs here."""
     if native() is None:
-        return OrtCpuEngine(manifest("denoise-lite"), threads=1)
-    return NativeEngine(manifest(), threads=1)
+        return OrtCpuEngine(manifest(name), threads=1)
+    return NativeEngine(manifest(f"{name}-int8"), threads=1)
 
 
 def denoise(engine: Engine) -> Denoise:

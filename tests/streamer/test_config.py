@@ -96,6 +96,9 @@ def test_what_is_no_source_is_refused_with_what_is_one(source: str) -> None:
         ({"scale": 0}, "--scale 0 is not possible; use 1, 2, 3 or 4"),
         ({"denoise": "maybe"}, "--denoise 'maybe' is not possible; use auto, on, off"),
         ({"denoise": ""}, "use auto, on, off"),
+        ({"sharpen": -0.1}, "--sharpen -0.1 is out of range; use 0 (not at all) to 1"),
+        ({"sharpen": 1.01}, "--sharpen 1.01 is out of range"),
+        ({"sharpen": float("nan")}, "--sharpen nan is out of range"),
         ({"budget_ms": 0.5}, "--budget-ms 0.5 is out of range; use 1 to 60000"),
         ({"budget_ms": float("nan")}, "--budget-ms nan is out of range"),
         ({"duration_s": -1.0}, "--duration -1 is out of range; use more than 0 seconds"),
@@ -198,6 +201,12 @@ def test_a_change_to_what_is_possible_can_be_said() -> None:
 def test_noise_is_taken_away_while_there_is_any_always_or_never(denoise: str) -> None:
     assert settings(denoise=denoise).denoise == denoise
     assert settings().denoise == "auto"
+
+
+@pytest.mark.parametrize("sharpen", [0, 0.5, 1])
+def test_pictures_are_sharpened_as_far_as_asked_for(sharpen: float) -> None:
+    assert settings(sharpen=sharpen).sharpen == sharpen
+    assert settings().sharpen == 0
 
 
 @pytest.mark.parametrize(

@@ -35,19 +35,28 @@ def test_it_says_what_takes_noise_away_and_when(denoise: str, when: str) -> None
 
 def test_where_none_is_taken_away_it_says_so_or_nothing() -> None:
     assert not any("denoise" in line for line in lines(denoise="off"))
-    said = lines(denoise="on", backend="reference")
+    said = lines(denoise="auto", backend="reference")
     at = said.index("  denoise  not done")
     assert said[at + 1].strip() == "asked for with --backend reference"
 
 
+def test_it_says_what_steadies_where_that_is_done() -> None:
+    assert not any("steady" in line for line in lines(scale=2, steady=False))
+    (said,) = [line for line in lines(scale=2) if line.startswith("  steady   ")]
+    assert said.startswith("  steady   steady-lite")
+    assert "  steady   not done" in lines(scale=2, backend="reference")
+
+
+@pytest.mark.parametrize("steady", [False, True])
 @pytest.mark.parametrize("denoise", ["auto", "on", "off"])
 def test_what_was_opened_to_be_described_is_closed(
-    denoise: str, monkeypatch: pytest.MonkeyPatch
+    denoise: str, monkeypatch: pytest.MonkeyPatch, *, steady: bool
 ) -> None:
     noted = only_noted(monkeypatch)
-    lines(denoise=denoise)
+    lines(scale=2, denoise=denoise, steady=steady)
     assert "super_resolution" in noted.ever
     assert ("denoising" in noted.ever) == (denoise != "off")
+    assert ("steadying" in noted.ever) == steady
     assert not noted.opened
 
 
@@ -61,3 +70,8 @@ def test_where_pictures_stay_on_a_device_it_says_that_they_are_not_cleaned(denoi
     on_device = Choices(Choice((), "on a device"), None, NOT_CHOSEN)
     said = "".join(_cleaned(settings, on_device))
     assert ("--denoise on cleans them on the host" in said) == (denoise == "auto")
+
+
+def test_it_says_how_far_pictures_are_sharpened() -> None:
+    assert "  sharpen  0.5, on every tier" in lines(sharpen=0.5, denoise="off")
+    assert not any("sharpen" in line for line in lines(denoise="off"))

@@ -37,20 +37,22 @@ def test_the_example_in_the_messages_is_right(tmp_path: Path) -> None:
 
 def test_every_key_is_read(tmp_path: Path) -> None:
     text = (
-        "streams: {yard: {source: clip.mp4, to: ['null:', 'out.mkv'], scale: 3, "
-        "budget_ms: 50, backend: reference, tier: lite, bitrate_kbps: 900, crf: 20, "
+        "streams: {file: {source: clip.mp4, to: ['null:'], crf: 20}, "
+        "yard: {source: clip.mp4, to: ['null:', 'out.mkv'], scale: 3, "
+        "budget_ms: 50, backend: reference, tier: lite, bitrate_kbps: 900, "
         "preset: fast, fps: 59.94, between: predict, conceal: false, "
-        "denoise: 'off', steady: true}}"
+        "denoise: 'off', steady: true, sharpen: 0.5}}"
     )
-    (stream,) = read_settings(written(tmp_path, text))
+    file, stream = read_settings(written(tmp_path, text))
     assert all(f"{key}:" in text for key in KINDS)
     assert stream.sinks == (SinkSpec(kind="null"), SinkSpec(kind="file", target="out.mkv"))
     assert (stream.scale, stream.budget_ms) == (3, 50)
     assert (stream.backend, stream.variant) == ("reference", "lite")
     assert stream.rate == Rate(fps=Fraction(60_000, 1001))
     assert (stream.between, stream.conceals, stream.steady) == ("predict", False, True)
-    assert stream.denoise == "off"
-    assert stream.encode == EncodeSettings(bitrate_kbps=900, crf=20, preset="fast")
+    assert (stream.denoise, stream.sharpen) == ("off", 0.5)
+    assert stream.encode == EncodeSettings(bitrate_kbps=900, preset="fast")
+    assert file.encode == EncodeSettings(crf=20)
 
 
 def test_plain_is_a_tier_here_too(tmp_path: Path) -> None:
@@ -96,6 +98,9 @@ def test_frames_in_between_alone_mean_twice_as_many(tmp_path: Path) -> None:
         ("streams: {door: {source: a.mp4, to: ['null:'], scale: true}}", "'door'"),
         ("streams: {door: {source: a.mp4, to: ['null:'], backend: 5}}", "'door'"),
         ("streams: {door: {source: a.mp4, to: ['null:'], denoise: 1}}", "'door' has 1 as its 'den"),
+        ("streams: {a: {source: a.mp4, to: ['null:'], sharpen: true}}", "it takes a number"),
+        ("streams: {a: {source: a.mp4, to: ['null:'], sharpen: 2}}", "--sharpen 2 is out of range"),
+        ("streams: {a: {source: a.mp4, to: ['null:'], sharpen: .nan}}", "nan is out of range"),
         ("streams: {a: {source: a.mp4, to: ['null:'], conceal: 'no'}}", "it takes true or false"),
         ("streams: {a: {source: a.mp4, to: ['null:'], bitrate_kbps: 4M}}", "it takes a whole numb"),
         ("streams: {a: {source: a.mp4, to: [webrtc:]}}", "put it in quotes: to: ['webrtc:']"),
@@ -103,6 +108,14 @@ def test_frames_in_between_alone_mean_twice_as_many(tmp_path: Path) -> None:
         ("streams: {a: {source: a.mp4, to: ['null:']}, a: {source: b.mp4}}", "'a' is there twice"),
         ("streams: {a: {source: a.mp4, to: ['null:'], crf: 99}}", "crf 99 is out of range"),
         ("streams: {a: {source: a.mp4, to: ['webrtc:'], crf: 18}}", "use a bitrate here"),
+        (
+            "streams: {a: {source: a.mp4, to: [o.mp4], crf: 9, bitrate_kbps: 500}}",
+            "'a': a file is coded by a crf or by a bitrate, not both",
+        ),
+        (
+            "streams: {a: {source: a.mp4, to: [o.mp4], tier: plain, backend: openvino}}",
+            "'a': the tier plain is no network, which the backend openvino could run",
+        ),
         ("streams: {a: {source: 'device:/dev/video0', to: [o.mp4], crf: 9}}", "use a bitrate here"),
         ("streams: {a: {source: a.mp4, to: ['null:'], fps: often}}", "--fps often"),
         ("streams: {a: {source: a.mp4, to: ['null:'], between: guess}}", "--between 'guess'"),

@@ -7,10 +7,12 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 
 from streamer.clock import ManualClock, MonotonicClock
 from streamer.config import SinkSpec, StreamSettings, parse_made_frames
+from streamer.enhance import assembly
 from streamer.enhance.assembly import (
     Engines,
     build_chain,
@@ -94,6 +96,56 @@ def test_what_was_opened_for_a_stream_is_closed_with_its_chain(
     assert not noted.opened
 
 
+def test_what_steadies_is_opened_where_it_is_asked_for_and_closed(noted: type[Noted]) -> None:
+    engines = chosen(denoise="off", steady=True, scale=2)
+    assert engines.steady is not None
+    assert tasks_of(noted) == {"super_resolution", "steadying"}
+    stream = settings(denoise="off", steady=True, scale=2)
+    chain = build_chain(stream, engines, VIDEO, clock=MonotonicClock(), metrics=Metrics())
+    assert [engine.manifest.task for engine in chain.engines].count("steadying") == 1
+    chain.close()
+    assert not noted.opened
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_steadied"),
+    [
+        ({}, True),
+        ({"steady": False}, False),
+        ({"scale": 1}, False),
+        ({"source": "rtsp://camera/stream"}, False),
+        ({"source": "rtsp://camera/stream", "steady": True}, True),
+    ],
+)
+def test_files_are_steadied_and_live_pictures_where_it_is_asked_for(
+    fields: dict[str, Any], noted: type[Noted], *, is_steadied: bool
+) -> None:
+    engines = chosen(**{"denoise": "off", "scale": 2, **fields})
+    assert ("steadying" in tasks_of(noted)) == is_steadied
+    engines.close()
+
+
+def test_who_asks_for_steadying_is_told_where_it_is_not_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engines = chosen(denoise="off", steady=True, scale=2, backend="reference")
+    assert engines.steady is None
+    assert ("steadying: asked for with --backend reference", logging.WARNING) in [
+        (record.message, record.levelno) for record in caplog.records
+    ]
+    engines.close()
+
+
+def test_where_steadying_cannot_be_had_all_others_are_closed(
+    noted: type[Noted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noted, "refused", "steadying")
+    with pytest.raises(EngineError, match="there is no steadying today"):
+        chosen(backend="ort-cpu", steady=True, scale=2, denoise="on")
+    assert set(noted.ever) == {"super_resolution", "denoising"}
+    assert not noted.opened
+
+
 @pytest.mark.parametrize("denoise", ["auto", "on", "off"])
 def test_pictures_are_cleaned_always_never_or_while_they_are_noisy(denoise: str) -> None:
     metrics, clock = Metrics(), MonotonicClock()
@@ -134,16 +186,52 @@ def test_what_is_followed_over_time_opens_no_device(monkeypatch: pytest.MonkeyPa
     assert seen["auto"].reason, "it was looked for"
 
 
+@pytest.mark.parametrize("asked", [{"steady": True, "scale": 2}, {"sharpen": 0.5}])
+def test_where_finished_pictures_are_changed_no_device_is_looked_for(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "choose_on_device", lambda **_: pytest.fail("it was looked for"))
+    choices = choose(settings(backend="reference", **asked), MonotonicClock(), Metrics())
+    assert choices.device is NOT_CHOSEN
+
+
+def test_a_chain_sharpens_as_far_as_was_asked_for() -> None:
+    frame, lumas = frame_of(drawn(width=VIDEO.width, height=VIDEO.height)), []
+    for sharpen in (0.0, 0.5, 1.0):
+        stream = settings(backend="reference", denoise="off", sharpen=sharpen)
+        engines = chosen(backend="reference", denoise="off", sharpen=sharpen)
+        chain = build_chain(stream, engines, VIDEO, clock=ManualClock(), metrics=Metrics())
+        (made,) = chain.process(frame, deadline_ns=None, with_comparison=False)
+        lumas.append(made.planes[0].astype(float))
+        chain.close()
+    none, half, whole = lumas
+    assert np.array_equal(none, frame.planes[0])
+    assert 0 < np.abs(half - none).mean() < np.abs(whole - none).mean()
+
+
 @pytest.mark.parametrize(("denoise", "level"), [("on", logging.WARNING), ("auto", logging.INFO)])
 def test_who_asks_for_denoising_is_told_where_it_is_not_done(
-    denoise: str, level: int, caplog: pytest.LogCaptureFixture
+    denoise: str,
+    level: int,
+    noted: type[Noted],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr(noted, "refused", "denoising")
     with caplog.at_level(logging.INFO):
-        engines = chosen(denoise=denoise, backend="reference")
+        engines = chosen(denoise=denoise)
     assert engines.denoise is None
     said = [record for record in caplog.records if record.message.startswith("denoising: ")]
     assert [record.levelno for record in said] == [level]
-    assert said[0].message == "denoising: asked for with --backend reference"
+    assert "there is no denoising today" in said[0].message
+    engines.close()
+
+
+@pytest.mark.parametrize("denoise", ["on", "auto"])
+def test_who_enlarges_plainly_has_pictures_cleaned_where_that_was_asked_for(denoise: str) -> None:
+    engines = chosen(denoise=denoise, backend="reference")
+    assert (engines.denoise is not None) == (denoise == "on")
+    engines.close()
 
 
 @pytest.mark.parametrize("between", [None, "predict"])
@@ -171,7 +259,10 @@ def test_where_denoising_cannot_be_had_all_others_are_closed(
         ({"medium": 90.0, "lite": 22.0, "nano": 10.0}, 30, True),
         ({"medium": 200.0, "lite": 51.0, "nano": 25.0}, 30, False),
         ({"medium": 90.0, "lite": 22.0, "nano": 10.0}, 60, False),
-        ({"nano": 25.0}, 30, True),
+        # As much again for denoising as for lite, which nano is a third of, and medium four times.
+        ({"nano": 25.0}, 30, False),
+        ({"nano": 10.0}, 30, True),
+        ({"medium": 50.0}, 30, True),
         ({"lite": 51.0}, 10, True),
         ({"lite": 51.0}, None, False),
         ({}, 60, True),
@@ -180,7 +271,7 @@ def test_where_denoising_cannot_be_had_all_others_are_closed(
 def test_whether_there_is_time_to_clean_live_pictures(
     pixel_ns: dict[str, float], fps: int | None, *, expected: bool
 ) -> None:
-    engines = replace(chosen(denoise="off"), pixel_ns=pixel_ns)
+    engines = replace(chosen(denoise="off", steady=False, scale=2), pixel_ns=pixel_ns)
     rate = None if fps is None else Fraction(fps)
     assert has_time(engines, replace(VIDEO, width=640, height=360, fps=rate)) == expected
     engines.close()

@@ -1,4 +1,4 @@
-"""Which engine cleans pictures of noise, by what is installed and what is named."""
+"""Which engine cleans pictures of noise and which steadies them, by what is installed and what is named."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ import pytest
 from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
 from streamer.infer import backends
-from streamer.infer.backends import BACKENDS, NAMES, Backend, Use, choose_denoising
+from streamer.infer.backends import BACKENDS, NAMES, Backend, Use, choose_following
 from streamer.infer.engine import Deadline
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.self_test import check
-from streamer.model import ModelManifest, find_models
+from streamer.model import FOLLOWING, ModelManifest, find_models
 from tests.packages import needs_package
 
 USE = Use(clock=MonotonicClock(), deadline=Deadline(), threads=1)
 
 HOST = ("native", "ort-cpu", "openvino")
 
+tasks = pytest.mark.parametrize("task", FOLLOWING)
+
 
 def on_host(backend: str) -> bool:
     return BACKENDS[backend].is_installed()
 
 
+@tasks
 @pytest.mark.parametrize("backend", ["auto", "ort-cuda", "tensorrt", "tensorrt-int8"])
-def test_the_host_cleans_pictures_whichever_device_is_named(backend: str) -> None:
-    choice = choose_denoising(backend=backend, use=USE)
+def test_the_host_follows_pictures_whichever_device_is_named(task: str, backend: str) -> None:
+    choice = choose_following(task=task, backend=backend, use=USE)
     (engine,) = choice.engines
-    assert engine.manifest.task == "denoising"
+    assert engine.manifest.task == task
     assert engine.backend in HOST
     tried = [name for name in HOST if f"{name} " in choice.reason]
     assert tried == [name for name in HOST if on_host(name)]
@@ -43,7 +46,7 @@ def test_the_host_cleans_pictures_whichever_device_is_named(backend: str) -> Non
 def test_a_backend_of_the_host_that_is_named_is_taken(backend: str) -> None:
     if not on_host(backend):
         pytest.skip(f"{backend} is not installed")
-    choice = choose_denoising(backend=backend, use=USE)
+    choice = choose_following(task="denoising", backend=backend, use=USE)
     (engine,) = choice.engines
     assert engine.backend == backend
     assert (
@@ -55,19 +58,20 @@ def test_a_backend_of_the_host_that_is_named_is_taken(backend: str) -> None:
 
 
 def test_the_reference_knows_no_way_to_clean() -> None:
-    choice = choose_denoising(backend="reference", use=USE)
+    choice = choose_following(task="denoising", backend="reference", use=USE)
     assert choice.engines == ()
     assert choice.reason == "asked for with --backend reference"
 
 
 def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
     with pytest.raises(EngineError) as refusal:
-        choose_denoising(backend="magic", use=USE)
+        choose_following(task="denoising", backend="magic", use=USE)
     assert str(refusal.value) == f"there is no backend 'magic'; use one of: {', '.join(NAMES)}"
 
 
-def test_no_backend_of_a_device_runs_its_network() -> None:
-    models = find_models(task="denoising", scale=1)
+@tasks
+def test_no_backend_of_a_device_runs_its_network(task: str) -> None:
+    models = find_models(task=task, scale=1)
     assert {model.precision for model in models} == {"fp32", "int8"}
     runs = {name for name, backend in BACKENDS.items() if backend.runnable(models)}
     assert runs == set(HOST)
@@ -79,7 +83,7 @@ def test_a_device_that_is_there_is_not_tried(monkeypatch: pytest.MonkeyPatch) ->
 
     device = Backend(lambda: True, never, precisions=("fp32",), batches=True)
     monkeypatch.setattr(backends, "BACKENDS", {"device": device, "ort-cpu": BACKENDS["ort-cpu"]})
-    (engine,) = choose_denoising(backend="auto", use=USE).engines
+    (engine,) = choose_following(task="denoising", backend="auto", use=USE).engines
     assert engine.backend == "ort-cpu"
     engine.close()
 
@@ -92,7 +96,7 @@ def test_where_no_network_is_shipped_it_is_said(
 
     monkeypatch.setattr(backends, "find_models", found)
     for backend in ("auto", "ort-cpu"):
-        choice = choose_denoising(backend=backend, use=USE)
+        choice = choose_following(task="denoising", backend=backend, use=USE)
         assert choice.engines == ()
         assert choice.reason == "no trained network for denoising is shipped"
 
@@ -104,7 +108,7 @@ def test_without_any_runtime_nothing_is_cleaned_and_it_is_said(
         lambda: False, OrtCpuEngine, precisions=("fp32",), tasks=("denoising",), has_threads=True
     )
     monkeypatch.setattr(backends, "BACKENDS", dict.fromkeys(BACKENDS, absent))
-    choice = choose_denoising(backend="auto", use=USE)
+    choice = choose_following(task="denoising", backend="auto", use=USE)
     assert choice.engines == ()
     assert "nothing that is installed runs denoise-lite" in choice.reason
 
@@ -120,8 +124,8 @@ def test_a_wrong_engine_is_left_out_or_refused(monkeypatch: pytest.MonkeyPatch) 
         lambda: True, Wrong, precisions=("fp32",), tasks=("denoising",), has_threads=True
     )
     monkeypatch.setattr(backends, "BACKENDS", {"ort-cpu": wrong})
-    choice = choose_denoising(backend="auto", use=USE)
+    choice = choose_following(task="denoising", backend="auto", use=USE)
     assert choice.engines == ()
     assert choice.reason.startswith("lite is not used: fp32 on ort-cpu is wrong on this processor")
     with pytest.raises(EngineError, match="fp32 on ort-cpu is wrong on this processor: change of"):
-        choose_denoising(backend="ort-cpu", use=USE)
+        choose_following(task="denoising", backend="ort-cpu", use=USE)

@@ -144,6 +144,8 @@ REFUSED: tuple[tuple[Any, int, str], ...] = (
     (body("x", crf=4), 422, "there is no key 'crf' here"),
     (body("x", denoise="maybe"), 422, "denoise: "),
     (body("x", denoise=True), 422, "denoise: "),
+    (body("x", sharpen=1.5), 400, "--sharpen 1.5 is out of range"),
+    (body("x", sharpen="much"), 422, "sharpen: "),
     (body("x", "rtsp://" + "hunter2" * 400), 422, "source: "),
     (["hunter2"], 422, "the body: "),
     (body("x", backend="hunter2" * 100), 422, "backend: "),
