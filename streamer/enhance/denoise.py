@@ -16,7 +16,7 @@ from streamer.frame import Planes
 from streamer.infer.engine import Engine
 from streamer.infer.guarded import Guarded
 from streamer.metrics import Metrics
-from streamer.ops.denoising import Denoise
+from streamer.ops.denoising import Change, Denoise
 from streamer.ops.memory import PicturePool
 from streamer.rungs import SHARE
 
@@ -35,7 +35,7 @@ class Denoising:
         """With a ``watch`` only while that sees noise, otherwise always."""
         self.engine = engine
         self._clock, self._metrics, self._watch = clock, metrics, watch
-        self._denoise = Denoise(self._change, kind=engine.manifest.residual_dtype)
+        self._denoise = Denoise(change_by(engine), kind=engine.manifest.residual_dtype)
         self._pool = PicturePool(0, 0)
         self._costs = Costs(clock)
         self._retry_ns = 0
@@ -75,11 +75,7 @@ class Denoising:
 
     def warm_up(self, width: int, height: int) -> None:
         """Run once at this size: a runtime's first run plans its memory and takes far longer."""
-        picture = PicturePool(width, height).lease()
-        for plane in picture:
-            plane[:] = 0
-        self._denoise.clean(picture, PicturePool(width, height).lease())
-        self._denoise.reset()
+        self._denoise.warm_up(width, height)
 
     def close(self) -> None:
         self.engine.close()
@@ -106,6 +102,12 @@ class Denoising:
             over_ms = max(cost_ms - self._most_ms, (ended_ns - until_ns) / 1e6)
             self._retry_ns = ended_ns + max(PAUSE_NS, round(RARELY * over_ms * 1e6))
 
-    def _change(self, packed: NDArray[np.float32], change: NDArray[Any]) -> bool:
-        self.engine.run({"followed": packed}, {"change": change})
-        return not (isinstance(self.engine, Guarded) and self.engine.fell_back)
+
+def change_by(engine: Engine) -> Change:
+    """A network as what follows pictures takes it; it did not where the engine fell back."""
+
+    def change(packed: NDArray[np.float32], change: NDArray[Any]) -> bool:
+        engine.run({"followed": packed}, {"change": change})
+        return not (isinstance(engine, Guarded) and engine.fell_back)
+
+    return change

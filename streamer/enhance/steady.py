@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
+from streamer.enhance.denoise import change_by
 from streamer.frame import Planes
 from streamer.infer.engine import Engine
-from streamer.infer.guarded import Guarded
 from streamer.ops import host
 from streamer.ops.denoising import Denoise
-from streamer.ops.memory import PicturePool
 
 
 class Steady:
@@ -24,7 +18,7 @@ class Steady:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._follow = Denoise(self._change, kind=engine.manifest.residual_dtype)
+        self._follow = Denoise(change_by(engine), kind=engine.manifest.residual_dtype)
 
     def reset(self) -> None:
         """What comes next follows nothing: frames were left out, or not steadied."""
@@ -41,15 +35,7 @@ class Steady:
 
     def warm_up(self, width: int, height: int) -> None:
         """Run once at this size: a runtime's first run plans its memory and takes far longer."""
-        picture = PicturePool(width, height).lease()
-        for plane in picture:
-            plane[:] = 0
-        self.steady(picture, PicturePool(width, height).lease())
-        self.reset()
+        self._follow.warm_up(width, height)
 
     def close(self) -> None:
         self.engine.close()
-
-    def _change(self, packed: NDArray[np.float32], change: NDArray[Any]) -> bool:
-        self.engine.run({"followed": packed}, {"change": change})
-        return not (isinstance(self.engine, Guarded) and self.engine.fell_back)

@@ -22,6 +22,7 @@ from streamer.model import RESIDUAL_ZERO
 from streamer.ops import host
 from streamer.ops.both import both
 from streamer.ops.following import Following
+from streamer.ops.memory import PicturePool
 
 Floats = NDArray[np.float32]
 
@@ -60,6 +61,15 @@ class Denoise:
     def reset(self) -> None:
         """What comes next follows nothing."""
         self._last = None
+
+    def warm_up(self, width: int, height: int) -> None:
+        """Run once at this size: a runtime's first run plans its memory and takes far longer."""
+        pool = PicturePool(width, height)
+        picture, out = pool.lease(), pool.lease()
+        for plane in picture:
+            plane[:] = 0
+        self.clean(picture, out)
+        self.reset()
 
     def clean(self, planes: Planes, out: Planes) -> bool:
         """Fills ``out`` with a picture of the size of ``planes``, sides even; neither may change until
