@@ -112,7 +112,10 @@ def _round(clip: str, options: Any) -> dict[str, Any]:
 
 async def _pipeline_fps(clip: str, scale: int) -> float:
     clock = MonotonicClock()
-    settings = StreamSettings(source=clip, sinks=(SinkSpec(kind="null"),), scale=scale)
+    # With nothing that the parts alone do not do.
+    settings = StreamSettings(
+        source=clip, sinks=(SinkSpec(kind="null"),), scale=scale, denoise="off", steady=False
+    )
     stream = await open_stream(settings, clock=clock)
     began_ns = clock.now_ns()
     await stream.run()
