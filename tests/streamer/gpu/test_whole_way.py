@@ -107,8 +107,9 @@ def run(
         rate=parse_rate(rate) if rate else None,
         backend=backend,
         variant="nano",
-        # It is done on the host alone.
+        # Both are done on the host alone.
         denoise="off",
+        steady=False,
     )
 
     async def whole() -> Stream:
