@@ -47,6 +47,8 @@ COSTS = {
     "interpolation_full": (652_303, 4_698),
     "prediction_lite": (105_983, 842),
     "denoise_lite": (10_444, 2_592),
+    "steady_lite_first": (10_444, 2_592),
+    "steady_lite": (10_444, 2_592),
 }
 """Parameters, and multiply-accumulates per pixel of the input picture."""
 
@@ -70,6 +72,8 @@ ALLOWED_MACS = {
     "interpolation_full": 5_000,
     "prediction_lite": 1_000,
     "denoise_lite": 3_000,
+    "steady_lite_first": 3_000,
+    "steady_lite": 3_000,
 }
 """What the networks are sold with, or published ones of their class cost."""
 
