@@ -20,6 +20,8 @@ RECIPES = Path(__file__).parents[2] / "export" / "recipes"
 COSTS = {
     "sr_nano_x2_live_first": (13_640, 3_384),
     "sr_nano_x2_live": (13_640, 3_384),
+    "sr_nano_x3_live": (17_990, 4_464),
+    "sr_nano_x4_live": (24_080, 5_976),
     "sr_lite_x1_live_first": (49_734, 12_384),
     "sr_lite_x1_live": (49_734, 12_384),
     "sr_lite_x2_live_first": (45_688, 11_376),
