@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from export.data.clips import Split, read_clip, read_image
+from export.data.clips import Split
 from export.data.degrade import damage, draw_treatment
 from export.data.enlarged_recipe import EnlargedDataRecipe
 from export.data.extremes import with_extremes_all_along
 from export.data.made_once import made_of
-from export.data.patches import pan, segments
 from export.data.planes import Planes
-from export.data.runs import Parts, RunCache, build_runs, cut_runs
+from export.data.runs import Parts, RunCache, build_runs, cut_runs, stretches_of
 
 VERSION = 1
 """Raise it when the making of runs changes, so that old caches are not read."""
@@ -57,21 +55,8 @@ def open_enlarged(
 def _all_runs(
     split: Split, recipe: EnlargedDataRecipe, networks: list[Enlarge]
 ) -> Iterator[tuple[str, Iterable[Parts]]]:
-    for path in split.training:
-        frames = list(read_clip(path, multiple=2))
-        stretches = segments(
-            frames, length=recipe.segment_frames, count=recipe.segments_per_clip, shift=0
-        )
-        yield path.name, _runs(stretches, recipe, networks, _rng(recipe, path))
-    for path in split.images if recipe.image_segments else ():
-        rng = _rng(recipe, path)
-        image = read_image(path, multiple=2)
-        moving = [pan(image, recipe.segment_frames, rng) for _ in range(recipe.image_segments)]
-        yield path.name, _runs(moving, recipe, networks, rng)
-
-
-def _rng(recipe: EnlargedDataRecipe, path: Path) -> np.random.Generator:
-    return np.random.default_rng([recipe.seed, zlib.crc32(path.name.encode())])
+    for path, stretches, rng in stretches_of(split, recipe):
+        yield path.name, _runs(stretches, recipe, networks, rng)
 
 
 def _runs(

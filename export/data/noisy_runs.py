@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from export.data.clips import Split, read_clip, read_image
+from export.data.clips import Split
 from export.data.made_once import made_of
 from export.data.noise import draw_dimness, flicker, soil
 from export.data.noise_recipe import NoiseDataRecipe
-from export.data.patches import pan, segments
 from export.data.planes import Plane, Planes, crop_to_multiple
 from export.data.resample import shrink, to_codes
-from export.data.runs import MULTIPLE, Parts, RunCache, build_runs, cut_runs
+from export.data.runs import MULTIPLE, Parts, RunCache, build_runs, cut_runs, stretches_of
 
 VERSION = 1
 """Raise it when the making of runs changes, so that old caches are not read."""
@@ -41,22 +39,9 @@ def open_runs(
 
 
 def _all_runs(split: Split, recipe: NoiseDataRecipe) -> Iterator[tuple[str, Iterable[Parts]]]:
-    for path in split.training:
-        rng = _rng(recipe, path)
-        frames = list(read_clip(path, multiple=2))
-        stretches = segments(
-            frames, length=recipe.segment_frames, count=recipe.segments_per_clip, shift=0
-        )
-        yield path.name, _runs(stretches, OF_CLIPS, recipe, rng)
-    for path in split.images if recipe.image_segments else ():
-        rng = _rng(recipe, path)
-        image = read_image(path, multiple=2)
-        moving = [pan(image, recipe.segment_frames, rng) for _ in range(recipe.image_segments)]
-        yield path.name, _runs(moving, OF_IMAGES, recipe, rng)
-
-
-def _rng(recipe: NoiseDataRecipe, path: Path) -> np.random.Generator:
-    return np.random.default_rng([recipe.seed, zlib.crc32(path.name.encode())])
+    for path, stretches, rng in stretches_of(split, recipe):
+        factors = OF_IMAGES if path in split.images else OF_CLIPS
+        yield path.name, _runs(stretches, factors, recipe, rng)
 
 
 def _runs(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from export.data.clips import Split, read_clip, read_image
 from export.data.growing import GrowingArray
-from export.data.patches import turn
+from export.data.patches import pan, segments, turn
 from export.data.planes import Planes, crop
 from export.data.run_recipe import RunDataRecipe
 from streamer.errors import ConfigError
@@ -81,6 +83,27 @@ def _turned_vectors(
         # A quarter to the left: what pointed right points up, what pointed down points right.
         across, down = down, -across
     return np.stack([-across if is_mirrored else across, down], axis=-1)
+
+
+def stretches_of(
+    split: Split, recipe: RunDataRecipe
+) -> Iterator[tuple[Path, list[list[Planes]], np.random.Generator]]:
+    """Of each clip and image its stretches, and what all else about them is drawn from."""
+    for path in split.training:
+        frames = list(read_clip(path, multiple=2))
+        stretches = segments(
+            frames, length=recipe.segment_frames, count=recipe.segments_per_clip, shift=0
+        )
+        yield path, stretches, _rng(recipe, path)
+    for path in split.images if recipe.image_segments else ():
+        rng = _rng(recipe, path)
+        image = read_image(path, multiple=2)
+        moving = [pan(image, recipe.segment_frames, rng) for _ in range(recipe.image_segments)]
+        yield path, moving, rng
+
+
+def _rng(recipe: RunDataRecipe, path: Path) -> np.random.Generator:
+    return np.random.default_rng([recipe.seed, zlib.crc32(path.name.encode())])
 
 
 def build_runs(
