@@ -188,11 +188,11 @@ def test_a_trial_that_the_user_has_made_is_not_made_again() -> None:
     models = {f"ort-cpu {m.precision}": m for m in shipped if m.variant == "lite"}
     del models["ort-cpu fp16"]
     user_store().keep(trial_key(models), {"ort-cpu fp32": 1.0, "ort-cpu int8": 2.0})
-    choice = choose(scale=3, backend="ort-cpu")
-    assert ("lite", "fp32") in [(e.manifest.variant, e.manifest.precision) for e in choice.engines]
-    assert "lite as in the trial of " in choice.reason
-    for engine in choice.engines:
-        engine.close()
+    # Alone: what a trial of a smaller network finds hopeless here is not looked up with this one.
+    choice = choose(scale=3, backend="ort-cpu", variant="lite")
+    assert [engine.manifest.precision for engine in choice.engines] == ["fp32"]
+    assert choice.reason.startswith("lite as in the trial of ")
+    choice.engines[0].close()
 
 
 @pytest.mark.usefixtures("one_model")
