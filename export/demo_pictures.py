@@ -14,11 +14,11 @@ from export.data.degrade import Treatment, damage
 from export.data.noise import Dimness, soil
 from export.data.noisy_runs import shrunk
 from export.data.planes import Plane, Planes, crop
-from export.denoise_judge import cleaned_run, model_change
 from export.model_file import replace_file
 from export.motion_pictures import made_comparison
 from export.page import PICTURE_SHOTS, picture_name
 from export.pictures import bgr, detailed_place
+from export.run_judge import cleaned_run, model_change
 from export.runner import model_residual
 from export.scenes import drawn_frames
 from export.steady_judge import SCALE, judged_upscaler

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from export.data.clips import find_data
-from export.denoise_judge import BORDER, HeldOut, cleaned_run, held_out, model_change, psnrs
+from export.denoise_judge import noisy_runs
 from export.model_file import held_out_names
+from export.run_judge import BORDER, HeldOut, cleaned_run, model_change, psnrs
 from export.runner import model_residual
 from export.upscalers import residual_upscaler
 from export.validation import Upscaler, bicubic, psnr_y
@@ -47,7 +48,7 @@ def evaluate_denoising(
     found: dict[str, dict[str, list[tuple[float, float]]]] = {"held_out_clips": {}}
     gains: Table = {}
     changed: dict[str, float] = {}
-    for run in held_out(split.validation):
+    for run in noisy_runs(split.validation):
         made = cleaned_run(denoise, run.noisy)
         if run.condition == UNDAMAGED:
             changed[run.clip] = round(_change(run, made), 3)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from export.data.clips import find_data
 from export.data.planes import Planes, crop
-from export.denoise_feeds import TASKS, followed, held_out_feeds
 from export.model_file import held_out_names
 from export.motion_inputs import network_inputs
 from export.motion_judge import held_out_runs, inputs_of
+from export.run_feeds import TASKS, followed, held_out_feeds
 from export.runner import Feed
 from export.scenes import SHOTS, drawn_frames
 from export.upscalers import pack_planes

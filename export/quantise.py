@@ -25,12 +25,12 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from export.data.clips import find_data
 from export.data.planes import Planes, crop
-from export.denoise_quantise import run_feeds, run_losses_db
 from export.half import half_specs
 from export.model_file import held_out_names, move_to, variant_of, with_quality
 from export.motion_quantise import calibration_feeds, motion_losses_db
 from export.operators import check_operators
 from export.quantise_tensorrt import SYMMETRIC, TENSORRT, Precision, with_float16_ends
+from export.run_quantise import run_feeds, run_losses_db
 from export.runner import Feed, model_residual
 from export.upscalers import pack_planes, residual_upscaler
 from export.validation import SHRINKING, Sample, held_out_samples, mean_psnr, seen_conditions

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from export.data.clips import find_data
 from export.data.planes import Plane, Planes
-from export.denoise_judge import HeldOut, cleaned_run, model_change, psnrs
 from export.model_file import held_out_names
+from export.run_judge import HeldOut, cleaned_run, model_change, psnrs
 from export.steady_judge import enlarged_runs
 from streamer.model import ModelManifest
 from streamer.ops.denoising import Denoise

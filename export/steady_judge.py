@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from export.denoise_judge import FRAMES, HeldOut
+from export.run_judge import FIRST_JUDGED, FRAMES, HeldOut
 from export.runner import model_residual
 from export.upscalers import residual_upscaler
 from export.validation import CONDITIONS, Upscaler, held_out_samples
@@ -17,9 +17,6 @@ LEARNT = ("lite", "medium")
 """Networks whose pictures are learnt from."""
 
 JUDGED_BEHIND = "lite"
-
-FIRST_JUDGED = 4
-"""By then there is something behind a picture."""
 
 
 def enlarging() -> dict[str, Upscaler]:

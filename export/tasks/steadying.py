@@ -1,4 +1,4 @@
-"""Steadying as the training loop sees it: as denoising, of pictures that a network enlarged."""
+"""Steadying as the training loop sees it: runs of pictures that a network enlarged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from export.data.enlarged_runs import open_enlarged
 from export.recipe import Recipe, SteadyRecipe
 from export.steady_judge import enlarged_runs, enlarging
 from export.tasks.base import Task
-from export.tasks.denoising import RunTask
+from export.tasks.runs import RunTask
 
 
 def open_steadying(recipe: Recipe, data: Path, cache: Path, report: Callable[[str], None]) -> Task:

@@ -15,9 +15,7 @@ from onnx import TensorProto
 
 from export.data.clips import find_data
 from export.data.planes import Planes
-from export.denoise_feeds import followed
-from export.denoise_judge import cleaned_run, held_out, model_change, network_change
-from export.denoise_quantise import run_feeds, run_losses_db
+from export.denoise_judge import noisy_runs
 from export.feeds import DRAWN_SIZES, drawn_feeds, real_feeds
 from export.half import make_half
 from export.networks import build_network
@@ -25,6 +23,9 @@ from export.networks.denoiser import Denoiser
 from export.operators import check_operators
 from export.quantise import ALLOWED_LOSS_DB, quantise
 from export.quantise_tensorrt import SYMMETRIC
+from export.run_feeds import followed
+from export.run_judge import cleaned_run, model_change, network_change
+from export.run_quantise import run_feeds, run_losses_db
 from export.to_onnx import write_model
 from export.upscalers import pack_planes
 from export.verify import check, verify
@@ -302,7 +303,7 @@ def test_the_streamer_runs_the_fp32_model(shipped: ModelManifest) -> None:
 def test_pictures_are_cleaned_alike_by_torch_and_by_every_model(
     shipped: ModelManifest, int8: ModelManifest, network: Denoiser, clips: Path
 ) -> None:
-    (run,) = held_out(held_out_clips(clips), conditions=("noise 5",))
+    (run,) = noisy_runs(held_out_clips(clips), conditions=("noise 5",))
     expected, by_file, by_int8 = (
         cleaned_run(Denoise(change), run.noisy[:2])
         for change in (network_change(network), model_change(shipped), model_change(int8))

@@ -15,21 +15,15 @@ from torch import Tensor
 
 from export.checkpoint import checkpoint_path, read_checkpoint
 from export.data.clips import find_data
-from export.denoise_judge import (
-    CONDITIONS,
-    JUDGED,
-    cleaned_run,
-    held_out,
-    judge,
-    network_change,
-)
+from export.denoise_judge import CONDITIONS, JUDGED, noisy_runs
 from export.networks import build_network
 from export.networks.base import Network
 from export.networks.denoiser import Denoiser, cleaned
 from export.networks.super_resolution import LUMA_GAIN, pack, unpack
 from export.recipe import DenoiseRecipe
+from export.run_judge import cleaned_run, judge, network_change
 from export.tasks import open_task
-from export.tasks.denoising import MARGIN, Batch, RunTask, brought
+from export.tasks.runs import MARGIN, Batch, RunTask, brought
 from export.train import Place, train
 from export.upscalers import pack_planes
 from export.validation import psnr_y
@@ -283,7 +277,7 @@ def test_thirty_steps_bring_pictures_nearer_to_what_they_were(make_run: MakeRun)
 
 def test_held_out_clips_are_judged_in_every_condition(folder: Path) -> None:
     clips = find_data(folder, validation=["beta"]).validation
-    runs = held_out(clips)
+    runs = noisy_runs(clips)
     assert [(run.clip, run.condition) for run in runs] == [("beta_1", name) for name in CONDITIONS]
     for run in runs:
         assert len(run.noisy) == 6
@@ -291,11 +285,11 @@ def test_held_out_clips_are_judged_in_every_condition(folder: Path) -> None:
         assert run.noisy[4].y.shape == run.clean[4].y.shape == (64, 80)
         lost = psnr_y(run.noisy[4].y, run.clean[4].y, border=0)
         assert lost == 99 if run.condition == "clean" else 25 < lost < 45
-    assert np.array_equal(held_out(clips)[1].noisy[3].y, runs[1].noisy[3].y)
+    assert np.array_equal(noisy_runs(clips)[1].noisy[3].y, runs[1].noisy[3].y)
 
 
 def test_the_verdict_tells_what_is_gained(folder: Path) -> None:
-    runs = held_out(find_data(folder, validation=["beta"]).validation, ("clean", "noise 5"))
+    runs = noisy_runs(find_data(folder, validation=["beta"]).validation, ("clean", "noise 5"))
 
     def gains(network: Network) -> list[float]:
         return [float(gain) for gain in re.findall(r"\(([+-][\d.]+) dB\)", judge(network, runs))]
@@ -314,13 +308,13 @@ def test_the_verdict_tells_what_is_gained(folder: Path) -> None:
 def test_a_held_out_clip_too_short_to_be_judged_is_left_out(tmp_path: Path) -> None:
     folder = write_clips(tmp_path, frames=4, picture=coloured_texture)
     clips = find_data(folder, validation=["beta"]).validation
-    assert held_out(clips) == []
+    assert noisy_runs(clips) == []
 
 
 def test_what_is_judged_is_what_was_learnt(folder: Path) -> None:
     torch.manual_seed(0)
     network = build_network(RECIPE)
-    (run,) = held_out(find_data(folder, validation=["beta"]).validation, ("noise 5",))
+    (run,) = noisy_runs(find_data(folder, validation=["beta"]).validation, ("noise 5",))
     made = cleaned_run(Denoise(network_change(network)), run.noisy)
     assert len(made) == len(run.noisy)
     # The first picture follows nothing.
@@ -335,7 +329,7 @@ def test_what_is_judged_is_what_was_learnt(folder: Path) -> None:
 
 def test_a_run_follows_nothing_of_the_run_before_it(folder: Path) -> None:
     torch.manual_seed(0)
-    (run,) = held_out(find_data(folder, validation=["beta"]).validation, ("noise 5",))
+    (run,) = noisy_runs(find_data(folder, validation=["beta"]).validation, ("noise 5",))
     denoise = Denoise(network_change(build_network(RECIPE)))
     first, again = cleaned_run(denoise, run.noisy), cleaned_run(denoise, run.noisy)
     for one, other in zip(first, again, strict=True):

@@ -21,7 +21,7 @@ from export.data.noisy_runs import OF_CLIPS, open_runs, shrunk
 from export.data.planes import Planes
 from export.data.runs import NAMES, RunCache, Runs
 from export.networks.super_resolution import pack, unpack
-from export.tasks.denoising import brought
+from export.tasks.runs import brought
 from streamer.errors import ConfigError
 from tests.export.tiny import (
     STEP,

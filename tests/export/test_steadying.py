@@ -15,12 +15,12 @@ from export.data.enlarged_recipe import EnlargedDataRecipe
 from export.data.enlarged_runs import open_enlarged
 from export.data.planes import Planes
 from export.data.runs import NAMES, RunCache, Runs
-from export.denoise_judge import HeldOut
-from export.denoise_quantise import run_feeds, run_losses_db
 from export.evaluate import evaluate
 from export.feeds import drawn_feeds, real_feeds
 from export.networks import build_network
 from export.quantise import quantise
+from export.run_judge import HeldOut
+from export.run_quantise import run_feeds, run_losses_db
 from export.steady_evaluate import flicker
 from export.steady_judge import enlarged_runs, enlarging
 from export.tasks import open_task

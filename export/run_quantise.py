@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from export.data.planes import crop
-from export.denoise_feeds import TASKS, followed
-from export.denoise_judge import JUDGED, model_change, psnr_by_condition
+from export.run_feeds import TASKS, followed
+from export.run_judge import FIRST_JUDGED, model_change, psnr_by_condition
 from export.runner import Feed
 from export.validation import UNDAMAGED
 from streamer.errors import ConfigError
@@ -42,7 +42,7 @@ def run_losses_db(
     runs = judging.held_out(clips)
     if not runs:
         raise ConfigError(
-            f"no clip of more than {JUDGED[0]} frames is held out: name some under data.validation in "
+            f"no clip of more than {FIRST_JUDGED} frames is held out: name some under data.validation in "
             "the recipe"
         )
     before, after = (

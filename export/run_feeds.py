@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.data.planes import Planes
-from export.denoise_judge import HeldOut, cleaned_run, held_out
+from export.denoise_judge import noisy_runs
+from export.run_judge import FIRST_JUDGED, HeldOut, cleaned_run
 from export.runner import Feed
 from export.steady_judge import enlarged_runs
 from streamer.ops.denoising import Denoise
@@ -35,7 +36,7 @@ class Judging:
 
 TASKS: Mapping[str, Judging] = {
     "denoising": Judging(
-        held_out,
+        noisy_runs,
         calibrated=("clean", "noise 5", "noise 5, crf 23"),
         compared="noise 5, crf 23",
         has_undamaged=False,
@@ -47,8 +48,6 @@ TASKS: Mapping[str, Judging] = {
         has_undamaged=True,
     ),
 }
-
-REAL_FRAME = 4
 
 
 def followed(frames: Sequence[Planes]) -> list[Feed]:
@@ -68,4 +67,4 @@ def held_out_feeds(clips: Sequence[Path], *, task: str) -> list[Feed]:
     """One for each clip, damaged as the task's networks are for."""
     judging = TASKS[task]
     runs = judging.held_out(clips, conditions=(judging.compared,))
-    return [followed(run.noisy[: REAL_FRAME + 1])[-1] for run in runs]
+    return [followed(run.noisy[: FIRST_JUDGED + 1])[-1] for run in runs]
