@@ -7,22 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from export import stillness
 from export.data.clips import find_data
-from export.data.planes import Plane, Planes
+from export.data.planes import Planes
 from export.model_file import held_out_names
 from export.run_judge import HeldOut, cleaned_run, model_change, psnrs
 from export.steady_judge import enlarged_runs
 from streamer.model import ModelManifest
 from streamer.ops.denoising import Denoise
-
-STILL = 1.0
-"""Mean difference of two originals, in code values around a pixel, below which it stands still."""
-
-AROUND = (9, 9)
 
 METHOD = (
     "Mean over clips of luma PSNR in dB on rounded 8-bit code values, peak 255, a border of 2 pixels cut, "
@@ -48,9 +42,9 @@ def evaluate_steadying(
         pair = psnrs(run, made)
         quality.setdefault(run.condition, []).append(pair)
         gains.setdefault(run.clip, {})[run.condition] = round(pair[1] - pair[0], 3)
-        seen = tuple(flicker(pictures, run) for pictures in (run.noisy, made))
-        if all(np.isfinite(seen)):
-            flickers.setdefault(run.condition, []).append((seen[0], seen[1]))
+        before, after = (flicker(pictures, run) for pictures in (run.noisy, made))
+        if before is not None and after is not None:
+            flickers.setdefault(run.condition, []).append((before, after))
     tables = {"held_out_clips": _means(quality), "flicker_codes": _means(flickers)}
     for name, table in tables.items():
         for condition, row in table.items():
@@ -58,22 +52,19 @@ def evaluate_steadying(
     return {"method": METHOD, **tables, "held_out_clips_gain_db": gains}
 
 
-def flicker(pictures: Sequence[Planes], run: HeldOut) -> float:
-    """Mean change from picture to picture where the originals stand still, in code values of luma; not a
-    number where nothing does."""
-    changes = [
-        cv2.absdiff(pictures[before].y, pictures[now].y)[
-            _stands(run.clean[before].y, run.clean[now].y)
-        ]
+def flicker(pictures: Sequence[Planes], run: HeldOut) -> float | None:
+    """Mean change from picture to picture where the originals stand still, in code values of luma;
+    ``None`` where nothing does."""
+    found = [
+        stillness.change(
+            pictures[before].y,
+            pictures[now].y,
+            stillness.standing(run.clean[before].y, run.clean[now].y),
+        )
         for before, now in pairwise(sorted(run.clean))
     ]
-    found = np.concatenate([np.empty(0, np.uint8), *changes])
-    return float(found.mean()) if found.size else float("nan")
-
-
-def _stands(before: Plane, now: Plane) -> NDArray[np.bool_]:
-    difference = cv2.blur(cv2.absdiff(before, now).astype(np.float32), AROUND)
-    return np.asarray(difference < STILL)
+    changes = [one for one in found if one is not None]
+    return float(np.mean(changes)) if changes else None
 
 
 def _means(table: dict[str, list[tuple[float, float]]]) -> Table:

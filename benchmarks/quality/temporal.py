@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-from cv2.typing import MatLike
 
-from benchmarks.quality.flow import Dis, Flow, grid, look_up, warp_plane
+from benchmarks.quality.flow import Dis, grid, look_up, warp_plane
+from export import stillness
 from streamer.frame import Plane
 
 DEFINITIONS = {
@@ -30,7 +29,7 @@ class Step:
         self._forward = self._dis.flow(before, after)
         self._backward = self._dis.flow(after, before)
         self._is_seen = self._agreeing()
-        self._is_still = _mean_around(cv2.absdiff(before, after)) < 1.0
+        self._is_still = stillness.standing(before, after)
         self.original_warping_error = self.warping_error(before, after)
 
     def tof(self, before: Plane, after: Plane) -> float:
@@ -45,8 +44,7 @@ class Step:
 
     def still_change(self, before: Plane, after: Plane) -> float | None:
         """For the same two moments of a result; see ``DEFINITIONS``. ``None``: all of it moves."""
-        change = cv2.absdiff(before, after)[self._is_still]
-        return float(change.mean()) if change.size else None
+        return stillness.change(before, after, self._is_still)
 
     def _agreeing(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         height, width = self._backward.shape[:2]
@@ -56,7 +54,3 @@ class Step:
         size = (there**2).sum(axis=-1) + (self._backward**2).sum(axis=-1)
         is_inside = (places >= 0).all(axis=-1) & (places <= [width - 1, height - 1]).all(axis=-1)
         return np.asarray((gap < 0.01 * size + 0.5) & is_inside, dtype=np.bool_)
-
-
-def _mean_around(plane: MatLike) -> Flow:
-    return np.asarray(cv2.blur(plane.astype(np.float32), (7, 7)), dtype=np.float32)
