@@ -21,6 +21,11 @@ class Color:
         """The luma code of black."""
         return 0 if self.range == "full" else 16
 
+    @property
+    def white(self) -> int:
+        """The luma code of white."""
+        return 255 if self.range == "full" else 235
+
     @classmethod
     def untagged(cls, height: int) -> Color:
         """The rule for input that states nothing: BT.601 below 720 lines, BT.709 from there."""

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from streamer.frame import Plane, Planes
 from streamer.infer.engine import Engine, code_values
+from streamer.media import Color
 from streamer.ops import host
 from streamer.ops.sharpen import sharpen
+
+LIMITED = Color(matrix="bt709")
 
 
 class ShippedUpscaler:
@@ -88,7 +91,7 @@ class SharpUpscaler:
     def upscale(self, small: Planes) -> Planes:
         soft, u, v = self._upscaler.upscale(small)
         luma = np.empty_like(soft)
-        sharpen(soft, luma, strength=self._sharpness, range="limited")
+        sharpen(soft, luma, strength=self._sharpness, color=LIMITED)
         return luma, u, v
 
 

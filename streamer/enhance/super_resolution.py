@@ -174,7 +174,7 @@ class SuperResolution:
     def _sharpen(self, frame: Frame, soft: Planes, planes: Planes) -> None:
         """Fills ``planes`` with what ``_soft`` gave for them, now that nothing else is done to it."""
         if self._sharpness:
-            sharpen(soft[0], planes[0], strength=self._sharpness, range=frame.color.range)
+            sharpen(soft[0], planes[0], strength=self._sharpness, color=frame.color)
 
     def _cleaned(self, frame: Frame, tier: str) -> Planes:
         """The picture without noise, where that is done. A network would sharpen it; the plain upscale does

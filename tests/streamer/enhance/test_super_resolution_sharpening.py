@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -17,8 +17,9 @@ from streamer.enhance.super_resolution import SuperResolution
 from streamer.frame import Frame, Planes
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import PLAIN, ReferenceEngine
+from streamer.media import Color
 from streamer.metrics import Metrics
-from streamer.ops.sharpen import Range, sharpen
+from streamer.ops.sharpen import sharpen
 from tests.streamer.denoising_network import opened
 from tests.streamer.models import tiny
 from tests.streamer.noisy_pictures import drawn, noisy
@@ -26,6 +27,7 @@ from tests.streamer.pictures import frame_of
 
 WIDTH, HEIGHT = 96, 64
 STRENGTH = 0.5
+Range = Literal["limited", "full"]
 CAME = [noisy(drawn(width=WIDTH, height=HEIGHT), 5, seed=seed) for seed in range(4)]
 
 
@@ -47,7 +49,7 @@ def stages(folder: Path, **fields: Any) -> tuple[SuperResolution, SuperResolutio
 
 def sharp(planes: Planes, range_: Range = "limited") -> Planes:
     luma = np.empty_like(planes[0])
-    sharpen(planes[0], luma, strength=STRENGTH, range=range_)
+    sharpen(planes[0], luma, strength=STRENGTH, color=Color(matrix="bt709", range=range_))
     assert not np.array_equal(luma, planes[0])
     return luma, planes[1], planes[2]
 
