@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -25,15 +24,6 @@ class Overflow(Enum):
 
 class LinkEnded(Exception):
     """A link was closed and everything in it was read."""
-
-
-@dataclass(slots=True)
-class LinkStats:
-    """What went through, what was lost, and how full it got."""
-
-    accepted: int = 0
-    dropped: int = 0
-    depth_peak: int = 0
 
 
 class Link(Generic[T]):
@@ -62,7 +52,8 @@ class Link(Generic[T]):
         if overflow is Overflow.SKIP_TO_KEYFRAME and is_keyframe is None:
             raise ValueError(f"link {name}: skipping to a keyframe needs is_keyframe")
         self.name = name
-        self.stats = LinkStats()
+        self.dropped = 0
+        """Items that were lost."""
         self._items: deque[T] = deque()
         self._capacity = capacity
         self._overflow = overflow
@@ -88,11 +79,9 @@ class Link(Generic[T]):
                     lambda: len(self._items) < self._capacity or self._closed
                 )
             if self._closed or not self._make_room(item):
-                self.stats.dropped += 1
+                self.dropped += 1
                 return
             self._items.append(item)
-            self.stats.accepted += 1
-            self.stats.depth_peak = max(self.stats.depth_peak, len(self._items))
             self._changed.notify_all()
 
     @property
@@ -142,7 +131,7 @@ class Link(Generic[T]):
             return self._skip_or_enter(item)
         if len(self._items) >= self._capacity:
             self._items.popleft()
-            self.stats.dropped += 1
+            self.dropped += 1
         return True
 
     def _skip_or_enter(self, item: T) -> bool:
@@ -150,7 +139,7 @@ class Link(Generic[T]):
         if not self._skipping and not self._is_full_for_long():
             return True
         if self._is_keyframe(item):
-            self.stats.dropped += len(self._items)
+            self.dropped += len(self._items)
             self._items.clear()
             self._full_since_ns = None
             self._skipping = False

@@ -153,10 +153,6 @@ class Stream:
         self._stopping.set()
 
     @property
-    def budget_ms(self) -> float:
-        return self._budget.budget_ms
-
-    @property
     def name(self) -> str:
         return self.settings.name
 
@@ -232,7 +228,7 @@ class Stream:
     @property
     def dropped(self) -> dict[str, int]:
         """Frames and packets lost so far, by place and reason; only what is not zero."""
-        links = {f"{link.name}.full": link.stats.dropped for link in (self._packets, self._decoded)}
+        links = {f"{link.name}.full": link.dropped for link in (self._packets, self._decoded)}
         # Not by its protocol: that costs a quarter of a millisecond, and this is asked every second.
         if (skipped := getattr(self.source, "skipped", None)) is not None:
             links["source.skipped"] = skipped

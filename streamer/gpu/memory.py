@@ -38,10 +38,9 @@ KEPT_SIZES = 12
 class _Block:
     """Memory and the events of what was queued on it."""
 
-    __slots__ = ("address", "device", "ready", "used_by")
+    __slots__ = ("address", "ready", "used_by")
 
     def __init__(self, device: Device, address: int) -> None:
-        self.device = device
         self.address = address
         self.ready = Event(device)
         self.used_by: dict[int, Event] = {}

@@ -28,10 +28,6 @@ class RtpBurst:
     """Media time on the RTP clock, not yet moved by a receiver's offset."""
     is_keyframe: bool
 
-    @property
-    def size_bytes(self) -> int:
-        return len(self.template)
-
 
 def as_burst(
     pieces: Sequence[RtpPiece], *, payload_type: int, ticks: int, is_keyframe: bool

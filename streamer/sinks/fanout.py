@@ -45,7 +45,7 @@ class FanOut:
         """Packets that rings lost, by ``sink.`` and the sink's label, which several may share."""
         lost: Counter[str] = Counter()
         for outlet in self._outlets:
-            lost[f"sink.{outlet.label}"] += outlet.link.stats.dropped
+            lost[f"sink.{outlet.label}"] += outlet.link.dropped
         return lost
 
     async def send(self, packet: Packet) -> None:

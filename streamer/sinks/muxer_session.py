@@ -106,7 +106,7 @@ class MuxerSession:
         """Queue one packet; how many the ring lost by it."""
         self.given += 1
         await self.ring.put(packet)
-        before, self.overflowed = self.overflowed, self.ring.stats.dropped
+        before, self.overflowed = self.overflowed, self.ring.dropped
         return self.overflowed - before
 
     async def run(self) -> str:

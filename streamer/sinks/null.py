@@ -1,4 +1,4 @@
-"""The sink that counts and forgets, for measurements and tests."""
+"""The sink that forgets: what a stream costs is measured without an output."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from streamer.frame import Packet
 class NullSink:
     """Takes everything at once."""
 
-    def __init__(self) -> None:
-        self.packets = 0
-        self.size_bytes = 0
-
-    async def send(self, packet: Packet) -> None:
-        self.packets += 1
-        self.size_bytes += len(memoryview(packet.payload))
+    async def send(self, packet: Packet) -> None: ...
 
     async def close(self) -> None: ...

@@ -24,7 +24,6 @@ HISTORY_PACKETS = 1_024
 _HEAD = struct.Struct(">BBHII")
 _EXTENSION_HEAD = struct.Struct(">HH")
 _VERSION_2, _EXTENDED, _MARKED = 0x80, 0x10, 0x80
-_WRAP = 1 << 32
 
 _Sent = tuple[int, int, RtpPiece]
 """Sequence number, timestamp and what was sent."""

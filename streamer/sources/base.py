@@ -8,8 +8,6 @@ from typing import Protocol, runtime_checkable
 from streamer.frame import Frame, Packet
 from streamer.media import AudioInfo, VideoInfo
 
-__all__ = ["AudioInfo", "FrameSource", "PacketSource", "Source", "VideoInfo"]
-
 
 class Source(Protocol):
     """An opened input. ``async with`` it; then read ``packets()`` or ``frames()`` once."""

@@ -158,7 +158,7 @@ class _Play:
                 self._budget.coded(frame, began_ns, coded_ns)
                 self._showing.coded(frame, coded_ns)
             await self._leaving.close()
-        self._left.overflowed = self._decoded.stats.dropped
+        self._left.overflowed = self._decoded.dropped
 
     async def _shoot(self, count: int) -> None:
         for number in range(count):
