@@ -17,9 +17,8 @@ from streamer.gpu.door import Gpu
 from streamer.gpu.health import PRECISIONS
 from streamer.gpu.self_check import check_kernels
 from streamer.gpu.super_resolution import DeviceSuperResolution
-from streamer.infer import ort_cuda, tensorrt
 from streamer.infer.agreement import check_beside_cpu
-from streamer.infer.backends import shipped_for_streams
+from streamer.infer.backends import BACKENDS, shipped_for_streams
 from streamer.infer.batching_graph import BATCH, BatchManifest, OneByOne, batched
 from streamer.infer.batching_pool import ENGINES
 from streamer.infer.device import DriverStream, ResidentEngine, ours
@@ -34,12 +33,8 @@ from streamer.model import ModelManifest
 
 _log = logging.getLogger(__name__)
 
-DOORS: dict[str, tuple[Callable[[], bool], tuple[str, ...]]] = {
-    "tensorrt": (tensorrt.is_installed, ("fp16",)),
-    "tensorrt-int8": (tensorrt.is_installed, ("int8-symmetric",)),
-    "ort-cuda": (ort_cuda.is_installed, ("fp16", "fp32")),
-}
-"""By backend: whether it can be had, and the precisions it is opened with, the best first."""
+DOORS = {name: backend for name, backend in BACKENDS.items() if not backend.has_threads}
+"""The backends that do not compute on the processor's cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +101,17 @@ def choose_on_device(
     def opened(name: str, models: Sequence[ModelManifest]) -> DeviceChoice:
         engines = SharedEngines(door(metrics), clock, deadline, engine)
         better = "tensorrt" if (backend, name) == ("auto", "ort-cuda") else ""
-        if better and not DOORS[better][0]():
+        if better and not DOORS[better].is_installed():
             better = ""
         return _opened(name, models, engines, better, lands_at_once)
 
     if backend in DOORS:
-        models = _models(scale, variant, DOORS[backend][1])
+        models = _models(scale, variant, DOORS[backend].precisions)
         return opened(backend, models) if models else NOT_CHOSEN
     failures: list[str] = []
     for name in ("ort-cuda", "tensorrt") if backend == "auto" else ():
-        is_installed, precisions = DOORS[name]
-        models = _models(scale, variant, precisions)
-        if not models or not is_installed():
+        models = _models(scale, variant, DOORS[name].precisions)
+        if not models or not DOORS[name].is_installed():
             continue
         try:
             return opened(name, models)
@@ -200,7 +194,7 @@ def _opened(
         )
         for model in models:
             serving = engines.leased(backend, model)
-            is_taken = better and model.precision in DOORS[better][1]
+            is_taken = better and model.precision in DOORS[better].precisions
             build = partial(engines.built, better, model)
             opened.append(ResidentSwapping(serving, build) if is_taken else serving)
         with ours():

@@ -37,7 +37,7 @@ class Backend:
     open: Callable[..., Engine]
     """With a manifest; where it ``has_threads``, also with ``threads=``."""
     precisions: tuple[str, ...]
-    """Of the models that it runs at a gain; others are passed over."""
+    """Of the models that it runs at a gain, the best first; others are passed over."""
     tasks: tuple[str, ...] = ("super_resolution", "interpolation", "prediction")
     """Of the networks that it runs."""
     has_threads: bool = False

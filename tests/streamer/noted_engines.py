@@ -7,11 +7,11 @@ from typing import ClassVar
 import pytest
 
 from streamer.errors import EngineError
-from streamer.gpu import choosing
 from streamer.infer import backends
 from streamer.infer.backends import ON_HOST, Backend
 from streamer.infer.ort import OrtCpuEngine
 from streamer.model import ModelManifest
+from tests.streamer.installed import only_installed
 
 
 class Noted(OrtCpuEngine):
@@ -36,8 +36,7 @@ class Noted(OrtCpuEngine):
 
 def only_noted(monkeypatch: pytest.MonkeyPatch) -> type[Noted]:
     """As if there were no other backend, and no device."""
-    doors = {name: (lambda: False, precisions) for name, (_, precisions) in choosing.DOORS.items()}
-    monkeypatch.setattr(choosing, "DOORS", doors)
+    only_installed(monkeypatch)
     monkeypatch.setattr(Noted, "opened", [])
     monkeypatch.setattr(Noted, "ever", [])
     one = Backend(lambda: True, Noted, precisions=("fp32",), tasks=ON_HOST, has_threads=True)

@@ -22,10 +22,10 @@ from streamer.enhance.assembly import (
 )
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import EngineError
-from streamer.gpu import choosing
 from streamer.gpu.choosing import NOT_CHOSEN
 from streamer.media import Color, VideoInfo
 from streamer.metrics import Metrics
+from tests.streamer.installed import only_installed
 from tests.streamer.noisy_pictures import drawn, noisy
 from tests.streamer.noted_engines import Noted, only_noted
 from tests.streamer.pictures import frame_of
@@ -172,8 +172,7 @@ def test_pictures_are_cleaned_always_never_or_while_they_are_noisy(denoise: str)
 
 def test_what_is_followed_over_time_opens_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
     # As if a package for a device were there; whether a device is, is not asked with "on".
-    doors = {"ort-cuda": (lambda: True, ("fp16",)), "tensorrt": (lambda: False, ("fp16",))}
-    monkeypatch.setattr(choosing, "DOORS", doors)
+    only_installed(monkeypatch, "ort-cuda")
     seen = {}
     for denoise in ("auto", "on"):
         choices = choose(settings(scale=2, denoise=denoise), MonotonicClock(), Metrics())

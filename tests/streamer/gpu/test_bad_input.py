@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from streamer.clock import MonotonicClock
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import EngineError
 from streamer.frame import Frame
-from streamer.gpu import choosing, self_check
+from streamer.gpu import self_check
 from streamer.gpu.choosing import DeviceChoice, choose_on_device
 from streamer.gpu.door import Gpu
 from streamer.gpu.fallback import FallingBack
@@ -28,6 +27,7 @@ from streamer.metrics import Metrics
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated
 from tests.streamer.gpu.test_choosing import queued
 from tests.streamer.gpu.test_super_resolution import numbered, plain, same, shipped
+from tests.streamer.installed import only_installed
 
 HEIGHT, WIDTH = 36, 64
 
@@ -36,10 +36,7 @@ UNSUPPORTED_PTX_VERSION, SYSTEM_DRIVER_MISMATCH = 222, 803
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    doors = {
-        name: (partial(bool, name == "ort-cuda"), p) for name, (_, p) in choosing.DOORS.items()
-    }
-    monkeypatch.setattr(choosing, "DOORS", doors)
+    only_installed(monkeypatch, "ort-cuda")
     # Kernels that another test has tried are not loaded again.
     monkeypatch.setattr(self_check, "_passed", set())
 

@@ -13,7 +13,6 @@ from streamer.clock import MonotonicClock
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import EngineError
 from streamer.frame import Frame, Planes
-from streamer.gpu import choosing
 from streamer.gpu.batching import BothWays
 from streamer.gpu.choosing import choose_on_device
 from streamer.gpu.door import Gpu
@@ -31,6 +30,7 @@ from tests.kernels.conftest import why_no_device
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, OUT_OF_MEMORY, Emulated
 from tests.streamer.gpu.engines import QueuedEngine
 from tests.streamer.gpu.test_super_resolution import plain, same, shipped
+from tests.streamer.installed import only_installed
 from tests.streamer.pictures import frame_of, noise
 
 WIDTH, HEIGHT = 64, 36
@@ -47,9 +47,7 @@ def queued(backend: str, model: ModelManifest, gpu: Gpu, abandoned: Event) -> Bo
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime for the GPU is there, TensorRT is not."""
-    doors = {name: (lambda name=name: name == "ort-cuda", precisions)
-             for name, (_, precisions) in choosing.DOORS.items()}  # fmt: skip
-    monkeypatch.setattr(choosing, "DOORS", doors)
+    only_installed(monkeypatch, "ort-cuda")
 
 
 @pytest.mark.usefixtures("installed")
@@ -140,12 +138,8 @@ def test_without_a_driver_auto_says_so_and_a_named_backend_is_refused() -> None:
 
 
 def test_where_nothing_is_installed_nothing_is_said() -> None:
-    def nothing() -> bool:
-        return False
-
-    choosing_doors = {name: (nothing, p) for name, (_, p) in choosing.DOORS.items()}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choosing, "DOORS", choosing_doors)
+        only_installed(patch)
         chosen = choose_on_device(
             scale=2, backend="auto", variant=None, metrics=Metrics(), clock=MonotonicClock()
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -40,6 +39,7 @@ from tests.streamer.gpu.host_function import queue_on
 from tests.streamer.gpu.test_choosing import queued
 from tests.streamer.gpu.test_super_resolution import numbered, shipped
 from tests.streamer.infer.host_stream import HostStream
+from tests.streamer.installed import only_installed
 
 if TYPE_CHECKING:
     from tests.streamer.infer.tensorrt_double import World
@@ -63,10 +63,7 @@ class OnEmulated:
 
 @pytest.fixture(autouse=True)
 def _both_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    doors = {
-        name: (partial(bool, 1), precisions) for name, (_, precisions) in choosing.DOORS.items()
-    }
-    monkeypatch.setattr(choosing, "DOORS", doors)
+    only_installed(monkeypatch, *choosing.DOORS)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 

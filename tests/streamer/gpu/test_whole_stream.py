@@ -15,12 +15,12 @@ from streamer.build import open_stream
 from streamer.clock import MonotonicClock
 from streamer.config import SinkSpec, StreamSettings
 from streamer.enhance import assembly
-from streamer.gpu import choosing
 from streamer.gpu.choosing import choose_on_device
 from streamer.pipeline import Stream
 from streamer.rate import parse_rate
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated
 from tests.streamer.gpu.test_choosing import queued
+from tests.streamer.installed import only_installed
 
 
 def lumas(path: Path) -> list[np.ndarray[Any, Any]]:
@@ -33,8 +33,7 @@ def test_a_file_is_the_same_whether_pictures_stay_on_a_device_or_not(
     *, emulated: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_lost: bool
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    doors = {n: (partial(bool, n == "ort-cuda"), ("fp32",)) for n in choosing.DOORS}
-    monkeypatch.setattr(choosing, "DOORS", doors)
+    only_installed(monkeypatch, "ort-cuda", precisions=("fp32",))
     on_emulated = partial(choose_on_device, door=emulated.gpu, engine=queued)
 
     def settings_of(target: Path, backend: str) -> StreamSettings:

@@ -24,7 +24,7 @@ from streamer.clock import MonotonicClock
 from streamer.config import SinkSpec, StreamSettings
 from streamer.enhance import assembly
 from streamer.errors import SourceError
-from streamer.gpu import choosing, encoding
+from streamer.gpu import encoding
 from streamer.gpu.arrays import CPU
 from streamer.gpu.choosing import choose_on_device
 from streamer.gpu.encoding import Outlet
@@ -37,6 +37,7 @@ from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated
 from tests.streamer.gpu.engines import QueuedEngine, QueuedRun
 from tests.streamer.gpu.test_choosing import queued
 from tests.streamer.gpu.test_hardware import NextToHost
+from tests.streamer.installed import only_installed
 from tests.streamer.motion import psnr
 from tests.streamer.pictures import texture
 
@@ -46,8 +47,7 @@ FRAMES, WIDTH, HEIGHT = 16, 160, 96
 @pytest.fixture
 def on_emulated(emulated: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulated:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    doors = {n: (partial(bool, n == "ort-cuda"), ("fp32",)) for n in choosing.DOORS}
-    monkeypatch.setattr(choosing, "DOORS", doors)
+    only_installed(monkeypatch, "ort-cuda", precisions=("fp32",))
     chosen = partial(choose_on_device, door=emulated.gpu, engine=queued)
     monkeypatch.setattr(assembly, "choose_on_device", chosen)
 
