@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
 from streamer.clock import Clock
+from streamer.cores import processor_name
 from streamer.infer.ort import OrtCpuEngine
 from streamer.metrics import percentile
 from streamer.model import ModelManifest
@@ -47,12 +46,5 @@ def measure_cost(
         "runs": RUNS,
         "threads": THREADS,
         "runtime": f"ONNX Runtime {onnxruntime.__version__}",
-        "processor": _processor(),
+        "processor": processor_name(),
     }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())

@@ -1,9 +1,11 @@
-"""How many of the machine's cores this process may use."""
+"""The processor, and how many of its cores this process may use."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -17,6 +19,21 @@ def usable_cores(root: Path = Path("/")) -> int:
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     return max(1, int(min(cores, _allotted(root))))
+
+
+def processor_name(root: Path = Path("/")) -> str:
+    """As the system tells it; a virtual machine may hide it."""
+    told = processor_facts(root).get("model name", "")
+    return told or platform.processor() or platform.machine()
+
+
+def processor_facts(root: Path = Path("/")) -> Mapping[str, str]:
+    """What Linux tells of the last of its cores, by name; empty elsewhere."""
+    try:
+        lines = (root / "proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return {}
+    return {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
 
 
 def _allotted(root: Path) -> float:

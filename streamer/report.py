@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from streamer.cores import usable_cores
+from streamer.cores import processor_name, usable_cores
 from streamer.frame import Frame
 from streamer.gpu.choosing import DOORS
 from streamer.infer.engine import Engine
@@ -87,7 +87,7 @@ def final(
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
     return {
-        "cpu": _cpu_name(),
+        "cpu": processor_name(),
         "cores": usable_cores(),
         "gpu": _gpu_name(),
         "versions": {"python": platform.python_version(), **_versions()},
@@ -178,12 +178,3 @@ def _gpu_name() -> str | None:
             if line.startswith("Model:"):
                 return line.partition(":")[2].strip()
     return None
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

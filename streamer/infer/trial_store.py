@@ -6,8 +6,7 @@ import hashlib
 import json
 import math
 import os
-import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +17,7 @@ from secrets import token_hex
 from typing import Any
 
 from kernels.cache import user_cache
-from streamer.cores import usable_cores
+from streamer.cores import processor_facts, processor_name, usable_cores
 from streamer.infer.trial import PICTURE
 from streamer.model import ModelManifest
 
@@ -111,17 +110,8 @@ def _understood(trial: Any) -> Remembered:
 @cache
 def _processor() -> list[str]:
     """Its name and what it can do; a virtual machine may hide either."""
-    lines = _lines(Path("/proc/cpuinfo"))
-    found = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
-    name = found.get("model name") or platform.processor() or platform.machine()
-    return [name, found.get("flags", found.get("Features", ""))]
-
-
-def _lines(path: Path) -> Iterable[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ()
+    facts = processor_facts()
+    return [processor_name(), facts.get("flags", facts.get("Features", ""))]
 
 
 def _version(package: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from streamer.cores import usable_cores
+from streamer.cores import processor_facts, processor_name, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,17 @@ def test_what_cannot_be_read_limits_nothing(tmp_path: Path, text: str) -> None:
 def test_a_limit_of_this_system_is_kept_to() -> None:
     """A process that is pinned to one core, in a program of its own."""
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-    code += "from streamer.cores import usable_cores; print(usable_cores())"
+    code += "from streamer.cores import processor_facts, processor_name, usable_cores; print(usable_cores())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "1\n"
+
+
+def test_the_processor_is_named_as_the_system_names_it(tmp_path: Path) -> None:
+    lines = "processor\t: 0\nmodel name\t: A: core\nflags\t\t: avx2 fma\n\nprocessor\t: 1\n"
+    root = system(tmp_path, "0::/\n", {"proc/cpuinfo": lines})
+    assert processor_name(root) == "A: core"
+    assert processor_facts(root)["flags"] == "avx2 fma"
+
+
+def test_where_the_system_names_no_processor_there_is_its_kind(tmp_path: Path) -> None:
+    assert processor_name(tmp_path) == (platform.processor() or platform.machine())
