@@ -20,7 +20,7 @@ from streamer.rtp.rtcp import (
     parse_compound,
 )
 from streamer.server.rtsp_ways import ClientGone, TcpWay, Way
-from streamer.sinks.rtc_ring import RingClosed
+from streamer.sinks.packet_ring import RingClosed
 from streamer.sinks.rtsp_mount import RtspMount
 from streamer.sinks.rtsp_tracks import Track
 from streamer.sinks.rtsp_viewer import MediaAnchor, RtspViewer

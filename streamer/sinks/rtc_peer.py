@@ -27,10 +27,10 @@ from streamer.rtc.peer import (
     sections,
 )
 from streamer.rtc.session import OfferUnsupported
+from streamer.sinks.packet_ring import PacketRing
 from streamer.sinks.rtc_clock import MediaClock, state_reports
 from streamer.sinks.rtc_hooks import listen_to_feedback, when_agreed
 from streamer.sinks.rtc_outlet import Outlet
-from streamer.sinks.rtc_ring import PacketRing
 from streamer.sinks.rtc_sender import TrackSender
 from streamer.sinks.rtc_tracks import IdleTrack, ReadyUnit, ready
 

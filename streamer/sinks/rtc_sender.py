@@ -14,8 +14,8 @@ from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap
 
 from streamer.rtp.packetise import RtpPiece
 from streamer.rtp.packetise_burst import RtpLane
+from streamer.sinks.packet_ring import PacketRing, RingClosed
 from streamer.sinks.rtc_outlet import Outlet
-from streamer.sinks.rtc_ring import PacketRing, RingClosed
 from streamer.sinks.rtc_tracks import TIME_BASES, ReadyUnit
 
 HISTORY_PACKETS = 1_024

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from streamer.rtp.packetise_burst import RtpBurst
-from streamer.sinks.rtc_ring import PacketRing
+from streamer.sinks.packet_ring import PacketRing
 
 Parcel: TypeAlias = tuple[int, RtpBurst]
 """A track's number, and one of its access units."""

@@ -16,8 +16,8 @@ from streamer.frame import Packet
 from streamer.ice import IceServer
 from streamer.media import AudioInfo
 from streamer.rtc.session import Session, TooManyViewers
+from streamer.sinks.packet_ring import PacketRing
 from streamer.sinks.rtc_feedback import BitrateVote, KeyframeRequests
-from streamer.sinks.rtc_ring import PacketRing
 
 log = logging.getLogger(__name__)
 

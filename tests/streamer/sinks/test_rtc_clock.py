@@ -11,8 +11,8 @@ import pytest
 from aiortc import RTCRtpSender
 from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket
 
+from streamer.sinks.packet_ring import PacketRing
 from streamer.sinks.rtc_clock import FOLLOWS, MediaClock, state_reports
-from streamer.sinks.rtc_ring import PacketRing
 from streamer.sinks.rtc_sender import TrackSender
 from streamer.sinks.rtc_tracks import TIME_BASES
 

@@ -16,7 +16,7 @@ from streamer.rtp.packetise_burst import RtpLane, datagrams
 from streamer.rtp.packetise_h264 import nal_units, parameter_sets
 from streamer.rtsp.sdp import sprop_parameter_sets
 from streamer.sinks import rtsp_mount
-from streamer.sinks.rtc_ring import RingClosed
+from streamer.sinks.packet_ring import RingClosed
 from streamer.sinks.rtsp_mount import OFF_BY_MS, RtspMount
 from streamer.sinks.rtsp_tracks import SERVED_AUDIO
 from streamer.sinks.rtsp_viewer import RtspViewer

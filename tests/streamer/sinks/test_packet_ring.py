@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamer.sinks.rtc_ring import PacketRing, RingClosed
+from streamer.sinks.packet_ring import PacketRing, RingClosed
 from tests.streamer.server.watcher import run
 
 
