@@ -11,17 +11,13 @@ import numpy as np
 from export.data.clips import find_data
 from export.denoise_judge import noisy_runs
 from export.model_file import held_out_names
-from export.run_judge import BORDER, HeldOut, cleaned_run, model_change, psnrs
-from export.runner import model_residual
-from export.upscalers import residual_upscaler
+from export.run_judge import BORDER, HeldOut, Table, cleaned_run, means, model_change, psnrs
+from export.steady_judge import SCALE, judged_upscaler
 from export.validation import Upscaler, bicubic, psnr_y
-from streamer.model import ModelManifest, find_models
+from streamer.model import ModelManifest
 from streamer.ops.denoising import Denoise
 
 UNDAMAGED = "clean"
-
-ENLARGING = "lite"
-"""The network that enlarges what was cleaned, as it ships for live pictures at x2."""
 
 METHOD = (
     "Mean over clips of luma PSNR in dB on rounded 8-bit code values, peak 255, a border of 2 pixels cut, "
@@ -31,8 +27,6 @@ METHOD = (
     "with the clips before they were shrunk."
 )
 
-Table = dict[str, dict[str, float]]
-
 
 def evaluate_denoising(
     manifest: ModelManifest, data: Path, *, report: Callable[[str], None]
@@ -40,11 +34,7 @@ def evaluate_denoising(
     """The measured quality of a network for denoising."""
     split = find_data(data, validation=held_out_names(manifest))
     denoise = Denoise(model_change(manifest))
-    enlarging: dict[str, Upscaler] = {"enlarged_plain": bicubic(2)}
-    models = find_models(manifest.folder, task="super_resolution", scale=2)
-    for model in models:
-        if (model.variant, model.training, model.precision) == (ENLARGING, "live", "fp32"):
-            enlarging["enlarged"] = residual_upscaler(model_residual(model), scale=2)
+    enlarging = {"enlarged_plain": bicubic(SCALE), "enlarged": judged_upscaler()}
     found: dict[str, dict[str, list[tuple[float, float]]]] = {"held_out_clips": {}}
     gains: Table = {}
     changed: dict[str, float] = {}
@@ -60,11 +50,10 @@ def evaluate_denoising(
             pair = _enlarged(run, [run.noisy, made], upscaler)
             found.setdefault(name, {}).setdefault(run.condition, []).append(pair)
     quality: dict[str, Any] = {"method": METHOD, "undamaged_changed_codes": changed}
-    for name, table in found.items():
-        quality[name] = {}
-        for condition, pairs in table.items():
-            before, after = (round(float(value), 3) for value in np.mean(pairs, axis=0))
-            quality[name][condition] = {"input": before, "model": after}
+    for name, pairs in found.items():
+        quality[name] = means(pairs)
+        for condition, row in quality[name].items():
+            before, after = row["input"], row["model"]
             report(f"{name}, {condition}: {before:.2f} -> {after:.2f} dB ({after - before:+.2f})")
     return quality | {"held_out_clips_gain_db": gains}
 

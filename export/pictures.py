@@ -26,24 +26,26 @@ SHOWN_FRAMES = (3, 8)
 """Predicted frames: they carry the damage of the frames before them."""
 
 
-def write_comparisons(
-    manifest: ModelManifest, data: Path, folder: Path, *, condition: str = "x264_crf28"
-) -> list[Path]:
+CONDITION = "x264_crf28"
+"""What held-out clips are shown in."""
+
+
+def write_comparisons(manifest: ModelManifest, data: Path, folder: Path) -> list[Path]:
     """PNGs of held-out clips: plain upscale, model, original, at its most detailed place."""
     split = find_data(data, validation=held_out_names(manifest))
     scale = manifest.scale
     plain = bicubic(scale)
     enhance = residual_upscaler(model_residual(manifest), scale=scale)
     samples = held_out_samples(
-        split.validation, scale=scale, conditions=[condition], frames=SHOWN_FRAMES
+        split.validation, scale=scale, conditions=[CONDITION], frames=SHOWN_FRAMES
     )
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for index, sample in enumerate(samples[condition]):
+    for index, sample in enumerate(samples[CONDITION]):
         top, left = detailed_place(sample.large, edge=EDGE)
         shown = [plain(sample.small), enhance(sample.small), sample.large]
         strip = np.hstack([bgr(planes)[top : top + EDGE, left : left + EDGE] for planes in shown])
-        path = folder / f"{index:02d}-{sample.clip}-{condition}.png"
+        path = folder / f"{index:02d}-{sample.clip}-{CONDITION}.png"
         large = strip.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
         cv2.imwrite(str(path), large)
         written.append(path)

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from export.data.enlarged_recipe import EnlargedDataRecipe
-from export.data.motion_recipe import LARGEST_SEED, MotionDataRecipe, check_range
-from export.data.noise_recipe import NoiseDataRecipe
+from export.data.bounds import LARGEST_SEED, check_range
+from export.data.motion_recipe import MotionDataRecipe
+from export.data.run_recipe import EnlargedDataRecipe, NoiseDataRecipe, RunDataRecipe
 from streamer.errors import ConfigError
 
 Section = TypeVar("Section")
@@ -211,7 +211,7 @@ class Recipe:
     variant: str
     training: str
     network: NetworkRecipe | MotionNetworkRecipe | DenoiserRecipe
-    data: DataRecipe | MotionDataRecipe | NoiseDataRecipe | EnlargedDataRecipe
+    data: DataRecipe | MotionDataRecipe | RunDataRecipe
     train: TrainRecipe
 
     @property
@@ -265,11 +265,11 @@ class MotionRecipe(Recipe):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DenoiseRecipe(Recipe):
-    """Denoising: from runs of noisy pictures, each cleaned with the help of the one before."""
+class RunRecipe(Recipe):
+    """Networks that follow pictures: from runs, each picture made with the help of the one before."""
 
     network: DenoiserRecipe
-    data: NoiseDataRecipe = field(default_factory=NoiseDataRecipe)
+    data: RunDataRecipe
     train: RunTrainRecipe
 
     @property
@@ -278,16 +278,17 @@ class DenoiseRecipe(Recipe):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SteadyRecipe(Recipe):
-    """Steadying: from runs of enlarged pictures, each made with the help of the one before."""
+class DenoiseRecipe(RunRecipe):
+    """Denoising: from runs of noisy pictures."""
 
-    network: DenoiserRecipe
+    data: NoiseDataRecipe = field(default_factory=NoiseDataRecipe)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteadyRecipe(RunRecipe):
+    """Steadying: from runs of enlarged pictures."""
+
     data: EnlargedDataRecipe = field(default_factory=EnlargedDataRecipe)
-    train: RunTrainRecipe
-
-    @property
-    def uses_images(self) -> bool:
-        return self.data.image_segments > 0
 
 
 RECIPES: Mapping[str, type[Recipe]] = {

@@ -26,6 +26,10 @@ FIRST_JUDGED = 4
 """By then there is something behind a picture."""
 
 
+Table = dict[str, dict[str, float]]
+"""By condition and what was measured."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOut:
     """A run of pictures as it arrives, and its judged pictures as they were, by number."""
@@ -101,3 +105,12 @@ def psnrs(run: HeldOut, made: Sequence[Planes]) -> tuple[float, float]:
         for one in (run.noisy, made)
     )
     return before, after
+
+
+def means(pairs_by_condition: Mapping[str, Sequence[tuple[float, float]]]) -> Table:
+    """Of pairs as a picture arrives and as it was made the means over clips, to three places."""
+    table: Table = {}
+    for condition, pairs in pairs_by_condition.items():
+        before, after = (round(float(value), 3) for value in np.mean(pairs, axis=0))
+        table[condition] = {"input": before, "model": after}
+    return table

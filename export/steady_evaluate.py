@@ -13,7 +13,7 @@ from export import stillness
 from export.data.clips import find_data
 from export.data.planes import Planes
 from export.model_file import held_out_names
-from export.run_judge import HeldOut, cleaned_run, model_change, psnrs
+from export.run_judge import HeldOut, Table, cleaned_run, means, model_change, psnrs
 from export.steady_judge import enlarged_runs
 from streamer.model import ModelManifest
 from streamer.ops.denoising import Denoise
@@ -24,8 +24,6 @@ METHOD = (
     "coded by x264 veryfast zerolatency, and enlarged by lite x2 in fp32: the input here. Flicker: by how "
     "many code values of luma a picture differs from the one before where the original stands still."
 )
-
-Table = dict[str, dict[str, float]]
 
 
 def evaluate_steadying(
@@ -45,7 +43,7 @@ def evaluate_steadying(
         before, after = (flicker(pictures, run) for pictures in (run.noisy, made))
         if before is not None and after is not None:
             flickers.setdefault(run.condition, []).append((before, after))
-    tables = {"held_out_clips": _means(quality), "flicker_codes": _means(flickers)}
+    tables = {"held_out_clips": means(quality), "flicker_codes": means(flickers)}
     for name, table in tables.items():
         for condition, row in table.items():
             report(f"{name}, {condition}: {row['input']:.3f} -> {row['model']:.3f}")
@@ -65,11 +63,3 @@ def flicker(pictures: Sequence[Planes], run: HeldOut) -> float | None:
     ]
     changes = [one for one in found if one is not None]
     return float(np.mean(changes)) if changes else None
-
-
-def _means(table: dict[str, list[tuple[float, float]]]) -> Table:
-    means: Table = {}
-    for condition, pairs in table.items():
-        before, after = (round(float(value), 3) for value in np.mean(pairs, axis=0))
-        means[condition] = {"input": before, "model": after}
-    return means

@@ -52,7 +52,7 @@ def enlarged_runs(
 
 
 def judged_upscaler() -> Upscaler:
-    """The network that pictures are judged behind."""
+    """The network that pictures are judged behind; raises ``ConfigError`` where it is missing."""
     return _upscaler(_shipped(JUDGED_BEHIND))
 
 
@@ -61,8 +61,8 @@ def _shipped(variant: str) -> ModelManifest:
         if (manifest.variant, manifest.training, manifest.precision) == (variant, "live", "fp32"):
             return manifest
     raise ConfigError(
-        f"no {variant!r} network is shipped that enlarges live pictures by {SCALE}, which steadying comes "
-        "after; export that first"
+        f"no {variant!r} network is shipped that enlarges live pictures by {SCALE}, which steadying and "
+        "the judging of denoising rest on; export that first"
     )
 
 

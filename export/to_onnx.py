@@ -233,7 +233,7 @@ def load_fused(manifest: ModelManifest, weights: Path) -> nn.Module:
     return fused.eval()
 
 
-def to_onnx_bytes(exportable: Exportable, *, file: str, is_for_cpu: bool = False) -> bytes:
+def to_onnx_bytes(exportable: Exportable, *, file: str) -> bytes:
     """One self-contained ONNX file with the free dimensions that the specs name.
 
     Raises ``ConfigError`` naming ``file`` when the graph holds what TensorRT would refuse.
@@ -254,7 +254,7 @@ def to_onnx_bytes(exportable: Exportable, *, file: str, is_for_cpu: bool = False
     model = optimizer.optimize(program.model_proto)
     _strip(model)
     onnx.checker.check_model(model, full_check=True)
-    check_operators(model, file=file, is_for_cpu=is_for_cpu)
+    check_operators(model, file=file)
     blob: bytes = model.SerializeToString()
     return blob
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from export.data.clips import Split
 from export.data.degrade import damage, draw_treatment
-from export.data.enlarged_recipe import EnlargedDataRecipe
 from export.data.extremes import with_extremes_all_along
 from export.data.made_once import made_of
 from export.data.planes import Planes
+from export.data.run_recipe import EnlargedDataRecipe
 from export.data.runs import Parts, RunCache, build_runs, cut_runs, stretches_of
 
 VERSION = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,3 +48,30 @@ class GrowingArray:
         assert (row.shape, row.dtype) == (self.shape, self.kind)
         self._file.write(np.ascontiguousarray(row).data)
         self.count += 1
+
+
+def write_rows(
+    named: Iterable[tuple[str, Iterable[Sequence[NDArray[Any]]]]],
+    arrays: Mapping[str, tuple[tuple[int, ...], DTypeLike]],
+    *,
+    home: Path,
+    kind: str,
+    report: Callable[[str], None],
+) -> int:
+    """Writes all rows, source by source, a part of each to every array in ``home``; gives how many.
+
+    ``arrays`` say the shape and type of the parts; ``kind`` is what ``report`` calls rows.
+    """
+    count = 0
+    with ExitStack() as files:
+        growing = [
+            files.enter_context(GrowingArray(home / f"{name}.npy", *of_row))
+            for name, of_row in arrays.items()
+        ]
+        for name, rows in named:
+            for row in rows:
+                for array, part in zip(growing, row, strict=True):
+                    array.append(part)
+                count += 1
+            report(f"{kind} {count}: {name}")
+    return count

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from export.data.bounds import LARGEST_SEED, check_range
 from streamer.errors import ConfigError
-
-LARGEST_SEED = 2**63 - 1
-"""What both NumPy and torch take; neither takes less than 0 everywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +81,3 @@ class SceneRecipe:
         check_range("scenes.max_layers", self.max_layers, 1, 16)
         for name in ("still", "wobble", "blur", "flicker", "overlay", "coded", "noise"):
             check_range(f"scenes.{name}_share", getattr(self, f"{name}_share"), 0.0, 1.0)
-
-
-def check_range(key: str, value: float, low: float, high: float) -> None:
-    """Raises ``ConfigError`` naming the key unless the value is within both bounds."""
-    if not low <= value <= high:
-        raise ConfigError(f"{key} is {value}, allowed is {low} to {high}")

@@ -10,9 +10,9 @@ import numpy as np
 
 from export.data.codec import Coding, round_trip, x264
 from export.data.degrade import PRESETS
-from export.data.noise_recipe import NoiseDataRecipe
 from export.data.planes import Plane, Planes
 from export.data.resample import Floats, to_codes
+from export.data.run_recipe import NoiseDataRecipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

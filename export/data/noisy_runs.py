@@ -11,9 +11,9 @@ import numpy as np
 from export.data.clips import Split
 from export.data.made_once import made_of
 from export.data.noise import draw_dimness, flicker, soil
-from export.data.noise_recipe import NoiseDataRecipe
 from export.data.planes import Plane, Planes, crop_to_multiple
 from export.data.resample import shrink, to_codes
+from export.data.run_recipe import NoiseDataRecipe
 from export.data.runs import MULTIPLE, Parts, RunCache, build_runs, cut_runs, stretches_of
 
 VERSION = 1

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from export.data.clips import Split, read_clip, read_image
 from export.data.degrade import damage, draw_treatment
+from export.data.growing import write_rows
 from export.data.made_once import made_of
 from export.data.planes import Planes, crop
 from export.recipe import DataRecipe
@@ -76,31 +77,15 @@ def _build(
     split: Split, recipe: DataRecipe, *, scale: int, home: Path, report: Callable[[str], None]
 ) -> None:
     cv2.setNumThreads(1)
-    raw = [home / f"{name}.raw" for name in NAMES]
-    count = 0
-    handles = [path.open("wb") for path in raw]
-    try:
-        for name, pairs in _all_pairs(split, recipe, scale=scale):
-            for pair in pairs:
-                for handle, part in zip(handles, pair, strict=True):
-                    handle.write(part.tobytes())
-                count += 1
-            report(f"patches {count}: {name}")
-    finally:
-        for handle in handles:
-            handle.close()
-    if not count:
-        raise ConfigError(
-            f"no clip is large enough for patches of {recipe.patch * scale} pixels: "
-            "lower data.patch or add larger clips"
-        )
     p, q = recipe.patch, recipe.patch * scale
     shapes = ((p, p), (2, p // 2, p // 2), (q, q), (2, q // 2, q // 2))
-    for path, shape in zip(raw, shapes, strict=True):
-        flat = np.memmap(path, dtype=np.uint8, mode="r", shape=(count, *shape))
-        np.save(path.with_suffix(".npy"), flat)
-        del flat
-        path.unlink()
+    arrays = {name: (shape, np.uint8) for name, shape in zip(NAMES, shapes, strict=True)}
+    pairs = _all_pairs(split, recipe, scale=scale)
+    if not write_rows(pairs, arrays, home=home, kind="patches", report=report):
+        raise ConfigError(
+            f"no clip is large enough for patches of {q} pixels: "
+            "lower data.patch or add larger clips"
+        )
 
 
 def _all_pairs(

@@ -1,10 +1,10 @@
-"""The settings of data that is learnt from in runs of pictures."""
+"""The settings of data that is learnt from in runs of pictures: noisy ones, and enlarged ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from export.data.motion_recipe import LARGEST_SEED, check_range
+from export.data.bounds import LARGEST_SEED, check_range
 from streamer.errors import ConfigError
 
 
@@ -37,3 +37,42 @@ class RunDataRecipe:
         check_range("data.patches_per_segment", self.patches_per_segment, 1, 1000)
         check_range("data.image_segments", self.image_segments, 0, 1000)
         check_range("data.seed", self.seed, 0, LARGEST_SEED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseDataRecipe(RunDataRecipe):
+    """How clips and images become runs of noisy pictures, and what those were before."""
+
+    noise_share: float = 0.75
+    """Stretches with sensor noise."""
+    smooth_noise_share: float = 0.4
+    """Of those, with noise that neighbours share, as a camera's own processing leaves it."""
+    coded_share: float = 0.6
+    """Stretches that go through a real codec."""
+    flicker_share: float = 0.1
+    """Stretches whose brightness wavers, as mains light and automatic exposure make it."""
+
+    def __post_init__(self) -> None:
+        RunDataRecipe.__post_init__(self)
+        for name in ("noise", "smooth_noise", "coded", "flicker"):
+            check_range(f"data.{name}_share", getattr(self, f"{name}_share"), 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnlargedDataRecipe(RunDataRecipe):
+    """How clips and images become runs of enlarged pictures, and what those were before they were
+    shrunk and coded."""
+
+    blur_share: float = 0.05
+    """Stretches blurred before they are shrunk."""
+    noise_share: float = 0.15
+    """Stretches with sensor noise, which is taken away."""
+    clean_share: float = 0.3
+    """Stretches that no codec touches."""
+    extremes_share: float = 0.1
+    """Stretches of full range, and as many with a black bar."""
+
+    def __post_init__(self) -> None:
+        RunDataRecipe.__post_init__(self)
+        for name in ("blur", "noise", "clean", "extremes"):
+            check_range(f"data.{name}_share", getattr(self, f"{name}_share"), 0.0, 1.0)

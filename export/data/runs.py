@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.data.clips import Split, read_clip, read_image
-from export.data.growing import GrowingArray
+from export.data.growing import write_rows
 from export.data.patches import pan, segments, turn
 from export.data.planes import Planes, crop
 from export.data.run_recipe import RunDataRecipe
@@ -118,17 +117,8 @@ def build_runs(
     t, p, q = recipe.run, recipe.patch, recipe.patch // 2
     shapes = ((t, p, p), (t, 2, q, q), (t, p, p), (t, 2, q, q), (t - 1, q, q, 2))
     kinds = (np.uint8,) * 4 + (np.float16,)
-    with ExitStack() as files:
-        arrays = [
-            files.enter_context(GrowingArray(home / f"{name}.npy", shape, kind))
-            for name, shape, kind in zip(NAMES, shapes, kinds, strict=True)
-        ]
-        for name, runs in named:
-            for run in runs:
-                for array, part in zip(arrays, run, strict=True):
-                    array.append(part)
-            report(f"runs {arrays[0].count}: {name}")
-    if not arrays[0].count:
+    arrays = dict(zip(NAMES, zip(shapes, kinds, strict=True), strict=True))
+    if not write_rows(named, arrays, home=home, kind="runs", report=report):
         raise ConfigError(
             f"no clip is long and large enough for {t} patches of {p} pixels: lower data.run or "
             "data.patch, or add other clips"

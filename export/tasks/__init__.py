@@ -7,9 +7,8 @@ from pathlib import Path
 
 from export.recipe import Recipe
 from export.tasks.base import Task
-from export.tasks.denoising import open_denoising
 from export.tasks.motion import open_motion
-from export.tasks.steadying import open_steadying
+from export.tasks.runs import open_denoising, open_steadying
 from export.tasks.super_resolution import open_super_resolution
 
 Report = Callable[[str], None]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,15 +12,39 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from export.data.clips import find_data
+from export.data.enlarged_runs import open_enlarged
+from export.data.noisy_runs import open_runs
 from export.data.runs import RunCache
+from export.denoise_judge import noisy_runs
 from export.networks.base import Network
 from export.networks.denoiser import cleaned
 from export.networks.super_resolution import CHROMA_GAIN, LUMA_GAIN, pack, unpack
-from export.recipe import DenoiseRecipe, SteadyRecipe
+from export.recipe import DenoiseRecipe, Recipe, RunRecipe, SteadyRecipe
 from export.run_judge import HeldOut, judge
+from export.steady_judge import enlarged_runs, enlarging
+from export.tasks.base import Task
 
 MARGIN = 8
 """Pixels at a patch's edges that are not judged: beyond them the picture before is not known."""
+
+
+def open_denoising(recipe: Recipe, data: Path, cache: Path, report: Callable[[str], None]) -> Task:
+    """Noisy runs of the training clips and images."""
+    assert isinstance(recipe, DenoiseRecipe)
+    split = find_data(data, validation=recipe.data.validation)
+    runs = open_runs(split, recipe.data, folder=cache, report=report)
+    report(f"{len(runs)} runs in {runs.folder}")
+    return RunTask(recipe, runs, noisy_runs(split.validation))
+
+
+def open_steadying(recipe: Recipe, data: Path, cache: Path, report: Callable[[str], None]) -> Task:
+    """Runs of the training clips and images, enlarged by what ships for live pictures."""
+    assert isinstance(recipe, SteadyRecipe)
+    split = find_data(data, validation=recipe.data.validation)
+    runs = open_enlarged(split, recipe.data, enlarging(), folder=cache, report=report)
+    report(f"{len(runs)} runs in {runs.folder}")
+    return RunTask(recipe, runs, enlarged_runs(split.validation))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +63,7 @@ class Batch:
 class RunTask:
     """Batches drawn from runs; judged by luma PSNR beside the pictures as they arrive."""
 
-    def __init__(
-        self, recipe: DenoiseRecipe | SteadyRecipe, runs: RunCache, held_out: list[HeldOut]
-    ) -> None:
+    def __init__(self, recipe: RunRecipe, runs: RunCache, held_out: list[HeldOut]) -> None:
         self._recipe, self._runs, self._held_out = recipe, runs, held_out
 
     def batch(self, iteration: int) -> Batch:

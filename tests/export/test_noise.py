@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from export.data.codec import round_trip, x264
 from export.data.noise import Dimness, draw_camera_coding, draw_dimness, flicker, soil
-from export.data.noise_recipe import NoiseDataRecipe
 from export.data.planes import Plane, Planes
+from export.data.run_recipe import NoiseDataRecipe
 from export.validation import psnr_y
 from tests.export.tiny import coloured_texture
 

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from export.data.clips import Split, find_data
-from export.data.noise_recipe import NoiseDataRecipe
 from export.data.noisy_runs import OF_CLIPS, open_runs, shrunk
 from export.data.planes import Planes
+from export.data.run_recipe import NoiseDataRecipe
 from export.data.runs import NAMES, RunCache, Runs
 from export.networks.super_resolution import pack, unpack
 from export.tasks.runs import brought

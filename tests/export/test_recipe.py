@@ -10,7 +10,7 @@ import pytest
 
 from export.checkpoint import read_checkpoint, read_start, write_checkpoint
 from export.data.motion_recipe import MotionDataRecipe
-from export.data.noise_recipe import NoiseDataRecipe
+from export.data.run_recipe import NoiseDataRecipe
 from export.networks import build_network
 from export.networks.denoiser import Denoiser
 from export.networks.motion import MotionNetwork

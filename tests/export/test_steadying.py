@@ -11,9 +11,9 @@ import torch
 
 from export.checkpoint import checkpoint_path, read_checkpoint
 from export.data.clips import find_data
-from export.data.enlarged_recipe import EnlargedDataRecipe
 from export.data.enlarged_runs import open_enlarged
 from export.data.planes import Planes
+from export.data.run_recipe import EnlargedDataRecipe
 from export.data.runs import NAMES, RunCache, Runs
 from export.evaluate import evaluate
 from export.feeds import drawn_feeds, real_feeds
