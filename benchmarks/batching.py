@@ -27,9 +27,8 @@ from streamer.errors import ConfigError, EngineError
 from streamer.infer.backends import BACKENDS, shipped_for_streams
 from streamer.infer.batching import BatchingEngine
 from streamer.infer.engine import Deadline, Engine
-from streamer.infer.prebuild import parse_picture
 from streamer.infer.self_test import drawn_inputs, storage
-from streamer.infer.sizes import sizes_for
+from streamer.infer.sizes import parse_picture, sizes_for
 from streamer.metrics import percentile
 from streamer.model import ModelManifest
 

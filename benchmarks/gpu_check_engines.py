@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from statistics import median
 from typing import Any
-
-import numpy as np
 
 from benchmarks.goal import Goal
 from benchmarks.result import keep, out_file, write
@@ -24,10 +21,10 @@ from streamer.infer.agreement import check_beside_cpu
 from streamer.infer.backends import BACKENDS
 from streamer.infer.engine import Engine
 from streamer.infer.ort_cuda import OrtCudaEngine
-from streamer.infer.prebuild import parse_picture
 from streamer.infer.self_test import drawn_inputs, storage
-from streamer.infer.sizes import sizes_for
+from streamer.infer.sizes import parse_picture, sizes_for
 from streamer.infer.tensorrt import TensorRtEngine
+from streamer.metrics import summary_of
 from streamer.model import ModelManifest, find_models
 
 GPU_BACKENDS = ("ort-cuda", "tensorrt")
@@ -104,8 +101,8 @@ def timed(
         "picture": f"{width}x{height}",
         "scale": model.scale,
         "rounds": rounds,
-        "with_copies_ms": _summary(with_copies),
-        "alone_ms": None if on_device is None else _summary(on_device),
+        "with_copies_ms": summary_of(with_copies).as_dict(),
+        "alone_ms": None if on_device is None else summary_of(on_device).as_dict(),
     }
 
 
@@ -182,11 +179,6 @@ def taken_ms(run: Callable[[], Any], clock: Clock, rounds: int) -> list[float]:
         if number >= WARM_UP:
             taken.append((clock.now_ns() - began_ns) / 1e6)
     return taken
-
-
-def _summary(taken: list[float]) -> dict[str, float]:
-    p95, p99 = (float(np.percentile(taken, share)) for share in (95, 99))
-    return {"n": len(taken), "p50": median(taken), "p95": p95, "p99": p99, "max": max(taken)}
 
 
 def _parser() -> argparse.ArgumentParser:

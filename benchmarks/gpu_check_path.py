@@ -37,7 +37,7 @@ from streamer.infer.backends import BACKENDS
 from streamer.infer.engine import Deadline
 from streamer.infer.sizes import sizes_for
 from streamer.media import Color
-from streamer.metrics import Metrics
+from streamer.metrics import Metrics, summary_of
 
 GOAL_MS = 1.0
 GOAL_STREAMS = 50
@@ -157,8 +157,14 @@ def streams(
         raise EngineError(f"{number} streams at once: {failures[0]}")
     all_ms = [one for each in taken for one in each]
     in_time = sum(one <= 1000 / FPS for one in all_ms) / len(all_ms)
-    p50, p95 = (float(np.percentile(all_ms, share)) for share in (50, 95))
-    return {"number": number, "frames": len(all_ms), "in_time": in_time, "p50": p50, "p95": p95}
+    took = summary_of(all_ms)
+    return {
+        "number": number,
+        "frames": took.n,
+        "in_time": in_time,
+        "p50": took.p50,
+        "p95": took.p95,
+    }
 
 
 def _played(

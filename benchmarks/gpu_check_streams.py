@@ -27,7 +27,7 @@ from streamer import report
 from streamer.errors import ConfigError, SinkError
 from streamer.gpu.encoding import encoder_on_device
 from streamer.infer.backends import BACKENDS
-from streamer.infer.prebuild import parse_picture
+from streamer.infer.sizes import parse_picture
 
 FPS = 30
 SLACK_MS = 15.0

@@ -21,8 +21,8 @@ from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
 from streamer.infer.backends import BACKENDS, shipped_for_streams
 from streamer.infer.engine import Engine
-from streamer.infer.prebuild import parse_picture
 from streamer.infer.self_test import check, drawn_inputs, storage
+from streamer.infer.sizes import parse_picture
 from streamer.metrics import percentile
 from streamer.model import ModelManifest
 

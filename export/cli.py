@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="a checkpoint of the same network, or its shipped weights in export/weights",
     )
-    train.add_argument("--threads", type=_positive, default=2)
+    train.add_argument("--threads", type=positive, default=2)
     train.add_argument("--device", default="cpu", help="auto, cpu or cuda")
 
     onnx = commands.add_parser("onnx", help="export a checkpoint as a model with its manifest")
@@ -116,7 +116,8 @@ def _add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=CACHE / "runs", help="holds the checkpoint")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an option's type."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)

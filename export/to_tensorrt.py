@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from streamer.clock import MonotonicClock
-from streamer.infer.prebuild import build_engines, parse_picture
+from streamer.infer.prebuild import build_engines
+from streamer.infer.sizes import parse_picture
 from streamer.infer.tensorrt_build import BuildSettings
 from streamer.model import ModelManifest
 

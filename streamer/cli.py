@@ -286,7 +286,8 @@ def build(
 ) -> None:
     """Build TensorRT engines now, so that no stream waits for them."""
     from streamer.clock import MonotonicClock
-    from streamer.infer.prebuild import build_engines, buildable, parse_picture
+    from streamer.infer.prebuild import build_engines, buildable
+    from streamer.infer.sizes import parse_picture
     from streamer.infer.tensorrt_build import BuildSettings
 
     build_engines(

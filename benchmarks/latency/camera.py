@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from streamer.clock import Clock, MonotonicClock
 from streamer.frame import Planes
+from streamer.ops.memory import planes_in
 from streamer.sources import counter
 from streamer.sources.scene import Scene
 
@@ -47,21 +48,11 @@ class Pictures:
         place = number % period
         data = self._buffers[place if place < len(self._buffers) else period - place]
         counter.burn(
-            planes_of(data[HEAD.size :], self._width, self._height),
+            planes_in(data[HEAD.size :], self._width, self._height),
             milliseconds=now_ns // 1_000_000,
             frame_number=number,
         )
         return data
-
-
-def planes_of(data: NDArray[np.uint8], width: int, height: int) -> Planes:
-    """Views of the three planes of one I420 picture."""
-    luma, chroma = width * height, width * height // 4
-    return (
-        data[:luma].reshape(height, width),
-        data[luma : luma + chroma].reshape(height // 2, width // 2),
-        data[luma + chroma :].reshape(height // 2, width // 2),
-    )
 
 
 def due_times(clock: Clock, fps: Fraction) -> Iterator[int]:
@@ -102,7 +93,7 @@ def main() -> None:
 
 def _joined(planes: Planes, width: int, height: int) -> NDArray[np.uint8]:
     data = np.zeros(HEAD.size + width * height * 3 // 2, np.uint8)
-    for target, plane in zip(planes_of(data[HEAD.size :], width, height), planes, strict=True):
+    for target, plane in zip(planes_in(data[HEAD.size :], width, height), planes, strict=True):
         target[:] = plane
     return data
 

@@ -86,8 +86,9 @@ def ingest_whip(options: Options) -> PathResult:
     )
 
 
-def whip_alone(options: Options, *, receiver: str, fps: int = 30) -> Measurement:
+def whip_alone(options: Options, *, receiver: str) -> Measurement:
     """One publisher, one receiver; the session description goes through this process."""
+    fps = 30
     with Crew() as crew:
         size = ("--width", options.width, "--height", options.height)
         publisher = crew.start_module(

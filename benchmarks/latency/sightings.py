@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamer.metrics import Summary, percentile
+from streamer.metrics import Summary, summary_of
 
 _WRAP_MS = 1 << 32
 """The counter holds the low 32 bits of the milliseconds."""
@@ -51,7 +51,7 @@ class Measurement:
     @property
     def summary(self) -> Summary:
         """Of the latencies; all zero where nothing was seen."""
-        return summary_of(one.latency_ms for one in self.seen)
+        return summary_of([one.latency_ms for one in self.seen])
 
     @property
     def loss_ratio(self) -> float:
@@ -72,20 +72,6 @@ class Measurement:
             },
             **self.extra,
         }
-
-
-def summary_of(values: Iterable[float]) -> Summary:
-    """Their number and percentiles; all zero where there are none."""
-    ordered = sorted(values)
-    if not ordered:
-        return Summary(0, 0.0, 0.0, 0.0, 0.0)
-    return Summary(
-        n=len(ordered),
-        p50=percentile(ordered, 0.50),
-        p95=percentile(ordered, 0.95),
-        p99=percentile(ordered, 0.99),
-        max=ordered[-1],
-    )
 
 
 def measure(

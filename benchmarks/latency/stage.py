@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 from benchmarks.goal import Goal
 from benchmarks.latency.crew import Crew, Program, ProgramFailed, accepts, free_port
-from benchmarks.latency.sightings import Measurement, Sighting, measure, summary_of
+from benchmarks.latency.sightings import Measurement, Sighting, measure
 from streamer.errors import ConfigError
+from streamer.metrics import summary_of
 
 Started = TypeVar("Started")
 

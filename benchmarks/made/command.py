@@ -20,13 +20,14 @@ from typing import Any
 
 from benchmarks.goal import Goal
 from benchmarks.latency.crew import Crew, Program
-from benchmarks.latency.sightings import summary_of
 from benchmarks.latency.stage import STARTS_WITHIN_S
 from benchmarks.realtime.settings import Outcome
 from benchmarks.result import out_file, write
 from streamer import report
 from streamer.enhance.frame_maker import SHORTEST_SIDE
 from streamer.errors import ConfigError
+from streamer.infer.sizes import parse_sides
+from streamer.metrics import summary_of
 
 WAYS = ("compiled", "opencv")
 STEPS = ("look", "guide", "make")
@@ -68,7 +69,7 @@ class Made:
 def main(arguments: list[str]) -> None:
     """Measure, print a table, and end with one line of JSON."""
     options = _parse(arguments)
-    width, height = (int(side) for side in options.size.split("x"))
+    width, height = options.size
     name = f"{width}x{height} to {options.scale * width}x{options.scale * height}"
     made, level = _in_turns(width, height, options)
     outcome = _outcome(made, level)
@@ -172,17 +173,12 @@ def _parse(arguments: list[str]) -> Any:
     parser.add_argument("--turns", type=int, default=25, help="of each way, eight frames each")
     parser.add_argument("--out", type=out_file, help="also write the JSON to this file")
     options = parser.parse_args(arguments)
-    try:
-        sides = [int(side) for side in options.size.split("x")]
-        width, height = sides
-    except ValueError:
-        raise ConfigError(
-            f"--size {options.size} is not two sides; write it as --size 640x360"
-        ) from None
-    if min(width, height) < 2 * SHORTEST_SIDE or max(sides) > 4096 or width % 2 or height % 2:
+    sides = parse_sides(options.size)
+    if not all(2 * SHORTEST_SIDE <= side <= 4096 and side % 2 == 0 for side in sides):
         raise ConfigError(
             f"--size {options.size} is out of range; use even sides from {2 * SHORTEST_SIDE} to 4096"
         )
+    options.size = sides
     if not (1 <= options.scale <= 4 and options.turns >= 1):
         raise ConfigError(
             f"--scale {options.scale} and --turns {options.turns} are out of range; use 1 to 4 and 1 "

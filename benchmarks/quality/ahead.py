@@ -26,10 +26,7 @@ class PredictionTask:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        models, manifests = shipped(PREDICTORS)
-        self._methods: dict[str, Predictor] = {**prediction_baselines(), **models}
-        missing = () if models else ("models: no prediction network is shipped",)
-        self.said = Said(protocol=PROTOCOL, models=tuple(manifests), left_out=missing)
+        self._methods, self.said = predicting(prediction_baselines(), PROTOCOL)
 
     def judge(self, item: Item) -> Iterator[Judged]:
         """One result. Raises ``ConfigError``."""
@@ -58,6 +55,16 @@ class PredictionTask:
         yield judge.done(
             group=item.group, name=item.name, condition=item.kind.value, size=frames[0][0].shape
         )
+
+
+def predicting(
+    baselines: Mapping[str, Predictor], protocol: str
+) -> tuple[Mapping[str, Predictor], Said]:
+    """The baselines and what is shipped, and what is said of them."""
+    models, manifests = shipped(PREDICTORS)
+    missing = () if models else ("models: no prediction network is shipped",)
+    said = Said(protocol=protocol, models=tuple(manifests), left_out=missing)
+    return {**baselines, **models}, said
 
 
 def made_ahead(

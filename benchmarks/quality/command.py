@@ -27,6 +27,7 @@ from benchmarks.quality.settings import Bench, Said, Settings
 from benchmarks.quality.super_resolution import CONDITIONS, SuperResolutionTask
 from benchmarks.quality.tables import averages_table, item_line
 from benchmarks.result import out_file, write
+from export.cli import positive
 from streamer import report
 from streamer.clock import MonotonicClock
 from streamer.errors import ConfigError
@@ -107,9 +108,9 @@ def _parse(arguments: Sequence[str]) -> Any:
     add("--task", required=True, choices=TASKS)
     add("--data", required=True, type=Path, action="append", help="a folder; may be repeated")
     add("--out", type=out_file, help="write everything, with every item, to this JSON file")
-    add("--limit", type=_positive, help="judge so many items of a folder, evenly spread")
+    add("--limit", type=positive, help="judge so many items of a folder, evenly spread")
     add("--clips", action="append", default=[], help="only names that start so; may be repeated")
-    add("--frames", type=_positive, help="frames of a clip, from its start")
+    add("--frames", type=positive, help="frames of a clip, from its start")
     add("--scale", type=int, choices=(1, 2, 3, 4), help="sr: lines out per line in; default 2")
     add(
         "--condition",
@@ -150,12 +151,6 @@ def _parse(arguments: Sequence[str]) -> Any:
                 f"{', '.join(own) or 'none'}"
             )
     return options
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def _share(text: str) -> float:

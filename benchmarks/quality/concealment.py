@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.quality.ahead import made_ahead
+from benchmarks.quality.ahead import made_ahead, predicting
 from benchmarks.quality.material import Item, Kind
-from benchmarks.quality.methods import PREDICTORS, Predictor, concealment_baselines, shipped
+from benchmarks.quality.methods import concealment_baselines
 from benchmarks.quality.scores import Judge, Judged
-from benchmarks.quality.settings import Bench, Said
+from benchmarks.quality.settings import Bench
 from benchmarks.quality.temporal import Step
 from streamer.errors import ConfigError
 from streamer.frame import Planes
@@ -47,10 +47,7 @@ class ConcealmentTask:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        models, manifests = shipped(PREDICTORS)
-        self._methods: dict[str, Predictor] = {**concealment_baselines(), **models}
-        missing = () if models else ("models: no prediction network is shipped",)
-        self.said = Said(protocol=PROTOCOL, models=tuple(manifests), left_out=missing)
+        self._methods, self.said = predicting(concealment_baselines(), PROTOCOL)
 
     def judge(self, item: Item) -> Iterator[Judged]:
         """One result. Raises ``ConfigError``."""

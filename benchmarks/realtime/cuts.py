@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from benchmarks.goal import Goal
 from benchmarks.latency.crew import ROOT
-from benchmarks.latency.sightings import summary_of
 from benchmarks.quality.material import Kind, as_tuple, find_items, read_frames, shrink_to_fit
 from benchmarks.realtime.session import rounded
 from benchmarks.realtime.settings import Outcome, Settings
 from streamer.errors import ConfigError
 from streamer.frame import Plane, Planes
+from streamer.metrics import summary_of
 from streamer.sources.scene import Scene
 
 FPS = 30

@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 from benchmarks.goal import Goal
-from benchmarks.latency.sightings import Measurement, summary_of
+from benchmarks.latency.sightings import Measurement
 from benchmarks.realtime.session import INTERVAL_MS, Part, Sample, pooled, session
 from benchmarks.realtime.settings import Outcome, Settings
+from streamer.metrics import summary_of
 
 LATENCY_P95_MS = INTERVAL_MS / 2 + 40
 SLOPE_MS_PER_MINUTE = 1.0
@@ -141,7 +142,7 @@ def _predicted_each(parts: Sequence[Part]) -> float | None:
 def _added(predicted: Measurement, plain: Measurement, percentile: str) -> Goal:
     """Both must have been seen for there to be a difference."""
     values = [
-        getattr(summary_of(s.latency_ms for s in one.seen), percentile)
+        getattr(summary_of([s.latency_ms for s in one.seen]), percentile)
         for one in (predicted, plain)
         if one.seen
     ]

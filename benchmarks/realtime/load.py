@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import pairwise
 
 from benchmarks.goal import Goal
-from benchmarks.latency.sightings import summary_of
 from benchmarks.realtime.doubling import DOUBLED, over_time
 from benchmarks.realtime.session import (
     FPS,
@@ -21,7 +20,7 @@ from benchmarks.realtime.session import (
 )
 from benchmarks.realtime.settings import Outcome, Settings
 from benchmarks.realtime.shown import real_pictures, windows, within
-from streamer.metrics import percentile
+from streamer.metrics import percentile, summary_of
 from streamer.tally import MADE
 
 DURATION_S = 60.0
@@ -63,7 +62,7 @@ def load(settings: Settings) -> Outcome:
         for name, span_ns in phases.items()
     ]
     back_s = back_after_s(running.samples, before_ns=before, after_ns=after)
-    seen = summary_of(one.latency_ms for one in found[1].seen)
+    seen = summary_of([one.latency_ms for one in found[1].seen])
     whole_ns = (before[0], after[1])
     return Outcome(
         claim="under a load that takes a core the stream stays within its budget by cheaper tiers, "

@@ -15,13 +15,14 @@ from statistics import median
 from typing import Any
 
 from benchmarks.goal import Goal
-from benchmarks.latency.sightings import Measurement, summary_of
+from benchmarks.latency.sightings import Measurement
 from benchmarks.latency.stage import Loss
 from benchmarks.realtime.doubling import over_time
 from benchmarks.realtime.screen import Compared
 from benchmarks.realtime.session import INTERVAL_MS, Part, pooled, session
 from benchmarks.realtime.settings import Outcome, Settings
 from benchmarks.realtime.shown import NEW_CHANGE, Shown, waits_ms
+from streamer.metrics import summary_of
 from streamer.pace import LONGEST_STAND, MOST_LOST
 
 DURATION_S = 160.0
@@ -104,7 +105,7 @@ def _measured(
         packets=packets,
         same_picture_ms=summary_of(waits).as_dict(),
         same_picture_in_reach_ms={
-            **summary_of(wait for turn in in_reach for wait in turn).as_dict(),
+            **summary_of([wait for turn in in_reach for wait in turn]).as_dict(),
             "longest_of_turns": [round(max(turn, default=0.0), 1) for turn in in_reach],
         },
         frozen_share=share_frozen(waits),

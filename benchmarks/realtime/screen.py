@@ -9,18 +9,18 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from benchmarks.latency.camera import HEAD, Pictures, planes_of
+from benchmarks.latency.camera import HEAD, Pictures
 from benchmarks.quality.metrics import psnr
 from streamer.frame import RTP_TIME_BASE, Plane
+from streamer.ops.memory import planes_in
 from streamer.pace import MOST_LOST
+from streamer.rtp.packet import Unwrapper
 
 COUNTER_ROWS = Fraction(1, 8)
 """Of the height: what lies above is left out, since the counter stands there."""
 
 LONGEST = 300
 """Moments of one frozen picture that are compared; ten seconds at 30 fps."""
-
-_WRAP = 1 << 32
 
 
 class Compared(NamedTuple):
@@ -44,6 +44,8 @@ class Screen:
         self._pictures = pictures
         self._size = (width, height)
         self._ticks = interval / RTP_TIME_BASE
+        self._unwrapper = Unwrapper()
+        """Stays at the anchor."""
         self._anchor: tuple[int, int] | None = None
         """Number and time stamp of the latest picture that was read as a new one."""
         self._last = 0
@@ -58,7 +60,7 @@ class Screen:
         """
         is_own = number >= 0 and (self._anchor is None or number > self._anchor[0])
         if is_own:
-            self._anchor = (number, ticks)
+            self._anchor = (number, self._unwrapper.unwrap(ticks))
         if self._anchor is None:
             return []
         # A made picture may read as the one before; only its time says what it stands for.
@@ -85,8 +87,7 @@ class Screen:
     def _steps(self, ticks: int) -> int:
         """Whole pictures since the anchor."""
         assert self._anchor is not None
-        passed = (ticks - self._anchor[1] + _WRAP // 2) % _WRAP - _WRAP // 2
-        return round(passed / self._ticks)
+        return round((self._unwrapper.peek(ticks) - self._anchor[1]) / self._ticks)
 
     def _small(self, luma: Plane) -> Plane:
         """At the camera's size, without the counter."""
@@ -101,4 +102,4 @@ class Screen:
 
     def _psnr(self, small: Plane, number: int) -> float:
         drawn = self._pictures.picture(number, 0)[HEAD.size :]
-        return round(psnr(small, self._below(planes_of(drawn, *self._size)[0])), 3)
+        return round(psnr(small, self._below(planes_in(drawn, *self._size)[0])), 3)

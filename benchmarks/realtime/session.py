@@ -16,7 +16,7 @@ from subprocess import PIPE
 from typing import Any
 
 from benchmarks.latency.crew import Crew, Program
-from benchmarks.latency.sightings import Measurement, summary_of
+from benchmarks.latency.sightings import Measurement
 from benchmarks.latency.stage import (
     FLUSH_S,
     STARTS_WITHIN_S,
@@ -37,6 +37,7 @@ from benchmarks.realtime.shown import (
     slope_ms_per_minute,
     within,
 )
+from streamer.metrics import summary_of
 from streamer.report import RECENT
 from streamer.tally import MADE
 

@@ -8,6 +8,7 @@ from itertools import groupby, pairwise
 
 from benchmarks.latency.sightings import Sighting
 from streamer.metrics import percentile
+from streamer.rtp.packet import Unwrapper
 
 TICKS_PER_MS = 90
 """Of RTP's clock for video."""
@@ -21,8 +22,6 @@ NEW_CHANGE = 0.1
 picture that is shown again is coded as nothing at all, so that it differs by 0."""
 
 WINDOW_NS = 1_000_000_000
-
-_WRAP = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +46,11 @@ class Shown:
 
 def from_rows(rows: Iterable[Sequence[float]]) -> list[Shown]:
     """Pictures as they travel in JSON, in the order they were shown."""
-    shown: list[Shown] = []
-    for ticks, arrived_ns, number, counter_ms, change in rows:
-        last = shown[-1].ticks if shown else int(ticks)
-        step = (int(ticks) - last + _WRAP // 2) % _WRAP - _WRAP // 2
-        when = (last + step, int(arrived_ns))
-        shown.append(Shown(*when, int(number), int(counter_ms), float(change)))
-    return shown
+    ticks_of = Unwrapper().unwrap
+    return [
+        Shown(ticks_of(int(ticks)), int(arrived_ns), int(number), int(counter_ms), float(change))
+        for ticks, arrived_ns, number, counter_ms, change in rows
+    ]
 
 
 def within(shown: Iterable[Shown], spans_ns: Sequence[tuple[int, int]]) -> list[Shown]:

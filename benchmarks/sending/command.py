@@ -30,6 +30,7 @@ from benchmarks.realtime.settings import Outcome
 from benchmarks.result import out_file, write
 from streamer import report
 from streamer.errors import ConfigError
+from streamer.infer.sizes import parse_sides
 
 WAYS = ("streamer", "aiortc")
 OURS, STOCK = WAYS
@@ -252,7 +253,7 @@ def _name(number: int) -> str:
 
 
 def _sent(way: str, options: Any) -> tuple[str, ...]:
-    width, _, height = options.size.partition("x")
+    width, height = map(str, parse_sides(options.size))
     return (
         *(way, "--width", width, "--height", height),
         *("--fps", str(options.fps), "--kbps", str(options.kbps)),
@@ -275,14 +276,11 @@ def _parse(arguments: list[str]) -> Any:
     options = parser.parse_args(arguments)
     try:
         options.viewers = [int(number) for number in options.viewers.split(",")]
-        width, height = (int(side) for side in options.size.split("x"))
     except ValueError as error:
-        raise ConfigError(
-            f"--viewers is a list and --size two sides ({error}); write --viewers 1,4 --size 1280x720"
-        ) from None
+        raise ConfigError(f"--viewers is a list ({error}); write it as --viewers 1,4") from None
     if not all(1 <= number <= 100 for number in options.viewers):
         raise ConfigError(f"--viewers {options.viewers} is out of range; use 1 to 100")
-    if min(width, height) < 64 or width % 2 or height % 2:
+    if not all(side >= 64 and side % 2 == 0 for side in parse_sides(options.size)):
         raise ConfigError(f"--size {options.size} is out of range; use even sides from 64 on")
     if not (1 <= options.fps <= 240 and options.seconds >= 0.5 and options.rounds >= 1):
         raise ConfigError(

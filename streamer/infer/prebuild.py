@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from streamer.clock import Clock
-from streamer.errors import ConfigError, EngineError
+from streamer.errors import EngineError
 from streamer.infer.batching_graph import BATCH, OneByOne, batched
 from streamer.infer.batching_group import batch_sizes
 from streamer.infer.batching_trial import most_places
@@ -17,22 +17,6 @@ from streamer.model import ModelManifest, find_models
 
 PRECISION = "fp16"
 """What TensorRT is given: it takes the precision from the graph alone."""
-
-LARGEST, SMALLEST = 8192, 32
-"""Sides of a picture for which an engine makes sense."""
-
-
-def parse_picture(text: str) -> tuple[int, int]:
-    """Width and height of ``1280x720``; raises ``ConfigError``."""
-    width, _, height = text.partition("x")
-    if width.isdecimal() and height.isdecimal():
-        sides = int(width) & ~1, int(height) & ~1
-        if all(SMALLEST <= side <= LARGEST for side in sides):
-            return sides
-    raise ConfigError(
-        f"{text!r} is not a picture's size; write width x height as 1280x720, each from "
-        f"{SMALLEST} to {LARGEST}"
-    )
 
 
 def buildable(*, scale: int, variant: str | None = None) -> list[ModelManifest]:

@@ -1,13 +1,17 @@
-"""A model's free dimensions, from its inputs or for a picture, and its tensors as the host has them."""
+"""A model's free dimensions, from its inputs or for a picture, its tensors as the host has them, and
+how a picture's size is written."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from streamer.errors import EngineError
+from streamer.errors import ConfigError, EngineError
 from streamer.infer.engine import Tensors
 from streamer.model import FOLLOWING, ModelManifest, TensorSpec
+
+LARGEST, SMALLEST = 8192, 32
+"""Sides of a picture for which an engine makes sense."""
 
 Sizes = tuple[tuple[str, int], ...]
 """Of the free dimensions of a model, in the order of their letters: what things are looked up by."""
@@ -69,6 +73,25 @@ def on_host(manifest: ModelManifest) -> ModelManifest:
         for specs in (manifest.inputs, manifest.outputs)
     )
     return replace(manifest, inputs=inputs, outputs=outputs)
+
+
+def parse_sides(text: str) -> tuple[int, int]:
+    """Width and height of ``1280x720`` as they are written; raises ``ConfigError``."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise ConfigError(f"{text!r} is not a picture's size; write width x height as 1280x720")
+    return int(width), int(height)
+
+
+def parse_picture(text: str) -> tuple[int, int]:
+    """The same made even, of a picture that engines are for; raises ``ConfigError``."""
+    width, height = (side & ~1 for side in parse_sides(text))
+    if not (min(width, height) >= SMALLEST and max(width, height) <= LARGEST):
+        raise ConfigError(
+            f"{text!r} is not a picture's size; write width x height as 1280x720, each from "
+            f"{SMALLEST} to {LARGEST}"
+        )
+    return width, height
 
 
 def _sized(spec: TensorSpec, sizes: Mapping[str, int]) -> tuple[int, ...]:

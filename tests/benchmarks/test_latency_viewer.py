@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from aiortc.rtp import RtpPacket
 
-from benchmarks.latency.camera import HEAD, Pictures, due_times, planes_of
+from benchmarks.latency.camera import HEAD, Pictures, due_times
 from benchmarks.latency.viewer import CountingBuffer, MarkerBuffer
 from streamer.clock import ManualClock
+from streamer.ops.memory import planes_in
 from streamer.sources import counter
 
 
@@ -91,7 +92,7 @@ def test_each_picture_carries_its_number_and_the_milliseconds_of_its_drawing() -
     shown = []
     for number in range(14):
         data = pictures.picture(number, (5000 + 33 * number) * 1_000_000)
-        luma, _, _ = planes_of(data[HEAD.size :], 320, 180)
+        luma, _, _ = planes_in(data[HEAD.size :], 320, 180)
         reading = counter.read(luma)
         assert reading == counter.Reading(milliseconds=5000 + 33 * number, frame_number=number)
         shown.append(luma[60:].copy())

@@ -45,7 +45,7 @@ def test_steps_of_a_frame_are_added_up() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--size", "640"), "--size 640 is not two sides"),
+        (("--size", "640"), "'640' is not a picture's size"),
         (("--size", "641x360"), "--size 641x360 is out of range"),
         (("--scale", "5"), "--scale 5 and --turns 25 are out of range"),
         (("--turns", "0"), "--scale 2 and --turns 0 are out of range"),

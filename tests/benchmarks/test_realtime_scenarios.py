@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.latency.camera import HEAD, Pictures, planes_of
+from benchmarks.latency.camera import HEAD, Pictures
 from benchmarks.latency.rtsp_server import Bursts
 from benchmarks.quality.metrics import psnr
 from benchmarks.realtime.cuts import FPS, at_cuts, share_of_next
@@ -26,6 +26,7 @@ from benchmarks.realtime.screen import Compared, Screen
 from benchmarks.realtime.session import RECENT_S, Sample
 from benchmarks.realtime.shown import Shown
 from streamer.frame import Plane
+from streamer.ops.memory import planes_in
 from tests.benchmarks.drawn import texture
 
 S = 1_000_000_000
@@ -154,7 +155,7 @@ def pictures() -> Pictures:
 
 
 def drawn(pictures: Pictures, number: int) -> Plane:
-    return planes_of(pictures.picture(number, 0)[HEAD.size :], WIDTH, HEIGHT)[0].copy()
+    return planes_in(pictures.picture(number, 0)[HEAD.size :], WIDTH, HEIGHT)[0].copy()
 
 
 def screen_of(pictures: Pictures) -> Screen:

@@ -9,10 +9,11 @@ import av
 import numpy as np
 from aiortc.rtp import RtpPacket
 
-from benchmarks.latency.camera import HEAD, Pictures, planes_of
+from benchmarks.latency.camera import HEAD, Pictures
 from benchmarks.realtime.screen import Screen
 from benchmarks.realtime.watcher import Recorder, Watcher
 from streamer.clock import ManualClock
+from streamer.ops.memory import planes_in
 
 WIDTH, HEIGHT, FPS, MS = 320, 184, Fraction(30), 1_000_000
 NUMBERS = [*range(6), *range(5, 9)]
@@ -30,7 +31,7 @@ def recorded(clock: ManualClock) -> Recorder:
     recorder = Recorder(clock, io.BytesIO())
     sequence = 65_530
     for place, number in enumerate(NUMBERS):
-        planes = planes_of(
+        planes = planes_in(
             pictures.picture(number, (1000 + number) * MS)[HEAD.size :], WIDTH, HEIGHT
         )
         rows = np.concatenate([one.reshape(-1, WIDTH) for one in planes])

@@ -52,6 +52,7 @@ def test_only_calls_of_the_span_that_go_to_an_address_count(tmp_path: Path) -> N
     [
         (("--viewers", "none"), "--viewers is a list"),
         (("--viewers", "0"), r"--viewers \[0\] is out of range"),
+        (("--size", "721"), "'721' is not a picture's size"),
         (("--size", "721x480"), "--size 721x480 is out of range"),
         (("--rounds", "0"), "--rounds 0 are out of range"),
     ],

@@ -3,26 +3,10 @@ from __future__ import annotations
 import pytest
 
 from export.cli import main
-from streamer.errors import ConfigError, EngineError
+from streamer.errors import EngineError
 from streamer.infer import tensorrt_api
-from streamer.infer.prebuild import buildable, parse_picture
+from streamer.infer.prebuild import buildable
 from tests.command import RunHere
-
-
-@pytest.mark.parametrize(
-    ("text", "sides"),
-    [("1280x720", (1280, 720)), ("32x32", (32, 32)), ("853x481", (852, 480))],
-)
-def test_a_size_is_read_and_made_even(text: str, sides: tuple[int, int]) -> None:
-    assert parse_picture(text) == sides
-
-
-@pytest.mark.parametrize(
-    "text", ["", "720", "1280x", "x720", "1280x720x3", "-1x9", "16x16", "9999x720", "1²0x720"]
-)
-def test_a_size_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="write width x height as 1280x720"):
-        parse_picture(text)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])

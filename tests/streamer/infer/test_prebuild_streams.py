@@ -13,7 +13,8 @@ from streamer.infer.backends import Use, choose_super_resolution
 from streamer.infer.batching_pool import ENGINES
 from streamer.infer.engine import Deadline
 from streamer.infer.engine_cache import user_engines
-from streamer.infer.prebuild import build_engines, buildable, parse_picture
+from streamer.infer.prebuild import build_engines, buildable
+from streamer.infer.sizes import parse_picture
 from streamer.infer.swapping import Swapping
 from streamer.infer.tensorrt_build import BuildSettings
 from tests.command import RunHere

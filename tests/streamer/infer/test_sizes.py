@@ -7,11 +7,11 @@ import pytest
 
 from streamer.enhance.frame_maker import FrameMaker
 from streamer.enhance.super_resolution import SuperResolution
-from streamer.errors import EngineError
+from streamer.errors import ConfigError, EngineError
 from streamer.infer.engine import Tensors
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.reference_motion import ReferenceMotionEngine
-from streamer.infer.sizes import on_host, sizes_for, sizes_of
+from streamer.infer.sizes import on_host, parse_picture, sizes_for, sizes_of
 from streamer.model import ModelManifest, TensorSpec
 
 
@@ -91,3 +91,19 @@ def test_only_half_precision_looks_different_on_the_host() -> None:
     seen = on_host(replace(manifest(), inputs=(half,), outputs=(codes, half)))
     assert [spec.dtype for spec in (*seen.inputs, *seen.outputs)] == ["float32", "uint8", "float32"]
     assert seen.precision == manifest().precision
+
+
+@pytest.mark.parametrize(
+    ("text", "sides"),
+    [("1280x720", (1280, 720)), ("32x32", (32, 32)), ("853x481", (852, 480))],
+)
+def test_a_size_is_read_and_made_even(text: str, sides: tuple[int, int]) -> None:
+    assert parse_picture(text) == sides
+
+
+@pytest.mark.parametrize(
+    "text", ["", "720", "1280x", "x720", "1280x720x3", "-1x9", "16x16", "9999x720", "1²0x720"]
+)
+def test_a_size_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="write width x height as 1280x720"):
+        parse_picture(text)
