@@ -1,4 +1,4 @@
-"""The kernels compiled for the host by g++, and run there thread by thread."""
+"""The kernels compiled for the host by g++: those for devices run there thread by thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kernels import native_build
 from kernels.launch import BLOCK, Call
+from kernels.native import Native
 from kernels.units import SOURCES, Unit
 
 HOST = Path(__file__).parent / "host"
@@ -95,3 +97,21 @@ def compile_for_host(*arguments: str) -> None:
     )
     if done.returncode:
         pytest.fail(f"g++ {' '.join(arguments)}: {done.stderr}")
+
+
+class Sanitized(Native):
+    """Compiled so that undefined arithmetic, or an access that is not aligned, ends the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.level = 1
+        self._library = ctypes.CDLL(str(path))
+
+
+def sanitized(folder: Path, *sources: str) -> Sanitized:
+    """What these files of ``kernels/cpu`` hold; the library is kept in ``folder``."""
+    made = folder / "sanitized.so"
+    checks = "signed-integer-overflow,shift-exponent,float-divide-by-zero,null,bounds-strict"
+    paths = [str(native_build.SOURCES / name) for name in sources]
+    # g++ warns of how it hands wide vectors over; nobody outside of the library does.
+    compile_for_host(f"-fsanitize={checks}", "-Wno-psabi", "-shared", "-o", str(made), *paths)
+    return Sanitized(made)

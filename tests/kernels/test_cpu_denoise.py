@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 
 from kernels import native_denoise, reference, reference_denoise
 from kernels.native import Native
-from kernels.native_build import SOURCES
 from tests.kernels.cpu_denoises import (
     FARTHEST,
     FLOWS,
@@ -33,7 +31,7 @@ from tests.kernels.cpu_denoises import (
     picture,
 )
 from tests.kernels.cpu_warps import apart, runnable
-from tests.kernels.host_build import compile_for_host
+from tests.kernels.host_build import sanitized
 from tests.kernels.pictures import Guarded
 from tests.streamer.pictures import texture
 
@@ -321,23 +319,11 @@ def test_parts_are_mixed_as_the_whole_is_and_touch_no_other_rows(compiled: Nativ
         equal(seen, expected)
 
 
-class Sanitized(Native):
-    """Compiled so that an overflow or an access that is not aligned ends the process."""
-
-    def __init__(self, path: Path) -> None:
-        self.level = 1
-        self._library = ctypes.CDLL(str(path))
-
-
 def test_no_step_is_undefined(levels: list[Native], tmp_path: Path) -> None:
-    made_at = tmp_path / "denoise.so"
-    checks = "-fsanitize=signed-integer-overflow,shift-exponent,null,bounds-strict"
-    sources = [str(SOURCES / name) for name in ("follow.cpp", "mix.cpp")]
-    compile_for_host(checks, "-shared", "-o", str(made_at), *sources)
-    sanitized = Sanitized(made_at)
+    checked = sanitized(tmp_path, "follow.cpp", "mix.cpp")
     for rows, columns in SIZES:
         for flow in FLOWS:
             it, expected = followed_twin(rows, columns, flow, 1)
-            np.testing.assert_array_equal(followed(sanitized, it), expected)
+            np.testing.assert_array_equal(followed(checked, it), expected)
         one = changed(rows, columns)
-        equal(mixed(sanitized, one), mixed(levels[0], one))
+        equal(mixed(checked, one), mixed(levels[0], one))

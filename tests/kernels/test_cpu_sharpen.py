@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 
 from kernels import native_sharpen, reference_sharpen
 from kernels.native import Native
-from kernels.native_build import SOURCES
 from tests.kernels.cpu_sharpens import (
     ENDS,
     KINDS,
@@ -27,7 +25,7 @@ from tests.kernels.cpu_sharpens import (
     twin,
 )
 from tests.kernels.cpu_warps import runnable
-from tests.kernels.host_build import compile_for_host
+from tests.kernels.host_build import sanitized
 from tests.kernels.pictures import Guarded
 
 sizes = pytest.mark.parametrize(("rows", "columns"), SIZES)
@@ -207,23 +205,12 @@ def test_parts_are_what_the_whole_is_and_touch_no_other_rows(
             assert (np.delete(seen, np.s_[begin:end], axis=0) == 99).all()
 
 
-class Sanitized(Native):
-    """Compiled so that an overflow, or a number that no integer holds, ends the process."""
-
-    def __init__(self, path: Path) -> None:
-        self.level = 1
-        self._library = ctypes.CDLL(str(path))
-
-
 def test_no_step_is_undefined(tmp_path: Path) -> None:
-    made_at = tmp_path / "sharpen.so"
-    checks = "-fsanitize=signed-integer-overflow,float-divide-by-zero,null,bounds-strict"
-    compile_for_host(checks, "-shared", "-o", str(made_at), str(SOURCES / "sharpen.cpp"))
-    sanitized = Sanitized(made_at)
+    checked = sanitized(tmp_path, "sharpen.cpp")
     for kind in KINDS.values():
         for size in SIZES:
             for black, white in ENDS:
                 luma = kind(*size)
                 expected = twin(luma, 1.0, black, white)
-                seen = sharpened(sanitized, luma, 1.0, black, white)
+                seen = sharpened(checked, luma, 1.0, black, white)
                 np.testing.assert_array_equal(seen, expected)

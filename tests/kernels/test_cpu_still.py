@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ from numpy.typing import NDArray
 
 from kernels.errors import KernelError
 from kernels.native import Native
-from kernels.native_build import SOURCES
 from kernels.native_still import StillCalls, copy_still
 from streamer.ops.motion_still_opencv import OpenCvStill
 from streamer.ops.still_limits import LIMITS
 from tests.kernels.cpu_stills import SIZES, lumas, pictures
-from tests.kernels.host_build import compile_for_host
+from tests.kernels.host_build import sanitized
 from tests.kernels.pictures import Guarded
 
 sizes = pytest.mark.parametrize(("width", "height"), SIZES)
@@ -90,23 +88,10 @@ def test_what_the_kernels_cannot_take_is_refused(levels: list[Native]) -> None:
             copy_still(levels[0], good, plane, out)
 
 
-class Sanitized(Native):
-    """Compiled so that an overflow or an access that is not aligned ends the process."""
-
-    def __init__(self, path: Path) -> None:
-        self.level = 1
-        self._library = ctypes.CDLL(str(path))
-
-
 def test_no_step_is_undefined(levels: list[Native], tmp_path: Path) -> None:
-    made_at = tmp_path / "still.so"
-    checks = "-fsanitize=signed-integer-overflow,shift-exponent,null,bounds-strict"
-    compile_for_host(checks, "-shared", "-o", str(made_at), str(SOURCES / "still.cpp"))
+    checked = sanitized(tmp_path, "still.cpp")
     for width, height in SIZES:
-        ways = [
-            StillCalls(native, LIMITS, (height, width))
-            for native in (Sanitized(made_at), levels[0])
-        ]
+        ways = [StillCalls(native, LIMITS, (height, width)) for native in (checked, levels[0])]
         seen = pictures(width, height)
         for luma in lumas(width, height, count=8):
             for calls in ways:
@@ -115,5 +100,5 @@ def test_no_step_is_undefined(levels: list[Native], tmp_path: Path) -> None:
             np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
         out = np.zeros((2 * height, 2 * width), np.uint8)
         mask = np.full((height, width), 255, np.uint8)
-        copy_still(Sanitized(made_at), mask, out + np.uint8(9), out)
+        copy_still(checked, mask, out + np.uint8(9), out)
         assert (out == 9).all()

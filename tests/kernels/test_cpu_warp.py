@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +13,6 @@ import pytest
 
 from kernels.errors import KernelError
 from kernels.native import Native
-from kernels.native_build import SOURCES
 from kernels.native_warp import Maps, WarpCall, scratch_bytes
 from tests.kernels.cpu_warps import (
     SIZES,
@@ -27,7 +25,7 @@ from tests.kernels.cpu_warps import (
     warped,
     zooming,
 )
-from tests.kernels.host_build import compile_for_host
+from tests.kernels.host_build import sanitized
 from tests.kernels.pictures import Guarded
 
 ROOT = Path(__file__).parent.parent.parent
@@ -219,21 +217,10 @@ def test_nothing_outside_the_arrays_is_touched() -> None:
     assert int(done.stdout) >= 4 * len(SIZES)
 
 
-class Sanitized(Native):
-    """Compiled so that an overflow or an access that is not aligned ends the process."""
-
-    def __init__(self, path: Path) -> None:
-        self.level = 1
-        self._library = ctypes.CDLL(str(path))
-
-
 def test_no_step_is_undefined(levels: list[Native], tmp_path: Path) -> None:
-    made_at = tmp_path / "warp.so"
-    checks = "-fsanitize=signed-integer-overflow,shift-exponent,null,bounds-strict"
-    compile_for_host(checks, "-shared", "-o", str(made_at), str(SOURCES / "warp.cpp"))
-    sanitized = Sanitized(made_at)
+    checked = sanitized(tmp_path, "warp.cpp")
     for size in SIZES:
         for is_sharp in (False, True):
             it = case(*size, is_wild=True)
-            seen = made(sanitized, it, is_sharp=is_sharp)
+            seen = made(checked, it, is_sharp=is_sharp)
             np.testing.assert_array_equal(seen, made(levels[0], it, is_sharp=is_sharp))

@@ -45,7 +45,3 @@ def cleaned(it: Denoise, came: Planes) -> Planes:
     out = empty(width=came[0].shape[1], height=came[0].shape[0])
     assert it.clean(came, out)
     return out
-
-
-def same(ours: Planes, theirs: Planes) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))

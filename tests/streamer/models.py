@@ -1,4 +1,4 @@
-"""A network small enough to make in a test: each output is a fixed sum of the inputs."""
+"""A network small enough to make in a test, each output a fixed sum of the inputs; and shipped ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.self_test import SIZES, drawn_inputs, sampled
-from streamer.model import ModelManifest, read_manifest
+from streamer.model import ModelManifest, find_models, read_manifest
 
 
 def weights(scale: int) -> NDArray[np.float32]:
@@ -67,6 +67,13 @@ def summed(packed: NDArray[Any], scale: int = 2) -> NDArray[np.float64]:
 
 def tiny(folder: Path, *, scale: int = 2) -> ModelManifest:
     return read_manifest(write_model(folder, scale=scale))
+
+
+def shipped(precision: str, variant: str = "nano", scale: int = 2) -> ModelManifest:
+    """A network for live pictures."""
+    found = find_models(task="super_resolution", scale=scale)
+    wanted = variant, precision, "live"
+    return next(m for m in found if (m.variant, m.precision, m.training) == wanted)
 
 
 def _graph(scale: int, gain: float) -> Any:

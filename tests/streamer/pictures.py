@@ -8,6 +8,7 @@ import numpy as np
 
 from streamer.frame import Frame, Plane, Planes
 from streamer.media import Color
+from streamer.ops import host
 
 
 def noise(*, width: int, height: int, seed: int = 1, padding: int = 0) -> Planes:
@@ -27,6 +28,18 @@ def noise(*, width: int, height: int, seed: int = 1, padding: int = 0) -> Planes
 
 def empty(*, width: int, height: int) -> Planes:
     return noise(width=width, height=height, seed=99)
+
+
+def same(ours: Planes, theirs: Planes) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def plain(planes: Planes, scale: int = 2) -> Planes:
+    """The plain upscale."""
+    height, width = planes[0].shape
+    out = empty(width=width * scale, height=height * scale)
+    host.upscale(planes, out)
+    return out
 
 
 def frame_of(planes: Planes, *, pts: int = 0) -> Frame:

@@ -128,7 +128,7 @@ class _Play:
             self._enhanced,
             pacer=Pacer(pacing, rhythm=self._rhythm, clock=clock, metrics=left.metrics),
             hold=Hold(clock, fps=Fraction(30)),
-            conceal=_nothing,
+            conceal=nothing,
             clock=clock,
         )
         self._fanout = FanOut([("left", left)], may_drop=True, request_keyframe=lambda: None)
@@ -153,7 +153,7 @@ class _Play:
                     continue
                 began_ns = self._clock.now_ns()
                 await self._spend(self._model.encode_ms)
-                await self._leaving.put(_packet_of(frame), self._fanout, counts=True)
+                await self._leaving.put(packet_of(frame), self._fanout, counts=True)
                 coded_ns = self._clock.now_ns()
                 self._budget.coded(frame, began_ns, coded_ns)
                 self._showing.coded(frame, coded_ns)
@@ -166,7 +166,7 @@ class _Play:
             await asyncio.sleep(max(0.0, due_s - self._clock.now_ns() / 1e9))
             arrived_ns = self._clock.now_ns()
             await self._spend(self._model.decode_ms)
-            await self._decoded.put(_frame_at(Fraction(number, 30), arrived_ns))
+            await self._decoded.put(frame_at(Fraction(number, 30), arrived_ns))
         await self._decoded.close()
 
     async def _enhance(self) -> None:
@@ -210,16 +210,16 @@ class _Play:
         return Steady(step_s=Fraction(1, 60 if makes_frames else 30), makes_frames=makes_frames)
 
 
-async def _nothing(_: Fraction) -> None:
+async def nothing(_: Fraction) -> None:
     """No frame stands in for a missing one."""
 
 
-def _frame_at(time_s: Fraction, arrived_ns: int) -> Frame:
+def frame_at(time_s: Fraction, arrived_ns: int) -> Frame:
     frame = frame_of(PLANES, pts=round(time_s / RTP_TIME_BASE))
     return replace(frame, time_base=RTP_TIME_BASE, arrived_ns=arrived_ns)
 
 
-def _packet_of(frame: Frame) -> Packet:
+def packet_of(frame: Frame) -> Packet:
     return Packet(
         payload=b"x",
         pts=frame.pts,

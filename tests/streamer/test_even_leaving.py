@@ -15,7 +15,7 @@ import pytest
 from streamer.clock import ManualClock
 from streamer.config import SinkSpec, StreamSettings
 from streamer.costs import Costs
-from streamer.frame import RTP_TIME_BASE, Frame, Origin, Packet
+from streamer.frame import Frame, Origin, Packet
 from streamer.hold import Hold
 from streamer.link import Link, Overflow
 from streamer.metrics import Metrics
@@ -24,11 +24,10 @@ from streamer.showing import Showing
 from streamer.sinks.fanout import FanOut
 from streamer.sinks.leaving import Leaving
 from streamer.tally import Tally
-from tests.streamer.pictures import empty, frame_of
+from tests.streamer.stream_model import frame_at, nothing, packet_of
 from tests.streamer.test_pace import Steady
 from tests.streamer.virtual_time import run
 
-PLANES = empty(width=16, height=16)
 BUDGET_MS = 80.0
 SETTLED = 120
 """Frames, after which the first ones count no more."""
@@ -149,27 +148,6 @@ class Doubled:
                 await link.put(replace(made, origin=Origin.INTERPOLATED))
             await link.put(frame_at(Fraction(number, 30), arrived_ns))
         await link.close()
-
-
-async def nothing(_: Fraction) -> None:
-    """No frame stands in for a missing one."""
-
-
-def frame_at(time_s: Fraction, arrived_ns: int) -> Frame:
-    frame = frame_of(PLANES, pts=round(time_s / RTP_TIME_BASE))
-    return replace(frame, time_base=RTP_TIME_BASE, arrived_ns=arrived_ns)
-
-
-def packet_of(frame: Frame) -> Packet:
-    return Packet(
-        payload=b"x",
-        pts=frame.pts,
-        dts=frame.pts,
-        time_base=frame.time_base,
-        arrived_ns=frame.arrived_ns,
-        origin=frame.origin,
-        stamps_ns=frame.stamps_ns,
-    )
 
 
 @pytest.mark.parametrize("jitter_ms", [0.0, 5.0, 15.0])

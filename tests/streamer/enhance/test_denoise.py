@@ -16,8 +16,9 @@ from streamer.infer.engine import Engine, Tensors
 from streamer.infer.guarded import Guarded
 from streamer.infer.ort import OrtCpuEngine
 from streamer.metrics import Metrics
-from tests.streamer.denoising_network import cleaned, denoise, manifest, opened, same
+from tests.streamer.denoising_network import cleaned, denoise, manifest, opened
 from tests.streamer.noisy_pictures import HEIGHT, WIDTH, drawn, noisy
+from tests.streamer.pictures import same
 
 STILL = drawn()
 

@@ -10,9 +10,9 @@ import pytest
 from streamer.enhance.conceal import Concealer
 from streamer.enhance.frame_maker import LONGEST_SIDE, FrameMaker
 from streamer.frame import Damage, Origin, Planes
-from streamer.infer.reference_motion import ReferenceMotionEngine
 from streamer.metrics import Metrics
 from streamer.rate import Rate
+from tests.streamer.enhance.shifting import Shifting
 from tests.streamer.enhance.test_conceal import never
 from tests.streamer.enhance.test_making import Bench, sent
 
@@ -62,6 +62,10 @@ def test_one_that_lost_packets_stays_as_it_is() -> None:
 
 
 def test_a_warm_up_leaves_them_out() -> None:
-    maker = FrameMaker(ReferenceMotionEngine())
+    network = Shifting()
+    maker = FrameMaker(network)
     maker.warm_up(SHORT, LONG + 2, scale=1)
     maker.warm_up(LONG // 2 + 2, SHORT, scale=2)
+    assert not network.seen
+    maker.warm_up(SHORT, LONG, scale=1)
+    assert network.seen

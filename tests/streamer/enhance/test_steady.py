@@ -16,8 +16,8 @@ from streamer.frame import Plane, Planes
 from streamer.infer.engine import Tensors
 from streamer.infer.guarded import Guarded
 from streamer.metrics import Metrics
-from tests.streamer.denoising_network import manifest, opened, same
-from tests.streamer.pictures import empty
+from tests.streamer.denoising_network import manifest, opened
+from tests.streamer.pictures import empty, same
 
 HEIGHT, WIDTH = 96, 128
 

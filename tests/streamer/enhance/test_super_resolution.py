@@ -14,23 +14,12 @@ from streamer.infer.reference import PLAIN, ReferenceEngine
 from streamer.model import read_manifest
 from streamer.ops import host, host_opencv
 from tests.streamer.models import tiny, write_model
-from tests.streamer.pictures import empty, frame_of, noise
-
-
-def same(ours: Planes, theirs: Planes) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+from tests.streamer.pictures import frame_of, noise, plain, same
 
 
 def half(tall: Planes, *, upper: bool) -> Planes:
     y, u, v = (plane[: len(plane) // 2] if upper else plane[len(plane) // 2 :] for plane in tall)
     return y, u, v
-
-
-def plain(planes: Planes, scale: int) -> Planes:
-    height, width = planes[0].shape
-    out = empty(width=width * scale, height=height * scale)
-    host.upscale(planes, out)
-    return out
 
 
 @pytest.fixture

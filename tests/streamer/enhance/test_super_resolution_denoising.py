@@ -13,28 +13,20 @@ import pytest
 from streamer.clock import ManualClock
 from streamer.enhance.denoise import Denoising
 from streamer.enhance.super_resolution import SuperResolution
-from streamer.frame import Planes
 from streamer.infer.engine import Engine, Tensors
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import PLAIN, ReferenceEngine
 from streamer.infer.sizes import sizes_for, sizes_of
 from streamer.metrics import Metrics
 from streamer.ops import host
-from tests.streamer.denoising_network import cleaned, denoise, manifest, opened, same
+from tests.streamer.denoising_network import cleaned, denoise, manifest, opened
 from tests.streamer.models import tiny
 from tests.streamer.noisy_pictures import drawn, noisy, psnr
-from tests.streamer.pictures import empty, frame_of
+from tests.streamer.pictures import empty, frame_of, plain, same
 
 WIDTH, HEIGHT = 96, 64
 LATER_NS = 10**9
 CAME = [noisy(drawn(width=WIDTH, height=HEIGHT), 5, seed=seed) for seed in range(6)]
-
-
-def plain(planes: Planes, scale: int) -> Planes:
-    height, width = planes[0].shape
-    out = empty(width=width * scale, height=height * scale)
-    host.upscale(planes, out)
-    return out
 
 
 @pytest.fixture

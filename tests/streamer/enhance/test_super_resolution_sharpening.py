@@ -23,7 +23,7 @@ from streamer.ops.sharpen import sharpen
 from tests.streamer.denoising_network import opened
 from tests.streamer.models import tiny
 from tests.streamer.noisy_pictures import drawn, noisy
-from tests.streamer.pictures import frame_of
+from tests.streamer.pictures import frame_of, same
 
 WIDTH, HEIGHT = 96, 64
 STRENGTH = 0.5
@@ -52,10 +52,6 @@ def sharp(planes: Planes, range_: Range = "limited") -> Planes:
     sharpen(planes[0], luma, strength=STRENGTH, color=Color(matrix="bt709", range=range_))
     assert not np.array_equal(luma, planes[0])
     return luma, planes[1], planes[2]
-
-
-def same(ours: Planes, theirs: Planes) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def part(frame: Frame, *, is_lower: bool) -> Planes:

@@ -17,9 +17,9 @@ from streamer.infer.guarded import Guarded
 from streamer.infer.reference import PLAIN, ReferenceEngine
 from streamer.metrics import Metrics
 from streamer.ops import host
-from tests.streamer.denoising_network import opened, same
+from tests.streamer.denoising_network import opened
 from tests.streamer.noisy_pictures import drawn, noisy
-from tests.streamer.pictures import empty, frame_of
+from tests.streamer.pictures import empty, frame_of, plain, same
 
 WIDTH, HEIGHT, SCALE = 96, 64, 2
 CAME = [noisy(drawn(width=WIDTH, height=HEIGHT), 3, seed=seed) for seed in range(6)]
@@ -36,13 +36,6 @@ class Zero(ReferenceEngine):
 class Broken(Zero):
     def run(self, inputs: Tensors, outputs: Tensors) -> None:
         outputs["residual"].fill(float("nan"))
-
-
-def enlarged(planes: Planes) -> Planes:
-    height, width = planes[0].shape
-    out = empty(width=width * SCALE, height=height * SCALE)
-    host.upscale(planes, out)
-    return out
 
 
 def steadied(run: list[Planes]) -> list[Planes]:
@@ -71,7 +64,7 @@ def processed(
     if with_comparison:
         assert frame.comparison is not None
         assert same(host.part(frame.comparison, 0, of=2), frame.planes)
-        assert same(host.part(frame.comparison, 1, of=2), enlarged(planes))
+        assert same(host.part(frame.comparison, 1, of=2), plain(planes))
     return frame.planes
 
 
@@ -79,7 +72,7 @@ def processed(
 def test_what_a_network_makes_is_steadied_and_what_it_is_compared_with_is_not(
     stage: SuperResolution, *, with_comparison: bool
 ) -> None:
-    wanted = steadied([enlarged(planes) for planes in CAME])
+    wanted = steadied([plain(planes) for planes in CAME])
     for planes, expected in zip(CAME, wanted, strict=True):
         assert same(processed(stage, planes, "zero", with_comparison=with_comparison), expected)
 
@@ -87,7 +80,7 @@ def test_what_a_network_makes_is_steadied_and_what_it_is_compared_with_is_not(
 def test_a_plain_picture_stays_plain_and_nothing_follows_it(stage: SuperResolution) -> None:
     first = processed(stage, CAME[0], "zero")
     processed(stage, CAME[1], "zero")
-    assert same(processed(stage, CAME[2], PLAIN), enlarged(CAME[2]))
+    assert same(processed(stage, CAME[2], PLAIN), plain(CAME[2]))
     assert same(processed(stage, CAME[0], "zero"), first)
 
 
@@ -97,7 +90,7 @@ def test_where_the_network_fails_the_picture_is_plain_and_nothing_follows_it() -
     stage = SuperResolution((broken, ReferenceEngine(SCALE)), steady=steady)
     frame = stage.process(frame_of(CAME[0]), tier="zero", with_comparison=False)
     assert frame.tier == PLAIN
-    assert same(frame.planes, enlarged(CAME[0]))
+    assert same(frame.planes, plain(CAME[0]))
     stage.close()
 
 
@@ -106,5 +99,5 @@ def test_a_fitted_picture_is_steadied_before_it_is_fitted(stage: SuperResolution
     small = drawn(width=64, height=48)
     frame = stage.process(frame_of(small), tier="zero", with_comparison=False)
     wanted = empty(width=WIDTH * SCALE, height=HEIGHT * SCALE)
-    host.fit(steadied([enlarged(small)])[0], wanted, black=16)
+    host.fit(steadied([plain(small)])[0], wanted, black=16)
     assert same(frame.planes, wanted)

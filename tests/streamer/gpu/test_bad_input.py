@@ -26,8 +26,10 @@ from streamer.infer.reference import ReferenceEngine
 from streamer.metrics import Metrics
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated
 from tests.streamer.gpu.test_choosing import queued
-from tests.streamer.gpu.test_super_resolution import numbered, plain, same, shipped
+from tests.streamer.gpu.test_super_resolution import numbered
 from tests.streamer.installed import only_installed
+from tests.streamer.models import shipped
+from tests.streamer.pictures import plain, same
 
 HEIGHT, WIDTH = 36, 64
 

@@ -24,8 +24,10 @@ from streamer.infer.engine import Deadline, Tensors
 from streamer.model import ModelManifest
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated, RealDoor
 from tests.streamer.gpu.engines import QueuedEngine
-from tests.streamer.gpu.test_super_resolution import numbered, same, shipped
+from tests.streamer.gpu.test_super_resolution import numbered
 from tests.streamer.infer.batch_streams import FOR_EVER_NS, PATIENCE_S, at_once
+from tests.streamer.models import shipped
+from tests.streamer.pictures import same
 
 HEIGHT, WIDTH = 36, 64
 

@@ -33,7 +33,7 @@ from streamer.schedule import TierLadder
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated, RealDoor
 from tests.streamer.gpu.engines import QueuedEngine
 from tests.streamer.gpu.test_made_frames import HEIGHT, WIDTH, DeviceFrameMaker, at
-from tests.streamer.gpu.test_super_resolution import shipped
+from tests.streamer.models import shipped
 from tests.streamer.motion import psnr
 from tests.streamer.pictures import frame_of
 

@@ -29,9 +29,9 @@ from streamer.ops import host
 from tests.kernels.conftest import why_no_device
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, OUT_OF_MEMORY, Emulated
 from tests.streamer.gpu.engines import QueuedEngine
-from tests.streamer.gpu.test_super_resolution import plain, same, shipped
 from tests.streamer.installed import only_installed
-from tests.streamer.pictures import frame_of, noise
+from tests.streamer.models import shipped
+from tests.streamer.pictures import frame_of, noise, plain, same
 
 WIDTH, HEIGHT = 64, 36
 

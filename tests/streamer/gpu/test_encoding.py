@@ -37,9 +37,10 @@ from streamer.metrics import Metrics
 from tests.kernels.conftest import why_no_device
 from tests.streamer.gpu.emulated import LAUNCH_FAILED, Emulated, RealDoor
 from tests.streamer.gpu.test_made_frames import at
-from tests.streamer.gpu.test_super_resolution import Way, plain, shipped
+from tests.streamer.gpu.test_super_resolution import Way
+from tests.streamer.models import shipped
 from tests.streamer.motion import psnr
-from tests.streamer.pictures import frame_of
+from tests.streamer.pictures import frame_of, plain
 
 WITHOUT_LOSS = EncodeSettings(crf=0)
 

@@ -38,7 +38,7 @@ from tests.kernels.conftest import why_no_device
 from tests.kernels.pictures import noise
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated, RealDoor
 from tests.streamer.gpu.engines import QueuedEngine
-from tests.streamer.gpu.test_super_resolution import shipped
+from tests.streamer.models import shipped
 from tests.streamer.pictures import frame_of
 
 WIDTH, HEIGHT = 64, 36

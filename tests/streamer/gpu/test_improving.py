@@ -37,9 +37,10 @@ from tests.streamer.gpu.emulated import Emulated
 from tests.streamer.gpu.engines import QueuedEngine, QueuedRun
 from tests.streamer.gpu.host_function import queue_on
 from tests.streamer.gpu.test_choosing import queued
-from tests.streamer.gpu.test_super_resolution import numbered, shipped
+from tests.streamer.gpu.test_super_resolution import numbered
 from tests.streamer.infer.host_stream import HostStream
 from tests.streamer.installed import only_installed
+from tests.streamer.models import shipped
 
 if TYPE_CHECKING:
     from tests.streamer.infer.tensorrt_double import World

@@ -16,7 +16,7 @@ from streamer.infer.reference import PLAIN
 from streamer.infer.reference_motion import ReferenceMotionEngine
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated, RealDoor
 from tests.streamer.gpu.engines import QueuedEngine
-from tests.streamer.gpu.test_super_resolution import shipped
+from tests.streamer.models import shipped
 from tests.streamer.motion import psnr
 from tests.streamer.pictures import frame_of, texture
 

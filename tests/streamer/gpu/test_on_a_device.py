@@ -18,8 +18,8 @@ from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.swapping_resident import ResidentSwapping
 from streamer.metrics import Metrics
 from tests.streamer.gpu.emulated import RealDoor
-from tests.streamer.gpu.test_super_resolution import shipped
 from tests.streamer.infer.batch_streams import at_once
+from tests.streamer.models import shipped
 from tests.streamer.pictures import frame_of, noise
 
 pytestmark = pytest.mark.needs_cuda

@@ -13,37 +13,20 @@ import pytest
 from kernels.errors import KernelError
 from streamer.enhance.super_resolution import SuperResolution
 from streamer.errors import EngineError
-from streamer.frame import Frame, Planes
+from streamer.frame import Frame
 from streamer.gpu.door import Gpu
 from streamer.gpu.pictures import DeviceFrame, DevicePlanes
 from streamer.gpu.super_resolution import DeviceSuperResolution
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import PLAIN
 from streamer.metrics import Metrics
-from streamer.model import ModelManifest, find_models
-from streamer.ops import host
+from streamer.model import ModelManifest
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, OUT_OF_MEMORY, Emulated, RealDoor
 from tests.streamer.gpu.engines import QueuedEngine
-from tests.streamer.pictures import empty, frame_of, noise
+from tests.streamer.models import shipped
+from tests.streamer.pictures import frame_of, noise, plain, same
 
 WIDTH, HEIGHT = 64, 36
-
-
-def shipped(precision: str, variant: str = "nano", scale: int = 2) -> ModelManifest:
-    found = find_models(task="super_resolution", scale=scale)
-    wanted = variant, precision, "live"
-    return next(m for m in found if (m.variant, m.precision, m.training) == wanted)
-
-
-def plain(planes: Planes, scale: int = 2) -> Planes:
-    height, width = planes[0].shape
-    out = empty(width=width * scale, height=height * scale)
-    host.upscale(planes, out)
-    return out
-
-
-def same(ours: Planes, theirs: Planes) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def numbered(number: int, *, width: int = WIDTH, height: int = HEIGHT) -> Frame:

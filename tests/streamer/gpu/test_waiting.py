@@ -16,7 +16,7 @@ from streamer.gpu.super_resolution import DeviceSuperResolution
 from tests.streamer.gpu.emulated import Emulated, RealDoor
 from tests.streamer.gpu.engines import QueuedEngine
 from tests.streamer.gpu.test_hardware import HEIGHT, WIDTH, as_device_frame, decoded_on
-from tests.streamer.gpu.test_super_resolution import shipped
+from tests.streamer.models import shipped
 from tests.streamer.pictures import frame_of
 
 SIZE = 4096

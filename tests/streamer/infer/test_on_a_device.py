@@ -17,7 +17,7 @@ from streamer.infer.engine import Engine
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.self_test import check, drawn_inputs, storage
 from streamer.infer.tensorrt import TensorRtEngine
-from streamer.model import ModelManifest, find_models
+from tests.streamer.models import shipped
 
 pytestmark = pytest.mark.needs_cuda
 
@@ -35,12 +35,6 @@ def needs_tensorrt() -> None:
         pytest.skip("needs tensorrt: pip install '.[gpu]'")
 
 
-def model(precision: str, variant: str = "lite") -> ModelManifest:
-    found = find_models(task="super_resolution", scale=2)
-    wanted = variant, precision, "live"
-    return next(m for m in found if (m.variant, m.precision, m.training) == wanted)
-
-
 def run(engine: Engine, sizes: Mapping[str, int] = SIZES) -> NDArray[Any]:
     outputs = storage(engine.manifest, sizes)
     engine.run(drawn_inputs(engine.manifest, sizes), outputs)
@@ -50,7 +44,7 @@ def run(engine: Engine, sizes: Mapping[str, int] = SIZES) -> NDArray[Any]:
 def assert_right(engine: Engine) -> None:
     """By the stored values, and by the CPU at the size of a stream, again and again."""
     check(engine)
-    exact = OrtCpuEngine(model("fp32"))
+    exact = OrtCpuEngine(shipped("fp32", "lite"))
     expected = {"residual": run(exact)}
     for _ in range(3):
         seen = {"residual": run(engine)}
@@ -84,14 +78,14 @@ def test_copies_and_graphs_work_as_on_the_host() -> None:
 def test_onnx_runtime_gives_what_the_cpu_gives(precision: str) -> None:
     if not ort_cuda.is_installed():
         pytest.skip("needs onnxruntime-gpu: pip install '.[gpu]'")
-    engine = ort_cuda.OrtCudaEngine(model(precision))
+    engine = ort_cuda.OrtCudaEngine(shipped(precision, "lite"))
     assert_right(engine)
     engine.close()
 
 
 def test_tensorrt_gives_what_the_cpu_gives() -> None:
     needs_tensorrt()
-    engine = TensorRtEngine(model("fp16"))
+    engine = TensorRtEngine(shipped("fp16", "lite"))
     assert_right(engine)
     assert all(plan._graph for plan in engine._plans.values())
     engine.close()
@@ -99,11 +93,11 @@ def test_tensorrt_gives_what_the_cpu_gives() -> None:
 
 def test_tensorrt_opens_what_it_built_and_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     needs_tensorrt()
-    engine = TensorRtEngine(model("fp16", "nano"))
+    engine = TensorRtEngine(shipped("fp16"))
     built = run(engine)
     engine.close()
     # From here on, nothing can be built.
     monkeypatch.setattr(tensorrt, "build", None)
-    engine = TensorRtEngine(model("fp16", "nano"))
+    engine = TensorRtEngine(shipped("fp16"))
     assert np.array_equal(run(engine), built)
     engine.close()

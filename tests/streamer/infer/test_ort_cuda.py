@@ -19,20 +19,12 @@ from streamer.infer.device import has_device
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.ort_cuda import CUDA, OrtCudaEngine, Provider, is_installed
 from streamer.infer.self_test import check, drawn_inputs, storage
-from streamer.model import ModelManifest, find_models
-from tests.streamer.models import tiny
+from tests.streamer.models import shipped, tiny
 
 CPU = Provider(name="CPUExecutionProvider", device="cpu")
 """Takes the place of the CUDA provider: all but the device is the same."""
 
 HAS_CUDA = "CUDAExecutionProvider" in ort.get_available_providers()
-
-
-def half() -> ModelManifest:
-    models = find_models(task="super_resolution", scale=2)
-    return next(
-        m for m in models if (m.variant, m.precision, m.training) == ("nano", "fp16", "live")
-    )
 
 
 def run(engine: Any, *, height: int = 24, width: int = 32) -> NDArray[Any]:
@@ -43,11 +35,13 @@ def run(engine: Any, *, height: int = 24, width: int = 32) -> NDArray[Any]:
 
 
 def test_a_half_precision_model_takes_and_gives_float32() -> None:
-    engine = OrtCudaEngine(half(), provider=CPU)
+    engine = OrtCudaEngine(shipped("fp16"), provider=CPU)
     check(engine)
     residual = run(engine)
     assert residual.dtype == np.float32
-    assert np.array_equal(residual, run(OrtCpuEngine(half(), threads=1)).astype(np.float32))
+    assert np.array_equal(
+        residual, run(OrtCpuEngine(shipped("fp16"), threads=1)).astype(np.float32)
+    )
     engine.close()
 
 
@@ -81,7 +75,7 @@ def test_what_is_in_use_stays_bound_while_other_sizes_come_and_go(tmp_path: Path
 
 
 def test_four_sizes_of_picture_stay_bound_in_all_batch_sizes() -> None:
-    engine = OrtCudaEngine(batched(half()), provider=CPU)
+    engine = OrtCudaEngine(batched(shipped("fp16")), provider=CPU)
     used = [{BATCH: number, "h": 8, "w": 8 + n} for n in range(4) for number in BATCHES]
     residents = [engine.resident(sizes) for sizes in used]
     assert [engine.resident(sizes) for sizes in used] == residents
@@ -148,14 +142,17 @@ def test_it_is_installed_only_where_device_and_provider_are(
 
 
 def test_at_addresses_of_the_device_a_run_is_queued_and_gives_the_same(tmp_path: Path) -> None:
-    engine, exact = OrtCudaEngine(half(), provider=CPU), OrtCpuEngine(half(), threads=1)
+    engine, exact = (
+        OrtCudaEngine(shipped("fp16"), provider=CPU),
+        OrtCpuEngine(shipped("fp16"), threads=1),
+    )
     sizes = {"h": 24, "w": 32}
     resident = engine.resident(sizes)
     (packed,), (residual,) = resident.inputs.values(), resident.outputs.values()
     assert (packed.shape, packed.dtype) == ((1, 6, 24, 32), "float16")
     assert (residual.shape, residual.dtype) == ((1, 24, 24, 32), "float16")
-    drawn = drawn_inputs(half(), sizes)
-    expected = storage(half(), sizes)
+    drawn = drawn_inputs(shipped("fp16"), sizes)
+    expected = storage(shipped("fp16"), sizes)
     exact.run(drawn, expected)
     for _ in range(2):
         ctypes.memmove(packed.address, drawn["packed"].ctypes.data, drawn["packed"].nbytes)
@@ -171,6 +168,6 @@ def test_the_stream_of_the_caller_is_the_providers() -> None:
     assert provider.options["user_compute_stream"] == "32512"
     # What is captured on one thread would be spoilt by the others, and they by it.
     assert "enable_cuda_graph" not in provider.options
-    engine = OrtCudaEngine(half(), provider=CPU)
+    engine = OrtCudaEngine(shipped("fp16"), provider=CPU)
     assert engine._queued.get_run_config_entry("disable_synchronize_execution_providers") == "1"
     engine.close()

@@ -24,10 +24,10 @@ from streamer.infer.self_test import check, drawn_inputs, storage
 from streamer.infer.swapping import Swapping
 from streamer.infer.tensorrt import TensorRtEngine
 from streamer.infer.tensorrt_build import BuildSettings
-from streamer.model import ModelManifest, find_models
+from streamer.model import ModelManifest
 from tests.streamer.infer.host_stream import FACTS, HostStream
 from tests.streamer.infer.tensorrt_double import TIMINGS, World
-from tests.streamer.models import tiny
+from tests.streamer.models import shipped, tiny
 
 SIZES = {"h": 24, "w": 32}
 
@@ -37,15 +37,8 @@ def stream() -> HostStream:
     return HostStream()
 
 
-def half() -> ModelManifest:
-    models = find_models(task="super_resolution", scale=2)
-    return next(
-        m for m in models if (m.variant, m.precision, m.training) == ("nano", "fp16", "live")
-    )
-
-
 def ready(stream: HostStream, manifest: ModelManifest | None = None) -> TensorRtEngine:
-    engine = TensorRtEngine(manifest or half(), stream=stream)
+    engine = TensorRtEngine(manifest or shipped("fp16"), stream=stream)
     engine.prepare(SIZES)
     return engine
 
@@ -59,11 +52,11 @@ def run(engine: Any, sizes: dict[str, int] | None = None) -> NDArray[Any]:
 
 @pytest.mark.usefixtures("world")
 def test_it_gives_what_its_model_should_and_passes_the_self_test(stream: HostStream) -> None:
-    engine = TensorRtEngine(half(), stream=stream)
+    engine = TensorRtEngine(shipped("fp16"), stream=stream)
     check(engine)
-    exact = OrtCpuEngine(half(), threads=1)
-    inputs = drawn_inputs(half(), SIZES)
-    outputs = storage(half(), SIZES)
+    exact = OrtCpuEngine(shipped("fp16"), threads=1)
+    inputs = drawn_inputs(shipped("fp16"), SIZES)
+    outputs = storage(shipped("fp16"), SIZES)
     exact.run(inputs, outputs)
     residual = run(engine)
     assert residual.dtype == np.float32
@@ -98,7 +91,7 @@ def test_what_cannot_be_captured_runs_part_by_part(stream: HostStream) -> None:
 
 def test_an_engine_is_built_once_with_what_was_asked_for(world: World, stream: HostStream) -> None:
     settings = BuildSettings(optimisation_level=5, workspace_bytes=1 << 28)
-    engine = TensorRtEngine(half(), stream=stream, settings=settings)
+    engine = TensorRtEngine(shipped("fp16"), stream=stream, settings=settings)
     built = run(engine)
     run(engine)
     engine.close()
@@ -106,11 +99,11 @@ def test_an_engine_is_built_once_with_what_was_asked_for(world: World, stream: H
     assert build["shapes"] == {"packed": [1, 6, 24, 32]}
     assert build["builder_optimization_level"] == 5
     assert build["workspace_bytes"] == 1 << 28
-    again = TensorRtEngine(half(), stream=HostStream(), settings=settings)
+    again = TensorRtEngine(shipped("fp16"), stream=HostStream(), settings=settings)
     assert np.array_equal(run(again), built)
     assert len(world.builds) == 1
     again.close()
-    other = TensorRtEngine(half(), stream=HostStream())
+    other = TensorRtEngine(shipped("fp16"), stream=HostStream())
     run(other)
     assert len(world.builds) == 2
     other.close()
@@ -135,7 +128,7 @@ def test_damaged_timings_never_reach_tensorrt(
     world: World, stream: HostStream, tmp_path: Path
 ) -> None:
     cache = EngineCache(tmp_path / "engines")
-    engine = TensorRtEngine(half(), stream=stream, cache=cache)
+    engine = TensorRtEngine(shipped("fp16"), stream=stream, cache=cache)
     engine.prepare(SIZES)
     (path,) = cache.folder.glob("timings-*")
     path.write_bytes(path.read_bytes()[:-1] + b"!")
@@ -176,7 +169,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
 
 @pytest.mark.usefixtures("world")
 def test_sizes_long_gone_give_their_memory_back(stream: HostStream) -> None:
-    engine = TensorRtEngine(half(), stream=stream)
+    engine = TensorRtEngine(shipped("fp16"), stream=stream)
     taken = []
     for number in range(KEPT_SIZES + 3):
         run(engine, {"h": 8, "w": 8 + number})
@@ -187,7 +180,7 @@ def test_sizes_long_gone_give_their_memory_back(stream: HostStream) -> None:
 
 @pytest.mark.usefixtures("world")
 def test_what_is_in_use_stays_open_while_other_sizes_come_and_go(stream: HostStream) -> None:
-    engine = TensorRtEngine(half(), stream=stream)
+    engine = TensorRtEngine(shipped("fp16"), stream=stream)
     plan = engine.resident(SIZES)
     for number in range(KEPT_SIZES + 3):
         engine.resident({"h": 8, "w": 8 + number})
@@ -197,7 +190,7 @@ def test_what_is_in_use_stays_open_while_other_sizes_come_and_go(stream: HostStr
 
 @pytest.mark.usefixtures("world")
 def test_four_sizes_of_picture_stay_open_in_all_batch_sizes(stream: HostStream) -> None:
-    engine = TensorRtEngine(batched(half()), stream=stream)
+    engine = TensorRtEngine(batched(shipped("fp16")), stream=stream)
     used = [{BATCH: number, "h": 8, "w": 8 + n} for n in range(4) for number in BATCHES]
     plans = [engine.resident(sizes) for sizes in used]
     assert [engine.resident(sizes) for sizes in used] == plans
@@ -207,7 +200,7 @@ def test_four_sizes_of_picture_stay_open_in_all_batch_sizes(stream: HostStream) 
 def refusal(manifest: ModelManifest | None = None, *, stream: HostStream | None = None) -> str:
     """What an engine says that cannot be made ready; nothing of it may stay behind."""
     stream = stream or HostStream()
-    engine = TensorRtEngine(manifest or half(), stream=stream)
+    engine = TensorRtEngine(manifest or shipped("fp16"), stream=stream)
     with pytest.raises(EngineError) as error:
         engine.prepare(SIZES)
     engine.close()
@@ -337,13 +330,13 @@ def test_settings_that_make_no_sense_are_refused(level: int, workspace_bytes: in
 
 @pytest.mark.usefixtures("world")
 def test_on_the_device_a_run_is_a_graph_of_its_own_without_copies(stream: HostStream) -> None:
-    engine = TensorRtEngine(half(), stream=stream)
+    engine = TensorRtEngine(shipped("fp16"), stream=stream)
     plan = engine.resident(SIZES)
     assert engine.resident(SIZES) is plan
     (packed,), (residual,) = plan.inputs.values(), plan.outputs.values()
     assert (packed.shape, packed.dtype) == ((1, 6, 24, 32), "float16")
-    drawn, expected = drawn_inputs(half(), SIZES), storage(half(), SIZES)
-    OrtCpuEngine(half(), threads=1).run(drawn, expected)
+    drawn, expected = drawn_inputs(shipped("fp16"), SIZES), storage(shipped("fp16"), SIZES)
+    OrtCpuEngine(shipped("fp16"), threads=1).run(drawn, expected)
     stream.live[packed.address][:] = drawn["packed"].reshape(-1).view(np.uint8)
     for runs in (1, 2):
         stream.live[residual.address][:] = 0
@@ -361,7 +354,7 @@ def test_on_the_device_a_run_is_a_graph_of_its_own_without_copies(stream: HostSt
 @pytest.mark.usefixtures("world")
 def test_on_the_device_a_run_without_graphs_is_queued_step_by_step() -> None:
     stream = HostStream(captures=False)
-    engine = TensorRtEngine(half(), stream=stream)
+    engine = TensorRtEngine(shipped("fp16"), stream=stream)
     plan = engine.resident(SIZES)
     plan.queue()
     stream.wait()

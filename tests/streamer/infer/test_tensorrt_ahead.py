@@ -14,7 +14,8 @@ from streamer.infer.engine_cache import user_engines
 from streamer.infer.tensorrt import TensorRtEngine
 from tests.streamer.infer.host_stream import HostStream
 from tests.streamer.infer.tensorrt_double import World
-from tests.streamer.infer.test_tensorrt import half, ready, run
+from tests.streamer.infer.test_tensorrt import ready, run
+from tests.streamer.models import shipped
 
 pytestmark = pytest.mark.usefixtures("world")
 
@@ -36,7 +37,7 @@ def test_a_size_is_built_on_another_thread_while_others_run(world: World) -> Non
     assert len(world.builds) == 2
     engine.close()
     # From now on it is kept.
-    again = TensorRtEngine(half(), stream=HostStream())
+    again = TensorRtEngine(shipped("fp16"), stream=HostStream())
     assert again.is_ready(SMALL)
     assert np.array_equal(run(again, SMALL), seen)
     assert len(world.builds) == 2

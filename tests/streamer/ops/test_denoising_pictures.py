@@ -18,7 +18,7 @@ from streamer.infer.native import NativeEngine
 from streamer.infer.ort import OrtCpuEngine
 from streamer.ops.denoising import Denoise, follow
 from streamer.ops.following import Following
-from tests.streamer.denoising_network import Tensor, cleaned, denoise, manifest, opened, same
+from tests.streamer.denoising_network import Tensor, cleaned, denoise, manifest, opened
 from tests.streamer.noisy_pictures import (
     HEIGHT,
     WIDTH,
@@ -28,7 +28,7 @@ from tests.streamer.noisy_pictures import (
     psnr,
     worst_psnr,
 )
-from tests.streamer.pictures import empty, noise
+from tests.streamer.pictures import empty, noise, same
 
 
 @pytest.fixture(params=["denoise-lite", "denoise-lite-int8"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -24,6 +22,7 @@ from streamer.ops.motion import (
     padded,
 )
 from streamer.ops.motion_warp import Warper
+from tests.streamer.motion import EDGE, everywhere, psnr
 from tests.streamer.pictures import texture
 
 WIDTH, HEIGHT = 160, 128
@@ -34,24 +33,11 @@ QUARTER = MOVED / np.float32(8)
 """Half the way, on a grid a quarter as large."""
 
 ALLOWED_PX = 0.3
-EDGE = 20
-"""What moves in from outside was never seen."""
 
 
 def at(time: float, *, width: int = WIDTH, height: int = HEIGHT) -> Plane:
     moved = float(time * MOVED[0]), float(time * MOVED[1])
     return texture(width=width, height=height, moved=moved)
-
-
-def psnr(seen: Plane | Floats, wanted: Plane, *, edge: int = EDGE) -> float:
-    inner = (slice(edge, -edge), slice(edge, -edge))
-    error = seen[inner].astype(np.float64) - wanted[inner]
-    return 10 * math.log10(255**2 / max(1e-9, float(np.mean(error**2))))
-
-
-def everywhere(flow: Floats, *, height: int, width: int) -> Floats:
-    """The same (2,) flow at each pixel, (2, h, w)."""
-    return np.ascontiguousarray(np.broadcast_to(flow[:, None, None], (2, height, width)))
 
 
 def known_flows(*, height: int, width: int) -> Flows:
