@@ -18,14 +18,14 @@ from export.model_file import replace_file
 from export.motion_pictures import made_comparison
 from export.page import PICTURE_SHOTS, picture_name
 from export.pictures import bgr, detailed_place
-from export.run_judge import cleaned_run, model_change
+from export.run_judge import made_run, model_change
 from export.runner import model_residual
 from export.scenes import drawn_frames
 from export.steady_judge import SCALE, judged_upscaler
 from export.upscalers import lanczos, residual_upscaler
 from export.validation import CONDITIONS, Upscaler, bicubic, psnr_y
 from streamer.model import ModelManifest, read_manifest
-from streamer.ops.denoising import Denoise
+from streamer.ops.follower import Follower
 
 WIDTH, HEIGHT = 960, 528
 """Of the large picture; both are multiples of 6 and 8, so that x2, x3 and x4 divide them."""
@@ -132,7 +132,7 @@ def _before_and_after(
     manifest: ModelManifest, run: Sequence[Planes], last: Planes, *, names: tuple[str, str]
 ) -> Bgr:
     """The last picture of a run before and after its network, and as it was."""
-    made = cleaned_run(Denoise(model_change(manifest)), run)
+    made = made_run(Follower(model_change(manifest)), run)
     shown = crop(last, top=0, left=0, height=last.height - CAPTION, width=last.width)
     top, left = detailed_place(shown, edge=EDGE)
     tiles = [

@@ -11,11 +11,11 @@ import numpy as np
 from export.data.clips import find_data
 from export.denoise_judge import noisy_runs
 from export.model_file import held_out_names
-from export.run_judge import BORDER, HeldOut, Table, cleaned_run, means, model_change, psnrs
+from export.run_judge import BORDER, HeldOut, Table, made_run, means, model_change, psnrs
 from export.steady_judge import SCALE, judged_upscaler
 from export.validation import Upscaler, bicubic, psnr_y
 from streamer.model import ModelManifest
-from streamer.ops.denoising import Denoise
+from streamer.ops.follower import Follower
 
 UNDAMAGED = "clean"
 
@@ -33,13 +33,13 @@ def evaluate_denoising(
 ) -> dict[str, Any]:
     """The measured quality of a network for denoising."""
     split = find_data(data, validation=held_out_names(manifest))
-    denoise = Denoise(model_change(manifest))
+    follower = Follower(model_change(manifest))
     enlarging = {"enlarged_plain": bicubic(SCALE), "enlarged": judged_upscaler()}
     found: dict[str, dict[str, list[tuple[float, float]]]] = {"held_out_clips": {}}
     gains: Table = {}
     changed: dict[str, float] = {}
     for run in noisy_runs(split.validation):
-        made = cleaned_run(denoise, run.noisy)
+        made = made_run(follower, run.noisy)
         if run.condition == UNDAMAGED:
             changed[run.clip] = round(_change(run, made), 3)
         else:

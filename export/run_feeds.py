@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from export.data.planes import Planes
 from export.denoise_judge import noisy_runs
-from export.run_judge import FIRST_JUDGED, HeldOut, cleaned_run
+from export.run_judge import FIRST_JUDGED, HeldOut, made_run
 from export.runner import Feed
 from export.steady_judge import enlarged_runs
-from streamer.ops.denoising import Denoise
+from streamer.ops.follower import Follower
 
 SHARE = 0.5
 """Of the difference that is taken here, in place of what a network would say."""
@@ -59,7 +59,7 @@ def followed(frames: Sequence[Planes]) -> list[Feed]:
         change[:, :6], change[:, 6:] = SHARE * 255 - 128, 0
         return True
 
-    cleaned_run(Denoise(halfway), frames)
+    made_run(Follower(halfway), frames)
     return feeds
 
 

@@ -14,7 +14,7 @@ from export.networks.base import Network
 from export.runner import open_model
 from export.validation import psnr_y
 from streamer.model import ModelManifest
-from streamer.ops.denoising import Change, Denoise
+from streamer.ops.follower import Change, Follower
 
 BORDER = 2
 """Pixels at the edges that are not judged."""
@@ -45,19 +45,19 @@ class HeldOut:
 def judge(network: Network, runs: Sequence[HeldOut]) -> str:
     """Luma PSNR before and after, by condition."""
     parts = []
-    for condition, pairs in psnr_by_condition(Denoise(network_change(network)), runs).items():
+    for condition, pairs in psnr_by_condition(Follower(network_change(network)), runs).items():
         before, after = np.mean(pairs, axis=0)
         parts.append(f"{condition} {before:.2f} -> {after:.2f} ({after - before:+.2f} dB)")
     return ", ".join(parts)
 
 
 def psnr_by_condition(
-    denoise: Denoise, runs: Sequence[HeldOut]
+    follower: Follower, runs: Sequence[HeldOut]
 ) -> dict[str, list[tuple[float, float]]]:
     """Luma PSNR as it arrives and cleaned, means over each clip's judged pictures."""
     found: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
-        pair = psnrs(run, cleaned_run(denoise, run.noisy))
+        pair = psnrs(run, made_run(follower, run.noisy))
         found.setdefault(run.condition, []).append(pair)
     return found
 
@@ -86,14 +86,14 @@ def model_change(manifest: ModelManifest) -> Change:
     return change
 
 
-def cleaned_run(denoise: Denoise, frames: Sequence[Planes]) -> list[Planes]:
+def made_run(follower: Follower, frames: Sequence[Planes]) -> list[Planes]:
     """All pictures of a run, each with the help of the one before."""
-    denoise.reset()
+    follower.reset()
     made = []
     for planes in frames:
         y, u, v = (np.ascontiguousarray(plane) for plane in (planes.y, planes.u, planes.v))
         out = (np.empty_like(y), np.empty_like(u), np.empty_like(v))
-        denoise.clean((y, u, v), out)
+        follower.make((y, u, v), out)
         made.append(Planes(*out))
     return made
 

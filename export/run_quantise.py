@@ -14,7 +14,7 @@ from export.runner import Feed
 from export.validation import UNDAMAGED
 from streamer.errors import ConfigError
 from streamer.model import ModelManifest
-from streamer.ops.denoising import Denoise
+from streamer.ops.follower import Follower
 
 FRAMES = 3
 """Of each run; its last one is taken."""
@@ -46,7 +46,7 @@ def run_losses_db(
             "the recipe"
         )
     before, after = (
-        psnr_by_condition(Denoise(model_change(one)), runs) for one in (reference, variant)
+        psnr_by_condition(Follower(model_change(one)), runs) for one in (reference, variant)
     )
     return {
         name: float(np.mean([made for _, made in before[name]]))

@@ -13,10 +13,10 @@ from export import stillness
 from export.data.clips import find_data
 from export.data.planes import Planes
 from export.model_file import held_out_names
-from export.run_judge import HeldOut, Table, cleaned_run, means, model_change, psnrs
+from export.run_judge import HeldOut, Table, made_run, means, model_change, psnrs
 from export.steady_judge import enlarged_runs
 from streamer.model import ModelManifest
-from streamer.ops.denoising import Denoise
+from streamer.ops.follower import Follower
 
 METHOD = (
     "Mean over clips of luma PSNR in dB on rounded 8-bit code values, peak 255, a border of 2 pixels cut, "
@@ -31,12 +31,12 @@ def evaluate_steadying(
 ) -> dict[str, Any]:
     """The measured quality of a network for steadying."""
     split = find_data(data, validation=held_out_names(manifest))
-    steady = Denoise(model_change(manifest))
+    follower = Follower(model_change(manifest))
     quality: dict[str, list[tuple[float, float]]] = {}
     flickers: dict[str, list[tuple[float, float]]] = {}
     gains: Table = {}
     for run in enlarged_runs(split.validation):
-        made = cleaned_run(steady, run.noisy)
+        made = made_run(follower, run.noisy)
         pair = psnrs(run, made)
         quality.setdefault(run.condition, []).append(pair)
         gains.setdefault(run.clip, {})[run.condition] = round(pair[1] - pair[0], 3)

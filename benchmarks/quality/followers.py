@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from streamer.frame import Planes
 from streamer.infer.engine import Engine
-from streamer.ops.denoising import Denoise
+from streamer.ops.follower import Follower
 
 
 class ShippedFollower:
@@ -19,13 +19,13 @@ class ShippedFollower:
         self._engine = engine
         manifest = engine.manifest
         self._dtype = manifest.inputs[0].dtype
-        self._follow = Denoise(self._change, kind=manifest.residual_dtype)
-        self.reset = self._follow.reset
+        self._follower = Follower(self._change, kind=manifest.residual_dtype)
+        self.reset = self._follower.reset
 
     def clean(self, planes: Planes) -> Planes:
         """The next picture; storage of its own."""
         y, u, v = (np.empty_like(plane) for plane in planes)
-        self._follow.clean(planes, (y, u, v))
+        self._follower.make(planes, (y, u, v))
         return y, u, v
 
     def _change(self, packed: NDArray[np.float32], change: NDArray[Any]) -> bool:

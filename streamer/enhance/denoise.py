@@ -16,7 +16,7 @@ from streamer.frame import Planes
 from streamer.infer.engine import Engine
 from streamer.infer.guarded import Guarded
 from streamer.metrics import Metrics
-from streamer.ops.denoising import Change, Denoise
+from streamer.ops.follower import Change, Follower
 from streamer.ops.memory import PicturePool
 from streamer.rungs import SHARE
 
@@ -35,7 +35,7 @@ class Denoising:
         """With a ``watch`` only while that sees noise, otherwise always."""
         self.engine = engine
         self._clock, self._metrics, self._watch = clock, metrics, watch
-        self._denoise = Denoise(change_by(engine), kind=engine.manifest.residual_dtype)
+        self._follower = Follower(change_by(engine), kind=engine.manifest.residual_dtype)
         self._pool = PicturePool(0, 0)
         self._costs = Costs(clock)
         self._retry_ns = 0
@@ -54,7 +54,7 @@ class Denoising:
         if self._watch is not None:
             self._watch.see(planes[0])
             if not self._watch.is_noisy:
-                self._denoise.reset()
+                self._follower.reset()
                 return planes
         began_ns = self._clock.now_ns()
         height, width = planes[0].shape
@@ -62,20 +62,20 @@ class Denoising:
             self._pool = PicturePool(width, height)
             self._costs.forget()
         out = self._pool.lease()
-        if not self._denoise.clean(planes, out):
+        if not self._follower.make(planes, out):
             return planes
         self._spent(began_ns, until_ns)
         return out
 
     def reset(self) -> None:
         """A picture was left out, so what comes next follows nothing."""
-        self._denoise.reset()
+        self._follower.reset()
         if self._watch is not None:
             self._watch.reset()
 
     def warm_up(self, width: int, height: int) -> None:
         """Run once at this size: a runtime's first run plans its memory and takes far longer."""
-        self._denoise.warm_up(width, height)
+        self._follower.warm_up(width, height)
 
     def close(self) -> None:
         self.engine.close()

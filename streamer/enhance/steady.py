@@ -6,7 +6,7 @@ from streamer.enhance.denoise import change_by
 from streamer.frame import Planes
 from streamer.infer.engine import Engine
 from streamer.ops import host
-from streamer.ops.denoising import Denoise
+from streamer.ops.follower import Follower
 
 
 class Steady:
@@ -18,11 +18,11 @@ class Steady:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._follow = Denoise(change_by(engine), kind=engine.manifest.residual_dtype)
+        self._follower = Follower(change_by(engine), kind=engine.manifest.residual_dtype)
 
     def reset(self) -> None:
         """What comes next follows nothing: frames were left out, or not steadied."""
-        self._follow.reset()
+        self._follower.reset()
 
     def steady(self, planes: Planes, out: Planes) -> None:
         """Fills ``out`` with what is made of the finished picture ``planes``, of the same even sides;
@@ -30,12 +30,12 @@ class Steady:
 
         Where the network fails it is the picture as it came.
         """
-        if not self._follow.clean(planes, out):
+        if not self._follower.make(planes, out):
             host.copy(planes, out)
 
     def warm_up(self, width: int, height: int) -> None:
         """Run once at this size: a runtime's first run plans its memory and takes far longer."""
-        self._follow.warm_up(width, height)
+        self._follower.warm_up(width, height)
 
     def close(self) -> None:
         self.engine.close()

@@ -24,7 +24,7 @@ from export.operators import check_operators
 from export.quantise import ALLOWED_LOSS_DB, quantise
 from export.quantise_tensorrt import SYMMETRIC
 from export.run_feeds import followed
-from export.run_judge import cleaned_run, model_change, network_change
+from export.run_judge import made_run, model_change, network_change
 from export.run_quantise import run_feeds, run_losses_db
 from export.to_onnx import write_model
 from export.upscalers import pack_planes
@@ -35,7 +35,7 @@ from streamer.infer import self_test
 from streamer.infer.native import NativeEngine
 from streamer.infer.ort import OrtCpuEngine
 from streamer.model import ModelManifest, find_models, read_manifest
-from streamer.ops.denoising import Denoise
+from streamer.ops.follower import Follower
 from tests.export.tiny import coloured_texture, tiny_denoise_recipe, write_clips
 
 RECIPE = tiny_denoise_recipe()
@@ -305,7 +305,7 @@ def test_pictures_are_cleaned_alike_by_torch_and_by_every_model(
 ) -> None:
     (run,) = noisy_runs(held_out_clips(clips), conditions=("noise 5",))
     expected, by_file, by_int8 = (
-        cleaned_run(Denoise(change), run.noisy[:2])
+        made_run(Follower(change), run.noisy[:2])
         for change in (network_change(network), model_change(shipped), model_change(int8))
     )
     # Further on what this network, which learnt nothing, makes of both are two scenes.

@@ -21,7 +21,7 @@ from export.networks.base import Network
 from export.networks.denoiser import Denoiser, cleaned
 from export.networks.super_resolution import LUMA_GAIN, pack, unpack
 from export.recipe import DenoiseRecipe
-from export.run_judge import cleaned_run, judge, network_change
+from export.run_judge import judge, made_run, network_change
 from export.tasks import open_task
 from export.tasks.runs import MARGIN, Batch, RunTask, brought
 from export.train import Place, train
@@ -29,8 +29,8 @@ from export.upscalers import pack_planes
 from export.validation import psnr_y
 from kernels import reference_denoise
 from streamer.clock import ManualClock
-from streamer.ops import denoising
-from streamer.ops.denoising import Denoise
+from streamer.ops import follower
+from streamer.ops.follower import Follower
 from tests.export.tiny import coloured_texture, tiny_denoise_recipe, write_clips
 
 MakeRun = Callable[..., Place]
@@ -97,7 +97,7 @@ def fields_of_flow() -> dict[str, NDArray[np.float32]]:
     return {"even": even, "turning": turning, "standing": np.zeros_like(even)}
 
 
-@pytest.mark.parametrize("follow", [denoising.follow, None], ids=["as it runs", "by definition"])
+@pytest.mark.parametrize("follow", [follower.follow, None], ids=["as it runs", "by definition"])
 @pytest.mark.parametrize("name", fields_of_flow())
 def test_training_brings_the_picture_before_along_as_the_stream_does(
     name: str, follow: Follow | None
@@ -315,7 +315,7 @@ def test_what_is_judged_is_what_was_learnt(folder: Path) -> None:
     torch.manual_seed(0)
     network = build_network(RECIPE)
     (run,) = noisy_runs(find_data(folder, validation=["beta"]).validation, ("noise 5",))
-    made = cleaned_run(Denoise(network_change(network)), run.noisy)
+    made = made_run(Follower(network_change(network)), run.noisy)
     assert len(made) == len(run.noisy)
     # The first picture follows nothing.
     packed = torch.from_numpy(pack_planes(run.noisy[0]))
@@ -330,8 +330,8 @@ def test_what_is_judged_is_what_was_learnt(folder: Path) -> None:
 def test_a_run_follows_nothing_of_the_run_before_it(folder: Path) -> None:
     torch.manual_seed(0)
     (run,) = noisy_runs(find_data(folder, validation=["beta"]).validation, ("noise 5",))
-    denoise = Denoise(network_change(build_network(RECIPE)))
-    first, again = cleaned_run(denoise, run.noisy), cleaned_run(denoise, run.noisy)
+    denoise = Follower(network_change(build_network(RECIPE)))
+    first, again = made_run(denoise, run.noisy), made_run(denoise, run.noisy)
     for one, other in zip(first, again, strict=True):
         assert np.array_equal(one.y, other.y)
         assert np.array_equal(one.u, other.u)

@@ -13,7 +13,7 @@ from streamer.infer.engine import Engine
 from streamer.infer.native import NativeEngine
 from streamer.infer.ort import OrtCpuEngine
 from streamer.model import MODELS, ModelManifest, read_manifest
-from streamer.ops.denoising import Denoise
+from streamer.ops.follower import Follower
 from tests.streamer.pictures import empty
 
 Tensor = NDArray[np.float32]
@@ -30,18 +30,18 @@ def opened(name: str = "denoise-lite") -> Engine:
     return NativeEngine(manifest(f"{name}-int8"), threads=1)
 
 
-def denoise(engine: Engine) -> Denoise:
+def denoise(engine: Engine) -> Follower:
     """With the network alone, without anything that looks after it."""
 
     def change(followed: Tensor, change: NDArray[Any]) -> bool:
         engine.run({"followed": followed}, {"change": change})
         return True
 
-    return Denoise(change, kind=engine.manifest.residual_dtype)
+    return Follower(change, kind=engine.manifest.residual_dtype)
 
 
-def cleaned(it: Denoise, came: Planes) -> Planes:
+def cleaned(it: Follower, came: Planes) -> Planes:
     """What is made of a picture."""
     out = empty(width=came[0].shape[1], height=came[0].shape[0])
-    assert it.clean(came, out)
+    assert it.make(came, out)
     return out

@@ -1,4 +1,5 @@
-"""Denoising along motion, each picture with the help of the last cleaned one, around a network.
+"""What denoising and steadying are: each picture is made by a network with the help of the last one made,
+brought along the motion.
 
 By what is compiled for this processor where that is there, otherwise by OpenCV, which looks up in
 weights of its own: pictures differ by a code value here and there.
@@ -44,8 +45,9 @@ Change: TypeAlias = Callable[[NDArray[np.float32], NDArray[Any]], bool]
 whether it did."""
 
 
-class Denoise:
-    """Recursive: what it gives is what the next picture is compared with. Belongs to one thread.
+class Follower:
+    """Runs a network over a stream: what it gives is what the next picture is compared with. Belongs to one
+    thread.
 
     Motion is found between the pictures as they came, as it was in training. Across a cut nothing is
     followed: the network would leave a breath of the old scene's colours for three pictures.
@@ -68,10 +70,10 @@ class Denoise:
         picture, out = pool.lease(), pool.lease()
         for plane in picture:
             plane[:] = 0
-        self.clean(picture, out)
+        self.make(picture, out)
         self.reset()
 
-    def clean(self, planes: Planes, out: Planes) -> bool:
+    def make(self, planes: Planes, out: Planes) -> bool:
         """Fills ``out`` with a picture of the size of ``planes``, sides even; neither may change until
         the next call. Another size than before begins anew.
 
@@ -86,8 +88,8 @@ class Denoise:
         if self._last is None:
             begin(planes, self._packed)
         else:
-            luma, cleaned = self._last
-            follow(cleaned, planes, self._following.back(planes[0], luma), self._packed)
+            luma, made = self._last
+            follow(made, planes, self._following.back(planes[0], luma), self._packed)
             if is_cut(self._packed):
                 self._packed[:, 6:] = 0
         if not self._network(self._packed, self._change):

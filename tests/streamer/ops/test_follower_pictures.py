@@ -16,7 +16,7 @@ from streamer.frame import Planes
 from streamer.infer.engine import Engine
 from streamer.infer.native import NativeEngine
 from streamer.infer.ort import OrtCpuEngine
-from streamer.ops.denoising import Denoise, follow
+from streamer.ops.follower import Follower, follow
 from streamer.ops.following import Following
 from tests.streamer.denoising_network import Tensor, cleaned, denoise, manifest, opened
 from tests.streamer.noisy_pictures import (
@@ -47,7 +47,7 @@ def engine() -> Iterator[Engine]:
         yield it
 
 
-def run_over(it: Denoise, pictures: Sequence[Planes], *, deviation: float) -> list[Planes]:
+def run_over(it: Follower, pictures: Sequence[Planes], *, deviation: float) -> list[Planes]:
     """What each is made of with noise of its own."""
     return [
         cleaned(it, noisy(planes, deviation, seed=seed)) for seed, planes in enumerate(pictures)
@@ -147,18 +147,18 @@ class Recorder:
 
 def test_where_the_network_gives_nothing_nothing_is_filled_and_the_next_follows_nothing() -> None:
     network = Recorder(2)
-    it = Denoise(network)
+    it = Follower(network)
     for number in range(5):
         came, out = noisy(drawn(), 5, seed=number), empty(width=WIDTH, height=HEIGHT)
         was = tuple(plane.copy() for plane in out)
-        assert it.clean(came, out) == (number != 2)
+        assert it.make(came, out) == (number != 2)
         assert same(out, (was[0], was[1], was[2]) if number == 2 else came)
     assert network.follows == [False, True, True, False, True]
 
 
 def test_what_came_is_what_the_network_is_told() -> None:
     network, came = Recorder(), noisy(drawn(), 5, seed=1)
-    it = Denoise(network)
+    it = Follower(network)
     cleaned(it, came)
     cleaned(it, came)
     luma = (came[0].astype(np.float32) - 16) / 219
@@ -179,7 +179,7 @@ def test_motion_is_found_between_pictures_as_they_came_and_leads_to_the_cleaned_
         change[:, 6:] = np.random.default_rng(len(told)).integers(-20, 20, change[:, 6:].shape)
         return True
 
-    it, pictures = Denoise(spoils), [noisy(panned(n), 3, seed=n) for n in range(4)]
+    it, pictures = Follower(spoils), [noisy(panned(n), 3, seed=n) for n in range(4)]
     outs = [cleaned(it, came) for came in pictures]
     for n in range(1, 4):
         back = Following().back(pictures[n][0], pictures[n - 1][0])
@@ -225,5 +225,5 @@ def test_pictures_too_large_for_it_are_left_alone(sides: tuple[int, int], engine
     it = denoise(engine)
     for seed in range(2):
         came = noise(width=width, height=height, seed=seed)
-        assert it.clean(came, empty(width=width, height=height)) == (max(sides) <= LONGEST_SIDE)
+        assert it.make(came, empty(width=width, height=height)) == (max(sides) <= LONGEST_SIDE)
     assert same(cleaned(it, STILL[0]), cleaned(denoise(engine), STILL[0])), "and it begins anew"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kernels import reference_denoise
 from kernels.native import native
 from streamer.frame import Planes
-from streamer.ops import denoising, host
+from streamer.ops import follower, host
 from tests.streamer.pictures import empty, noise, texture
 
 Floats = NDArray[np.float32]
@@ -27,7 +27,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What is compiled, where it is, and what stands in for it."""
     name: str = request.param
     if name == "opencv":
-        monkeypatch.setattr(denoising, "native", lambda: None)
+        monkeypatch.setattr(follower, "native", lambda: None)
     elif native() is None:
         pytest.skip("nothing is compiled for this processor: no C++ compiler was there")
     return name
@@ -48,7 +48,7 @@ def moved_by(cells: tuple[float, float], planes: Planes) -> Floats:
 
 def followed(before: Planes, now: Planes, flow: Floats) -> Floats:
     packed = np.full((1, 12, *now[1].shape), np.nan, np.float32)
-    denoising.follow(before, now, flow, packed)
+    follower.follow(before, now, flow, packed)
     return packed
 
 
@@ -69,7 +69,7 @@ def changes(rows: int, columns: int, *, seed: int = 3) -> NDArray[np.uint8]:
 
 def mixed(now: Planes, packed: Floats, change: NDArray[Any]) -> Planes:
     out = empty(width=now[0].shape[1], height=now[0].shape[0])
-    denoising.mix(now, packed, change, out)
+    follower.mix(now, packed, change, out)
     return out
 
 
@@ -79,7 +79,7 @@ def test_the_first_picture_is_packed_and_differs_from_nothing(
 ) -> None:
     planes = noise(width=width, height=height, padding=5)
     packed = np.full((1, 12, height // 2, width // 2), np.nan, np.float32)
-    denoising.begin(planes, packed)
+    follower.begin(planes, packed)
     np.testing.assert_array_equal(packed[:, :6], packed_alone(planes))
     assert not packed[:, 6:].any()
 
@@ -124,7 +124,7 @@ def test_both_ways_follow_alike_within_a_code(
     flow = moved_by(tuple(numbers.uniform(-reach, reach, 2)), now)
     flow += numbers.uniform(-trembling, trembling, flow.shape).astype(np.float32)
     ours = followed(before, now, flow)
-    monkeypatch.setattr(denoising, "native", lambda: None)
+    monkeypatch.setattr(follower, "native", lambda: None)
     theirs = followed(before, now, flow)
     np.testing.assert_array_equal(ours[:, :6], theirs[:, :6])
     gap = np.abs(codes(ours[:, 6:]) - codes(theirs[:, 6:]))
@@ -190,7 +190,7 @@ def test_what_was_written_before_is_of_no_account(way: str) -> None:
     packed = followed(before, now, moved_by((0, 0), now))
     outs = [noise(width=22, height=14, seed=seed) for seed in (8, 9)]
     for out in outs:
-        denoising.mix(now, packed, changes(7, 11), out)
+        follower.mix(now, packed, changes(7, 11), out)
     for one, two in zip(*outs, strict=True):
         np.testing.assert_array_equal(one, two)
 
