@@ -1,7 +1,8 @@
-"""Standard input and named pipes, read so that whoever waits for more can be let go."""
+"""Standard input, named pipes and terminals, read so that whoever waits for more can be let go."""
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import stat
@@ -9,14 +10,22 @@ import sys
 
 STANDARD_INPUT = "-"
 
+QUIET_S = 5.0
+"""So long a first byte is waited for without a word. What fills a pipe may have to start first."""
+
+log = logging.getLogger(__name__)
+
 
 class Pipe:
     """What libav reads from instead of a name: its own way of reading ends when the other side writes
     or goes away, and by nothing else."""
 
-    def __init__(self, number: int) -> None:
-        """Takes the open descriptor ``number`` over."""
+    def __init__(self, number: int, *, name: str) -> None:
+        """Takes the open descriptor ``number`` over; ``name`` is what messages call it."""
         self._number = number
+        self._name = name
+        self._is_quiet = True
+        """Nothing has come yet, and nobody was told."""
         self._stopped, stop = os.pipe()
         self._stop: int | None = stop
         self._waiting = select.poll()
@@ -25,8 +34,13 @@ class Pipe:
 
     def read(self, size: int) -> bytes:
         """What there is, ``size`` bytes at most; nothing at the end or after ``stop``."""
-        ready = [number for number, _ in self._waiting.poll()]
-        return b"" if self._stopped in ready else os.read(self._number, size)
+        ready = self._waiting.poll(QUIET_S * 1000 if self._is_quiet else None)
+        if not ready:
+            log.info("nothing has come from %s yet; waiting for who fills it", self._name)
+            ready = self._waiting.poll()
+        self._is_quiet = False
+        is_stopped = any(number == self._stopped for number, _ in ready)
+        return b"" if is_stopped else os.read(self._number, size)
 
     def stop(self) -> None:
         """Let whoever reads go, now and from now on."""
@@ -43,14 +57,16 @@ class Pipe:
 
 
 def opened_pipe(path: str) -> Pipe | None:
-    """The pipe, terminal or socket of that name; ``None`` where libav can read it by its name."""
+    """The pipe, terminal, device or socket of that name; ``None`` where libav can read it by its name."""
     try:
         if path == STANDARD_INPUT:
             is_file = sys.stdin is None or stat.S_ISREG(os.fstat(0).st_mode)
-            return None if is_file else Pipe(os.dup(0))
-        if stat.S_ISFIFO(os.stat(path).st_mode):
-            # Otherwise this would wait for somebody who writes.
-            return Pipe(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+            return None if is_file else Pipe(os.dup(0), name="standard input")
+        mode = os.stat(path).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+            # Otherwise this would wait for somebody who writes, or for a modem.
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+            return Pipe(os.open(path, flags), name=path)
     except (OSError, ValueError):
         return None
     return None

@@ -158,7 +158,7 @@ def test_what_a_pipe_cannot_give_is_said(clips: Clips) -> None:
     fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, 1 << 20)
     assert os.write(into, clip.read_bytes()) == clip.stat().st_size
     os.close(into)
-    pipe = Pipe(out)
+    pipe = Pipe(out, name="pipe")
     with pytest.raises(SourceError, match=r"^- brings an MP4 whose index comes last"):
         Demuxer(pipe, name="-", clock=ManualClock(), format=None, options={})
     pipe.close()
