@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,13 @@ class Demuxer:
         self._packets = self._demux()
 
     def next_packet(self) -> Packet | None:
-        """The next packet of either stream, ``None`` at the end. Raises ``SourceLost``."""
+        """The next packet of either stream, ``None`` at the end. Raises ``SourceLost``, and
+        ``BlockingIOError`` where a device that is not waited for has none yet."""
         try:
             return next(self._packets, None)
+        except BlockingIOError:
+            self._packets = self._demux()
+            raise
         except (av.error.FFmpegError, OSError) as error:
             raise SourceLost(
                 f"{self.name} could not be read further after {self.packets_read} video packets "
@@ -77,9 +81,11 @@ class Demuxer:
         return max(0, self.video.frames - self.packets_read) if self.packets_read else 0
 
     def close(self) -> None:
+        # What it holds of a device's memory goes back before that is gone.
+        self._packets.close()
         self._container.close()
 
-    def _demux(self) -> Iterator[Packet]:
+    def _demux(self) -> Generator[Packet, None, None]:
         video = _films(self._container)[0]
         streams = [video, *_sounds(self._container)[:1]]
         unheard: list[Packet] = []
@@ -165,6 +171,11 @@ def _video_info(container: Any, name: str) -> VideoInfo:
     stream = films[0]
     codec = stream.codec_context
     if codec is None or not codec.width or not codec.height or codec.pix_fmt is None:
+        if "v4l2" in container.format.name:
+            raise SourceError(
+                f"{name} gave no picture within {READ_TIMEOUT_S:g} s; unplug it and plug it in again, or "
+                "ask for another of its modes, as ?size=640x360&fps=30 does"
+            )
         kind = codec.name if codec is not None else "unknown"
         raise SourceError(
             f"{name} has a video stream of codec {kind!r} whose size cannot be found; "

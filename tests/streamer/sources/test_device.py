@@ -1,8 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pty
+import signal
+import subprocess
+import sys
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from threading import Event, Thread, Timer
 
 import pytest
 
@@ -12,7 +22,11 @@ from streamer.sources.demux import Demuxer
 from streamer.sources.device import DeviceSource, parse
 from streamer.worker import Worker
 from tests.clips import ffmpeg
-from tests.programs import needs
+from tests.programs import needs, output_of
+
+CAMERA = Path(__file__).parents[2] / "peers" / "v4l2_camera.c"
+STOPS = bytes(1)
+DEADLINE_S = 60.0
 
 
 @pytest.mark.parametrize(
@@ -69,7 +83,7 @@ def test_times_count_from_the_first_picture_not_from_the_machines_start(tmp_path
 
     async def scenario() -> list[Fraction]:
         demuxer = Demuxer(str(clip), name="camera", clock=ManualClock(), format=None, options={})
-        source = DeviceSource(demuxer, Worker("read"))
+        source = DeviceSource(demuxer, Worker("read"), number=0)
         packets = source.packets()
         times = [(await anext(packets)).time_s for _ in range(5)]
         await source.close()
@@ -77,3 +91,70 @@ def test_times_count_from_the_first_picture_not_from_the_machines_start(tmp_path
 
     times = asyncio.run(scenario())
     assert all(abs(time - Fraction(n, 30)) <= Fraction(1, 1000) for n, time in enumerate(times))
+
+
+@contextmanager
+def camera() -> Iterator[tuple[str, Callable[[], object]]]:
+    """The name of a device that gives thirty pictures a second, and what makes it stop."""
+    own, device = pty.openpty()
+    tty.setraw(device)
+    is_over = Event()
+
+    def film() -> None:
+        while not is_over.wait(1 / 30):
+            os.write(own, b"\x80")
+
+    filming = Thread(target=film)
+    filming.start()
+    try:
+        yield os.ttyname(device), partial(os.write, own, STOPS)
+    finally:
+        is_over.set()
+        filming.join()
+        os.close(device)
+        os.close(own)
+
+
+@contextmanager
+def running(*arguments: str, preloaded: Path) -> Iterator[subprocess.Popen[str]]:
+    """``streamer run`` with that library in place of the system's calls."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "streamer", "run", *arguments],
+        env={**os.environ, "LD_PRELOAD": str(preloaded)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        ending = Timer(DEADLINE_S, process.kill)
+        ending.start()
+        try:
+            yield process
+        finally:
+            ending.cancel()
+            process.kill()
+
+
+@needs("ffmpeg", "g++")
+def test_a_camera_that_stops_is_opened_again_and_let_go(tmp_path: Path) -> None:
+    library, output = tmp_path / "camera.so", tmp_path / "out.ts"
+    output_of("g++", "-x", "c", "-shared", "-fPIC", "-o", str(library), str(CAMERA), "-ldl")
+    arguments = ("--to", str(output), "--tier", "plain")
+    with (
+        camera() as (path, stop),
+        running(f"device:{path}", *arguments, preloaded=library) as process,
+    ):
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+
+        def until(text: str) -> None:
+            assert any(text in line for line in lines), f"it never said: {text}"
+
+        until("is live")
+        stop()
+        until("is lost: it sent no picture for 5 s")
+        until("is live: back after")
+        stop()
+        until("is lost: it sent no picture for 5 s")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0
+    assert ffmpeg("-i", str(output), "-f", "framemd5", "-").count(b"\n") > 20
