@@ -58,6 +58,10 @@ class _Parent:
         except OSError:
             os._exit(0)  # nobody listens any more
 
+    def note(self, text: str) -> None:
+        """Say something that does not end the reading, after the source's name."""
+        self.tell({"is": "note", "text": text})
+
     def may_connect(self, host: str) -> bool:
         """The parent's word; it knows the rules."""
         self.tell({"is": "ask", "host": host})
@@ -108,7 +112,9 @@ def _read(job: Mapping[str, Any], parent: _Parent) -> None:
         # A playlist that goes on does not know how long it is, live FLV says 0; of a file the server may.
         is_live = not container.duration and not files.has_end
     comes_in_bursts = not is_live or container.format.name == "hls"
-    pieces = Pieces(container, clock=MonotonicClock(), comes_in_bursts=comes_in_bursts)
+    pieces = Pieces(
+        container, clock=MonotonicClock(), comes_in_bursts=comes_in_bursts, note=parent.note
+    )
     for piece in pieces:
         if piece.video is not None:
             parent.tell(
@@ -127,26 +133,22 @@ def _opened_by_us(
 ) -> tuple[str, dict[str, Any], HttpFiles | None]:
     """What libav opens, and as what: where we bring the bytes not the address itself."""
     settings = job["settings"]
-
-    def note(text: str) -> None:
-        parent.tell({"is": "note", "text": text})
-
     if job["reader"] == "http":
         files = HttpFiles(
             job["url"],
             may_connect=parent.may_connect if job["asks"] else None,
             timeout_s=job["packet_within_s"],
-            note=note,
+            note=parent.note,
         )
         # By itself libav takes one for a playlist only if its name ends like that of one.
         opening = {"io_open": files.open, "format": "hls" if files.begin() else None}
         return job["url"], opening, files
     opening = {"format": job["format"]}
     if job["reader"] == "rtmp_listen":
-        listener = RtmpListener(**settings, silent_after_s=job["packet_within_s"], note=note)
+        listener = RtmpListener(**settings, silent_after_s=job["packet_within_s"], note=parent.note)
         return f"pipe:{listener.file_descriptor}", opening, None
     if job["reader"] == "srt":
-        return f"pipe:{_srt(settings, note)}", opening, None
+        return f"pipe:{_srt(settings, parent.note)}", opening, None
     return job["url"], opening, None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -16,7 +16,7 @@ from streamer.clock import Clock
 from streamer.errors import SourceError
 from streamer.frame import RTP_TIME_BASE, rescale
 from streamer.media import VideoInfo
-from streamer.rtp.aac_config import adts_sizes, specific_config
+from streamer.rtp.aac_config import adts_config, adts_sizes, parse_config, specific_config
 from streamer.sources.elementary import (
     describe_video,
     frame_rate,
@@ -66,9 +66,17 @@ class Piece:
 class Pieces:
     """One opened container as pieces, from its first keyframe on."""
 
-    def __init__(self, container: Any, *, clock: Clock, comes_in_bursts: bool = False) -> None:
+    def __init__(
+        self,
+        container: Any,
+        *,
+        clock: Clock,
+        comes_in_bursts: bool = False,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """With ``comes_in_bursts`` packets may be held until it is known how parts of the input lie behind
-        one another. Raises ``SourceError`` with what is wrong, to be said after the source's name."""
+        one another. ``note`` is told what is left out. Raises ``SourceError`` with what is wrong, to be said
+        after the source's name."""
         let_channels_be_counted(container)
         self._container = container
         self._clock = clock
@@ -85,6 +93,13 @@ class Pieces:
         # The picture's own: a transport stream holds several programmes, a playlist several qualities.
         sound = container.streams.best("audio", related=self._film)
         self.sound, self._strips_adts = _sound(sound)
+        self._note = note
+        self._other_sound = b""
+        """What the last packet of sound said it is, where that is not what it was at first."""
+        self._has_noted = False
+        self._sound_lasts = _frame_ticks(sound) if self.sound is not None else 0
+        self._sound_ends: int | None = None
+        """Where the last packet of sound ended, as far as that is known."""
         self._taken = [self._film] if self.sound is None else [self._film, sound]
         self._codecs = {one.index: _NewestCodec(one) for one in self._taken}
         for other in container.streams:
@@ -179,11 +194,32 @@ class Pieces:
     def _heard(self, packet: Any, arrived_ns: int) -> Iterator[Piece]:
         payload = bytes(packet)
         if self._strips_adts:
-            payload = without_adts(payload)
+            payload = b"" if self._sounds_otherwise(payload) else without_adts(payload)
         dts = packet.dts if packet.dts is not None else packet.pts
-        if payload and dts is not None:
-            ticks = rescale(dts, packet.time_base, RTP_TIME_BASE)
+        # libav knows the times of a transport stream's frames only once it knows the codec: of a packet of
+        # 0.3 s at the beginning it states that of the first one.
+        ticks = self._sound_ends if dts is None else rescale(dts, packet.time_base, RTP_TIME_BASE)
+        if ticks is None:
+            return
+        self._sound_ends = ticks + self._sound_lasts if self._sound_lasts else None
+        if payload:
             yield self._piece(packet, payload, dts=ticks, arrived_ns=arrived_ns, is_video=False)
+
+    def _sounds_otherwise(self, packet: bytes) -> bool:
+        """Whether ``packet`` is of another rate or of other channels than at first: the outputs were told
+        those, and would play it too high, too low or as noise."""
+        assert self.sound is not None
+        config = adts_config(packet) if adts_sizes(packet)[0] else b""
+        is_other = bool(config) and not _is_alike(config, self.sound.extradata)
+        # One alone is damaged.
+        if is_other and config == self._other_sound and not self._has_noted:
+            self._has_noted = True
+            now, first = _named(config), _named(self.sound.extradata)
+            self._note(
+                f"its sound goes on with {now}, after {first}, and is left out; leave its encoder at one"
+            )
+        self._other_sound = config if is_other else b""
+        return is_other
 
     def _piece(
         self,
@@ -306,6 +342,25 @@ def _sound(stream: Any) -> tuple[Sound | None, bool]:
         ),
         is_adts,
     )
+
+
+def _frame_ticks(sound: Any) -> int:
+    """How long a frame of the codec is, in ticks of 1/90000; 0 where that is not fixed."""
+    codec = sound.codec_context
+    return rescale(codec.frame_size or 0, Fraction(1, codec.sample_rate), RTP_TIME_BASE)
+
+
+def _is_alike(config: bytes, first: bytes) -> bool:
+    """Whether both name the same rate and channels, as far as ``config`` names any."""
+    now, before = parse_config(config), parse_config(first)
+    if now is None or before is None:
+        return True
+    return now.core_rate_hz == before.core_rate_hz and now.channels in (0, before.channels)
+
+
+def _named(config: bytes) -> str:
+    sound = parse_config(config)
+    return "another" if sound is None else f"{sound.rate_hz} Hz, {sound.channels} channels"
 
 
 def without_adts(packet: bytes) -> bytes:

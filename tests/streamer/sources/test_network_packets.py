@@ -1,4 +1,6 @@
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -21,6 +23,7 @@ from tests.programs import needs
 from tests.streamer.sources.peers import serving
 
 CLOCK = MonotonicClock()
+UDP = "udp://@:5000"
 
 
 def pieces(path: Path) -> tuple[Pieces, list[Piece]]:
@@ -84,7 +87,7 @@ def test_the_largest_programme_is_taken_whichever_keyframe_comes_first(clips: Cl
         *(*small, "-itsoffset", "1", *large, "-map", "0", "-map", "1"),
         *("-program", "title=small:st=0", "-program", "title=large:st=1", *h264(), "-t", "2"),
     )
-    probe = {"analyzeduration": parse("udp://@:5000").options["analyzeduration"]}
+    probe = {"analyzeduration": parse(UDP).options["analyzeduration"]}
     with av.open(str(path), options=probe) as container:
         assert [film.codec_context.width for film in container.streams.video] == [160, 0]
         got = list(Pieces(container, clock=CLOCK))
@@ -141,6 +144,46 @@ def test_a_sender_that_comes_back_with_another_codec_has_to_be_opened_anew(
         with pytest.raises(SourceError, match=f"goes on with {names}"):
             got.extend(opened)
     assert sum(piece.is_video for piece in got) > 40
+
+
+@needs("ffmpeg")
+def test_no_sound_is_missing_where_a_transport_stream_cannot_be_seeked(clips: Clips) -> None:
+    with (
+        clips.with_sound(".ts").open("rb") as stream,
+        # Without a way to seek, as over UDP.
+        av.open(SimpleNamespace(read=stream.read), options=dict(parse(UDP).options)) as opened,
+    ):
+        sounds = [piece for piece in Pieces(opened, clock=CLOCK) if not piece.is_video]
+    frame = 1024 * 90_000 / 44_100
+    steps = [after.dts - before.dts for before, after in itertools.pairwise(sounds)]
+    assert len(sounds) > 40
+    assert all(abs(step - frame) < 2 for step in steps)
+
+
+@needs("ffmpeg")
+@pytest.mark.parametrize(("rate", "channels"), [("44100", "1"), ("24000", "1"), ("48000", "2")])
+def test_sound_that_changes_is_left_out_until_it_is_again_what_it_was(
+    rate: str, channels: str, clips: Clips, tmp_path: Path
+) -> None:
+    first, other = ("48000", "1"), (rate, channels)
+    parts = {}
+    for hz, count in (first, other):
+        inputs = (*moving(size="160x90")[:4], "-f", "lavfi", "-i", "sine=duration=1")
+        coded = ("-t", "1", *h264(), "-c:a", "aac", "-ar", hz, "-ac", count)
+        parts[hz, count] = clips.made(f"{hz}-{count}.ts", *inputs, *coded).read_bytes()
+    path = tmp_path / "changing.ts"
+    path.write_bytes(parts[first] + parts[other] + parts[first])
+    noted: list[str] = []
+    with av.open(str(path)) as container:
+        got = list(Pieces(container, clock=CLOCK, note=noted.append))
+    assert sum(piece.is_video for piece in got) == 90
+    sounds = sum(not piece.is_video for piece in got)
+    assert sounds == pytest.approx(2 * 48_000 / 1024, abs=4)
+    (said,) = noted
+    assert said == (
+        f"its sound goes on with {rate} Hz, {channels} channels, after 48000 Hz, 1 channels, and is "
+        "left out; leave its encoder at one"
+    )
 
 
 @needs("ffmpeg")
