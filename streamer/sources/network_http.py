@@ -6,11 +6,13 @@ libav's own HTTP verifies no certificate of an HLS segment and follows redirects
 from __future__ import annotations
 
 import base64
+import gzip
 import http.client
 import os
 import re
 import socket
 import ssl
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from enum import Enum, auto
@@ -29,6 +31,7 @@ _URI = re.compile(r'(?<=\bURI=")[^"]*')
 _UNQUOTED = re.compile(r" |[^\x00-\x7f]+")
 _CHUNK_BYTES = 1 << 16
 _AGENT = "streamer"
+_UNREADABLE = (OSError, EOFError, zlib.error, http.client.HTTPException)
 
 
 class Refused(SourceError):
@@ -226,11 +229,15 @@ class HttpFile:
     ) -> None:
         """The bytes from ``begin`` to before ``end``; such a part is only read through."""
         self._files = files
-        self._response, self.url = files.get(url, begin=begin, end=end)
-        length = self._response.getheader("Content-Length", "")
+        response, self.url = files.get(url, begin=begin, end=end)
+        self._response: http.client.HTTPResponse | gzip.GzipFile = response
+        length = response.getheader("Content-Length", "")
+        if "gzip" in response.getheader("Content-Encoding", "").lower():
+            # Stores that keep files packed give them so, whatever they are asked for.
+            self._response, length = gzip.GzipFile(fileobj=response), ""
         self._end = begin + int(length) if length.isdigit() else None
         is_part = begin > 0 or end is not None
-        takes_ranges = self._response.getheader("Accept-Ranges", "") == "bytes"
+        takes_ranges = response.getheader("Accept-Ranges", "") == "bytes"
         self._can_seek = takes_ranges and self._end is not None and not is_part
         self._at = begin
         is_short = self._end is not None and self._end - begin <= _CHUNK_BYTES
@@ -289,7 +296,7 @@ class HttpFile:
             return b""  # nothing comes, which would be waited for
         try:
             return self._response.peek(8)
-        except (OSError, http.client.HTTPException) as error:
+        except _UNREADABLE as error:
             raise SourceError(_said(error)) from None
 
     def _read_on(self, size: int) -> bytes:
@@ -309,7 +316,7 @@ class HttpFile:
     def _read(self, size: int) -> bytes:
         try:
             return self._response.read1(size)
-        except (OSError, http.client.HTTPException) as error:
+        except _UNREADABLE as error:
             raise SourceError(_said(error)) from None
 
     def close(self) -> None:
@@ -384,6 +391,8 @@ def _said(error: Exception) -> str:
         return "has a name that does not resolve; check its spelling"
     if isinstance(error, TimeoutError):
         return "does not answer; check the address, and that it is reachable"
+    if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
+        return "sends gzip that cannot be unpacked; check the server"
     if isinstance(error, http.client.HTTPException):
         return f"does not speak HTTP properly ({type(error).__name__}); check the port"
     if isinstance(error, OSError) and error.errno is not None:

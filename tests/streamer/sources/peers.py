@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
 import shutil
 import socket
@@ -89,6 +90,8 @@ class _Files(SimpleHTTPRequestHandler):
             self.send_error(404)
             return
         data = path.read_bytes()
+        is_packed = bool(re.search(server.packs, self.path))
+        data = gzip.compress(data) if is_packed else data
         begin = int(wanted[1]) if wanted else 0
         end = int(wanted[2]) + 1 if wanted and wanted[2] else len(data)
         part = data[begin:end]
@@ -96,6 +99,8 @@ class _Files(SimpleHTTPRequestHandler):
         if server.knows_ranges:
             self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(len(part)))
+        if is_packed:
+            self.send_header("Content-Encoding", "gzip")
         if wanted:
             last = begin + len(part) - 1
             self.send_header("Content-Range", f"bytes {begin}-{last}/{len(data)}")
@@ -122,6 +127,8 @@ class FileServer(ThreadingHTTPServer):
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.rules: list[tuple[str, int, dict[str, str]]] = []
         self.knows_ranges = True
+        self.packs = "^$"
+        """Which files are given as gzip, by pattern of the path."""
         self.cut_after: int | None = None
         """So many bytes of an answer are sent, whatever its length was said to be."""
 

@@ -49,6 +49,26 @@ def test_segments_that_are_parts_of_one_file_come_whole(
     assert all(re.fullmatch(r"bytes=\d+-\d+", wanted) for wanted in asked)
 
 
+@pytest.mark.parametrize("kind", [TRANSPORT, FRAGMENTS])
+@pytest.mark.parametrize("packed", [r"\.m3u8$", "."])
+def test_what_a_server_packs_unasked_is_unpacked(
+    packed: str, kind: tuple[str, ...], tmp_path: Path
+) -> None:
+    playlist(tmp_path, *kind, segments=4)
+    with serving(tmp_path) as server:
+        server.packs = packed
+        films = pictures_at(f"{server.url}/live.m3u8")
+    assert len({film.pts for film in films}) == len(films) == 60
+
+
+def test_a_packed_playlist_that_breaks_off_is_said(tmp_path: Path) -> None:
+    playlist(tmp_path, *TRANSPORT)
+    with serving(tmp_path) as server:
+        server.packs, server.cut_after = ".", 50
+        with pytest.raises(SourceError, match="sends gzip that cannot be unpacked; check the"):
+            pictures_at(f"{server.url}/live.m3u8")
+
+
 def test_a_server_that_gives_no_parts_is_said(tmp_path: Path) -> None:
     playlist(tmp_path, *TRANSPORT, "-hls_flags", "single_file")
     text = (tmp_path / "live.m3u8").read_text()
