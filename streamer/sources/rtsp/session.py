@@ -225,7 +225,11 @@ class Session:
     def _begin(self, index: int, track: Track, granted: Transport, ports: UdpPair | None) -> None:
         assert self._connection is not None
         if ports is None:
-            channels = granted.interleaved or (2 * index, 2 * index + 1)
+            asked = (2 * index, 2 * index + 1)
+            channels = granted.interleaved or asked
+            if not self._channels.keys().isdisjoint(channels):
+                # Some name those of the first track for each, and send as they were asked to.
+                channels = asked
             self._channels[channels[0]] = (index, False)
             self._channels[channels[1]] = (index, True)
             self.tracks.append(PlayedTrack(track=track, channels=channels))

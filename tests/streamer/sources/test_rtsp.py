@@ -1,5 +1,7 @@
 import asyncio
+import itertools
 import random
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -289,6 +291,30 @@ def test_careless_answers_are_understood() -> None:
             source = await opened(server.url)
             assert len(await packets_of(source, 3)) == 3
             await source.close()
+
+    run(work)
+
+
+def test_a_server_that_names_the_same_channels_for_each_track_is_understood() -> None:
+    def setup(viewer: Viewer, asked: Asked) -> None:
+        viewer.answer(asked, session="5", transport="RTP/AVP/TCP;unicast;interleaved=0-1")
+
+    async def film_with_sound(viewer: Viewer) -> None:
+        for number, unit in enumerate(itertools.cycle(coded_pictures())):
+            viewer.send_picture(unit)
+            head = struct.pack("!BBHII", 0x80, 0, number & 0xFFFF, 160 * number, 0x99)
+            viewer.writer.write(interleaved_bytes(2, head + bytes(160)))
+            await viewer.writer.drain()
+            await asyncio.sleep(1 / 30)
+
+    async def work() -> None:
+        sdp = SDP + "m=audio 0 RTP/AVP 0\r\na=control:track2\r\n"
+        steps = {"SETUP": setup}
+        async with ScriptedServer(sdp=sdp, steps=steps, playing=film_with_sound) as server:
+            source = await opened(server.url)
+            packets = await packets_of(source, 10)
+            await source.close()
+        assert {packet.stream for packet in packets} == {"video", "audio"}
 
     run(work)
 
