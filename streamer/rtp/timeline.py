@@ -141,6 +141,10 @@ class Timeline:
         elif own.has_jumped(timestamp, arrived_ns):
             self._jumps += 1
             own.tie_on(timestamp, arrived_ns)
+            for other in self._tracks.values():
+                if other is not own:
+                    # The wall clock may have been set as well: only what both say from here on counts.
+                    other.reading = None
         elif (
             own is not self._master
             and own.has_stood_still(timestamp, arrived_ns)
@@ -295,6 +299,10 @@ class _Track:
 
     def tie_on(self, timestamp: int, arrived_ns: int) -> None:
         """The unit lies as long after the last one as it arrived after it."""
+        # A report may come before the first unit that it is about.
+        newest = self.doubtful or self.reading
+        if newest and not self._is_of(newest, timestamp, arrived_ns):
+            newest = None
         gap_ns = max(0, arrived_ns - self._arrived_ns)
         ticks = self._top_pts + max(1, gap_ns * self.clock_rate // SECOND_NS)
         self.tie(timestamp, self.in_ns(ticks), arrived_ns)
@@ -302,12 +310,18 @@ class _Track:
         self._paused_ns = None
         self.alignment = -1
         self.is_catching_up = False
-        # A report may come before the first unit that it is about.
-        newest = self.doubtful or self.reading
-        if newest and abs(self.in_ns(newest.timestamp - timestamp)) > NEAR_READING_NS:
-            newest = None
         self.reading = newest
         self.rtptime = self.doubtful = None
+
+    def _is_of(self, reading: ClockReading, timestamp: int, arrived_ns: int) -> bool:
+        """Whether it tells of the clock that begins with this unit, and not of the one before."""
+
+        def off_ns(other: int, other_arrived_ns: int) -> int:
+            passed_ns = reading.arrived_ns - other_arrived_ns
+            return abs(self.in_ns(reading.timestamp - other) - passed_ns)
+
+        new_ns = off_ns(timestamp, arrived_ns)
+        return new_ns < min(NEAR_READING_NS, off_ns(self._timestamp, self._arrived_ns))
 
     def check_rtptime(self) -> None:
         """Unwrap the start that RTP-Info stated; forget it if it lies nowhere near."""

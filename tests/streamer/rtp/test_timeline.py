@@ -236,6 +236,28 @@ def test_a_clock_that_begins_anew_is_tied_on_by_arrival(moved: int) -> None:
     assert camera.apart_ms() == pytest.approx(0, abs=11)
 
 
+@pytest.mark.parametrize("wall_s", [0, 5])
+@pytest.mark.parametrize("moved_s", [-5, 5])
+@pytest.mark.parametrize("track", ["video", "audio"])
+def test_sound_stays_with_its_picture_when_one_clock_begins_anew(
+    track: str, moved_s: int, wall_s: int
+) -> None:
+    """As of a camera that restarts its encoder, or takes the times of pictures from its wall clock."""
+    camera = Camera()
+    for second in range(0, 40, 5):
+        if second == 15:
+            camera.start[track] += moved_s * RATES[track]
+            camera.wall_ns += wall_s * SECOND
+        for ms in range(second * 1000, second * 1000 + 5000, 500):
+            camera.run(ms, ms + 500)
+            assert abs(camera.apart_ms()) < 45
+            for name in RATES:
+                if ms == second * 1000 + (500 if name == "video" else 2500):
+                    camera.report(name, ms + 500)
+    assert camera.timeline.statistics.jumps == 1
+    assert camera.timeline.statistics.alignment == "sender reports"
+
+
 @pytest.mark.parametrize("aligned", ["arrival", "rtp-info", "sender reports"])
 @pytest.mark.parametrize("pause_ms", [600, 3_000, 14_000])
 def test_sound_whose_clock_stood_still_in_a_pause_goes_on_with_its_picture(
