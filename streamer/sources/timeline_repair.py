@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 
 from streamer.frame import RTP_TIME_BASE, Packet, rescale
 
@@ -26,6 +26,10 @@ FARTHEST_S = Fraction(10)
 
 MAX_REORDER_S = Fraction(10)
 """A picture shown later than this after it is decoded has a damaged time stamp."""
+
+SOUND_STEP_S = Fraction(1, 7350)
+"""Packets of sound lie at least so far apart: one sample at the lowest rate that AAC knows. MP4 counts in
+samples, and takes no two packets of the same time: ticks of 1/90000 are finer than those of 48 kHz."""
 
 _FOLLOW = Fraction(2000, 1_000_000)
 """The arrival clock's idea of the time follows the sender's so fast. Cheap oscillators are 100 ppm
@@ -155,7 +159,8 @@ class TimelineRepair:
         dts, pts = packet.dts + ticks, packet.pts + ticks
         last = self._last.get(packet.stream)
         if last is not None:
-            dts = max(dts, floor(last.dts * last.time_base / base) + 1)
+            step = ceil(SOUND_STEP_S / base) if packet.stream == "audio" else 1
+            dts = max(dts, floor(last.dts * last.time_base / base) + step)
         pts = max(pts, dts)
         if (pts - dts) * base > MAX_REORDER_S:
             pts = dts

@@ -134,6 +134,21 @@ def test_repeated_and_reversed_time_stamps_still_increase() -> None:
     assert all(packet.pts >= packet.dts for packet in out)
 
 
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
+def test_sound_that_was_heard_before_a_reconnect_has_times_of_its_own_in_mp4(rate_hz: int) -> None:
+    """What comes over UDP counts in 1/90000, MP4 in samples."""
+    repair = TimelineRepair()
+    sounds = [replace(video(1920 * n, n / 47), stream="audio") for n in range(100)]
+    out = [repair.repaired(sound) for sound in sounds]
+    repair.reconnected()
+    # 0.08 s of it lie before the picture that comes first.
+    repair.repaired(video(7200, 100 / 47))
+    out += [repair.repaired(replace(sound, arrived_ns=100 * NS // 47)) for sound in sounds[:40]]
+    assert repair.repairs == 0
+    samples = [round(packet.time_s * rate_hz) for packet in out]
+    assert samples == sorted(set(samples))
+
+
 def test_reordered_pictures_keep_their_distance_to_their_dts() -> None:
     repair = TimelineRepair()
     run(repair, 0, 3, at_s=0)
