@@ -18,6 +18,8 @@ from streamer.model import MODELS, ModelManifest, read_manifest
 RECIPES = Path(__file__).parents[2] / "export" / "recipes"
 
 COSTS = {
+    "sr_nano_x1_live_first": (11_030, 2_736),
+    "sr_nano_x1_live": (11_030, 2_736),
     "sr_nano_x2_live_first": (13_640, 3_384),
     "sr_nano_x2_live": (13_640, 3_384),
     "sr_nano_x3_live": (17_990, 4_464),
@@ -48,6 +50,7 @@ COSTS = {
     "interpolation_lite": (105_983, 842),
     "interpolation_full": (652_303, 4_698),
     "prediction_lite": (105_983, 842),
+    "prediction_full": (652_303, 4_698),
     "denoise_lite": (10_444, 2_592),
     "steady_lite_first": (10_444, 2_592),
     "steady_lite": (10_444, 2_592),
