@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamer.frame import CodedMotion, Damage, Packet
+from streamer.rtp.annex_b import START
 from streamer.rtp.bits import BitReader, OutOfBits, unescape
 
 FORGOTTEN_AFTER = 300
@@ -26,7 +27,6 @@ NO_VECTORS: NDArray[Any] = np.zeros(
 _BLOCK, _MACROBLOCK = 8, 16
 _UNSURE = 4
 """The guess from bytes may be wrong by this fraction of the picture."""
-_START = b"\0\0\0\1"
 _IDR = 5
 
 
@@ -118,11 +118,11 @@ def _guesses(packet: Packet, *, columns: int, rows: int) -> Iterator[tuple[int, 
 
 def _slices(payload: bytes, *, columns: int) -> Iterator[tuple[int, int]]:
     """Where each slice begins: its start code in the payload, its row in the picture."""
-    at = payload.find(_START)
+    at = payload.find(START)
     while at >= 0:
-        begin = at + len(_START)
+        begin = at + len(START)
         if payload[begin : begin + 1] and 1 <= payload[begin] & 0x1F <= _IDR:
             with suppress(OutOfBits):
                 reader = BitReader(unescape(payload[begin + 1 : begin + 16]))
                 yield at, reader.ue() // columns
-        at = payload.find(_START, begin)
+        at = payload.find(START, begin)

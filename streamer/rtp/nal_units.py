@@ -9,8 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from streamer.rtp.access_units import OpenUnit
+from streamer.rtp.annex_b import START, nal_units
 
-START = b"\0\0\0\1"
 IDR, RECOVERY, SOFT_RECOVERY, INTER = 1, 2, 4, 8
 """``OpenUnit.flags``: a picture that depends on none; a point to join at; one from which pictures
 become right little by little; slices that need others."""
@@ -111,9 +111,7 @@ class NalUnpacker(ABC):
 
     def add_stray(self, unit: OpenUnit, payload: bytes) -> None:
         """Append what some encoders send against the RFC: NAL units with their start codes."""
-        for part in payload.split(b"\0\0\1"):
-            # A unit never ends in a zero byte: those before a start code belong to it (H.264 B.1.1).
-            nal = part.rstrip(b"\0")
+        for nal in nal_units(payload):
             if len(nal) >= self.header_bytes:
                 self.add_nal(unit, nal)
 

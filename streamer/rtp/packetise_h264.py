@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from streamer.rtp.annex_b import nal_units
 from streamer.rtp.packetise import MAX_PAYLOAD_BYTES, RtpPiece
 
 NAL_SEI, NAL_SPS, NAL_PPS, NAL_AUD = 6, 7, 8, 9
@@ -68,21 +69,6 @@ class H264Packetiser:
         for begin in range(1, len(unit), step):
             flags = (_START if begin == 1 else 0) | (_END if begin + step >= len(unit) else 0)
             yield bytes((indicator, flags | kind)) + unit[begin : begin + step]
-
-
-def nal_units(data: bytes) -> list[bytes]:
-    """The NAL units of ``data`` in Annex B, without start codes and trailing zeros."""
-    units = []
-    begin = data.find(b"\0\0\1")
-    while begin >= 0:
-        begin += 3
-        end = data.find(b"\0\0\1", begin)
-        # A unit never ends in a zero byte: those before a start code belong to it (H.264 B.1.1).
-        unit = data[begin : end if end >= 0 else len(data)].rstrip(b"\0")
-        if unit:
-            units.append(unit)
-        begin = end
-    return units
 
 
 def parameter_sets(units: Sequence[bytes]) -> H264Sets | None:

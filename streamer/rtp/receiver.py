@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
-from streamer.rtp.depacketisers import audio_info, make_depacketiser
+from streamer.rtp.depacketisers import make_depacketiser
 from streamer.rtp.packet import RtpPacket, Unwrapper, parse_rtp
 from streamer.rtp.reception import Reception
 from streamer.rtp.reorder import Ordered, Reorder
@@ -17,17 +17,7 @@ from streamer.rtp.rtcp import (
     ntp_to_ns,
 )
 from streamer.rtp.timeline import ClockReading
-from streamer.rtp.unit import AccessUnit, TrackFormat, UnsupportedFormat
-
-__all__ = [
-    "AccessUnit",
-    "TrackFormat",
-    "TrackReceiver",
-    "TrackStatistics",
-    "UnsupportedFormat",
-    "audio_info",
-    "make_depacketiser",
-]
+from streamer.rtp.unit import AccessUnit, TrackFormat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +62,6 @@ class TrackReceiver:
         ``ssrc`` and ``cname`` are what our reports call us; a random source where not given.
         Raises ``UnsupportedFormat`` for a track that is not read here.
         """
-        self.format = format
         self._depacketiser = make_depacketiser(format)
         self._reorder = Reorder(max_wait_ns=reorder_ns, longest_wait_ns=longest_reorder_ns)
         self._reception = Reception(format.clock_rate)

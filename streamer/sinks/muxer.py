@@ -13,6 +13,7 @@ import av.error
 from streamer.frame import Packet, rescale
 from streamer.media import AudioInfo
 from streamer.rtp.aac_config import adts_header_bytes
+from streamer.rtp.annex_b import nal_units
 from streamer.sinks.audio_format import (
     Template,
     codec_of,
@@ -66,7 +67,7 @@ class Muxer:
         self._container: Any = None
         self._video_stream: Any = None
         self._audio_stream: Any = None
-        self._sets = b""
+        self._sets: tuple[bytes, ...] = ()
         self._offset_s: Fraction | None = None
         self._adts: av.BitStreamFilterContext | None = None
         self.transcoder: AudioTranscoder | None = None
@@ -109,7 +110,7 @@ class Muxer:
             # say: 15360 fps for what came from MP4.
             self._video_stream.codec_context.framerate = fps
         self._video_stream.time_base = time_base
-        self._sets = parameter_sets(keyframe)
+        self._sets = described_by(keyframe)
         if self._template is not None:
             self._add_audio()
         self._container.start_encoding()
@@ -126,7 +127,7 @@ class Muxer:
             self._write_audio(packet)
             return
         if packet.is_keyframe and self._output.describes_once:
-            sets = parameter_sets(bytes(packet.payload))
+            sets = described_by(bytes(packet.payload))
             if sets and sets != self._sets:
                 raise PictureChanged
         is_flv = self._output.audio_format == "flv"
@@ -194,23 +195,15 @@ class Muxer:
 
     def _mux(self, native: av.Packet[Any], stream: Any, packet: Packet) -> None:
         if self._offset_s:
-            moved = rescale_s(self._offset_s, packet.time_base)
+            moved = rescale(1, self._offset_s, packet.time_base)
             native.pts, native.dts = packet.pts + moved, packet.dts + moved
         native.stream = stream
         self._container.mux(native)
 
 
-def rescale_s(seconds: Fraction, time_base: Fraction) -> int:
-    """A span in ticks of ``time_base``, rounded once."""
-    return rescale(seconds.numerator, Fraction(1, seconds.denominator), time_base)
-
-
-def parameter_sets(access_unit: bytes) -> bytes:
-    """The SPS and PPS units of an Annex B access unit, one after another; empty without any."""
-    # Splitting at three zero-one bytes is enough to compare: a leading zero stays with the unit
-    # before, the same each time.
-    units = access_unit.split(b"\0\0\1")[1:]
-    return b"\0\0\1".join(unit.rstrip(b"\0") for unit in units if unit and unit[0] & 0x1F in (7, 8))
+def described_by(access_unit: bytes) -> tuple[bytes, ...]:
+    """The SPS and PPS units of an H.264 access unit in Annex B."""
+    return tuple(unit for unit in nal_units(access_unit) if unit[0] & 0x1F in (7, 8))
 
 
 def _own(packet: Packet) -> av.Packet[Any]:

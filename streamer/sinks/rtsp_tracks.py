@@ -7,10 +7,11 @@ from typing import Literal
 
 from streamer.frame import RTP_TIME_BASE, Packet, rescale
 from streamer.media import AudioInfo
+from streamer.rtp.annex_b import nal_units
 from streamer.rtp.packetise import Packetiser
 from streamer.rtp.packetise_audio import AacPacketiser, G711Packetiser, OpusPacketiser
 from streamer.rtp.packetise_burst import RtpBurst, as_burst
-from streamer.rtp.packetise_h264 import H264Packetiser, H264Sets, nal_units, parameter_sets
+from streamer.rtp.packetise_h264 import H264Packetiser, H264Sets, parameter_sets
 from streamer.rtsp.sdp import Format, Media, sprop_parameter_sets
 
 VIDEO_TYPE, AUDIO_TYPE = 96, 97

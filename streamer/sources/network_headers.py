@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from itertools import zip_longest
 from typing import Any
 
 import av
 import av.error
 
-_START_CODE = b"\0\0\0\1"
-_START = re.compile(rb"\x00\x00\x01")
+from streamer.rtp.annex_b import START, nal_units
+
 _HEADER_SEARCH_BYTES = 65_536
 
 # Types of NAL units that hold parameter sets: SPS and PPS; VPS, SPS and PPS.
@@ -63,12 +61,9 @@ class Headers:
         """The parameter sets at the head of an access unit, with their start codes."""
         if not self._types:
             return b""
-        starts = [found.end() for found in _START.finditer(data, 0, _HEADER_SEARCH_BYTES)]
-        ends = [begin - 3 for begin in starts[1:]]
-        pairs = zip_longest(starts, ends, fillvalue=len(data))
-        units = [data[begin:end].rstrip(b"\0") for begin, end in pairs if begin < end]
-        sets = [unit for unit in units if unit and self._type(unit[0]) in self._types]
-        return b"".join(_START_CODE + unit for unit in sets)
+        units = nal_units(data[:_HEADER_SEARCH_BYTES])
+        sets = [unit for unit in units if self._type(unit[0]) in self._types]
+        return b"".join(START + unit for unit in sets)
 
     def complete(self, keyframe: bytes) -> bytes:
         """``keyframe`` with the last known parameter sets where it has none."""
@@ -87,7 +82,7 @@ class Headers:
         units = _units(bytes(packet), self._length_bytes)
         if not units:
             return []
-        native = av.Packet(b"".join(_START_CODE + unit for unit in units))
+        native = av.Packet(b"".join(START + unit for unit in units))
         native.pts, native.dts, native.time_base = packet.pts, packet.dts, packet.time_base
         native.duration, native.is_keyframe = packet.duration, packet.is_keyframe
         return [native]
@@ -105,7 +100,7 @@ class Headers:
                 end = begin + int.from_bytes(record[end:begin], "big")
                 if end > len(record):
                     return
-                sets.append(_START_CODE + record[begin:end])
+                sets.append(START + record[begin:end])
             at = end
         self._known = self.of(b"".join(sets))
 

@@ -88,7 +88,7 @@ class RtmpListener:
         finally:
             self._places.release()
             if session.is_publishing and self._has_publisher:
-                self._end_of(session)
+                self._end()
 
     def _converse(self, connection: socket.socket, session: RtmpSession) -> None:
         end_s = time.monotonic() + self._handshake_within_s
@@ -119,7 +119,7 @@ class RtmpListener:
                 raise SourceError("came while another one is publishing")
             self._has_publisher = True
 
-    def _end_of(self, session: RtmpSession) -> None:
+    def _end(self) -> None:
         """The stream is over: libav sees the end of its file."""
         self._socket.close()
         with suppress(OSError):

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from streamer.rtp.packet import RtpPacket
-from streamer.rtp.receiver import AccessUnit, TrackFormat, TrackReceiver
+from streamer.rtp.receiver import TrackReceiver
 from streamer.rtp.reception import Reception
 from streamer.rtp.rtcp import ReportBlock, SenderReport
 from streamer.rtp.timeline import ClockReading
+from streamer.rtp.unit import AccessUnit, TrackFormat
 from streamer.sources.rtc_repair import WAIT_MS, Repair
 
 OVERTAKEN_MS = 60

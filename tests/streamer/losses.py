@@ -18,7 +18,8 @@ from streamer.media import VideoInfo
 from streamer.metrics import Metrics
 from streamer.rtp.packet import RtpPacket
 from streamer.rtp.packetise_h264 import H264Packetiser
-from streamer.rtp.receiver import TrackFormat, TrackReceiver
+from streamer.rtp.receiver import TrackReceiver
+from streamer.rtp.unit import TrackFormat
 from streamer.sources.elementary import describe_video
 from tests.impairment import Burst, Fates, Impairment
 from tests.streamer.rtp.sending import as_bytes

@@ -9,7 +9,7 @@ from streamer.clock import ManualClock
 from streamer.decode import Decoder
 from streamer.frame import Origin, Packet
 from streamer.metrics import Metrics
-from streamer.rtp.receiver import TrackFormat
+from streamer.rtp.unit import TrackFormat
 from streamer.sources.rtsp.reception import Reception
 from streamer.sources.rtsp.tracks import Track
 from tests.streamer.losses import TICKS, of_picture, pieces, video

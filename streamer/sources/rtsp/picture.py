@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-_START_CODE = b"\x00\x00\x00\x01"
+from streamer.rtp.annex_b import START
+
 _MAX_FPS = 240
 
 _H264_SPS, _H264_SLICES = 7, range(1, 6)
@@ -23,13 +24,13 @@ def picture_header(codec: str, keyframe: bytes) -> bytes:
     if codec == "vp8":
         return keyframe[_VP8_SIZE]
     found = []
-    begin = keyframe.find(_START_CODE)
+    begin = keyframe.find(START)
     while begin >= 0 and begin + 4 < len(keyframe):
         begin += 4
         kind = keyframe[begin] & 31 if codec == "h264" else keyframe[begin] >> 1 & 63
         if kind in (_H264_SLICES if codec == "h264" else _HEVC_SLICES):
             break  # headers come first, and slices are long
-        end = keyframe.find(_START_CODE, begin)
+        end = keyframe.find(START, begin)
         if kind == (_H264_SPS if codec == "h264" else _HEVC_SPS):
             found.append(keyframe[begin : end if end >= 0 else None])
         begin = end

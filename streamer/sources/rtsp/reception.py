@@ -9,9 +9,11 @@ from fractions import Fraction
 from streamer.clock import Clock
 from streamer.frame import RTP_TIME_BASE, Packet, rescale
 from streamer.media import AudioInfo
-from streamer.rtp.receiver import AccessUnit, TrackReceiver, audio_info
+from streamer.rtp.depacketisers import audio_info
+from streamer.rtp.receiver import TrackReceiver
 from streamer.rtp.rtcp import Bye, SenderReport, parse_compound
 from streamer.rtp.timeline import Timeline
+from streamer.rtp.unit import AccessUnit
 from streamer.sources.rtsp.tracks import Track
 
 REORDER_NS = 5_000_000
@@ -73,11 +75,6 @@ class Reception:
         """The sound beside the picture."""
         sounds = (track.format for track in self._tracks if track.kind == "audio")
         return next((audio_info(format) for format in sounds), None)
-
-    @property
-    def lost(self) -> int:
-        """RTP packets that never came, of all tracks."""
-        return sum(receiver.statistics.lost for receiver in self._receivers)
 
     def begin(self, index: int, rtptime: int) -> None:
         """The timestamp at which the server says that the track begins."""

@@ -15,7 +15,7 @@ from streamer.errors import SourceError, SourceLost
 from streamer.frame import RTP_TIME_BASE, Packet
 from streamer.link import Link, Overflow
 from streamer.media import AudioInfo, VideoInfo
-from streamer.rtp.receiver import UnsupportedFormat
+from streamer.rtp.unit import UnsupportedFormat
 from streamer.rtsp.url import RtspUrl, parse_url
 from streamer.sources.base import PacketSource
 from streamer.sources.elementary import describe_video
@@ -47,7 +47,6 @@ class RtspSource:
     """
 
     def __init__(self, url: RtspUrl, *, clock: Clock, limits: Limits) -> None:
-        self._url = url
         self._clock = clock
         self._limits = limits
         self._worker = Worker("describe")
@@ -120,11 +119,6 @@ class RtspSource:
     @property
     def audio(self) -> AudioInfo | None:
         return self._received_by.audio
-
-    @property
-    def lost(self) -> int:
-        """RTP packets that never came."""
-        return self._received_by.lost
 
     async def packets(self) -> AsyncIterator[Packet]:
         """Pictures and sound as they arrive, from a keyframe on; raises ``SourceLost`` at the end."""

@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import Literal
 
 from streamer.errors import SourceError
-from streamer.rtp.receiver import TrackFormat, UnsupportedFormat, make_depacketiser
-from streamer.rtp.unit import CODECS
+from streamer.rtp.depacketisers import make_depacketiser
+from streamer.rtp.unit import CODECS, TrackFormat, UnsupportedFormat
 from streamer.rtsp.sdp import Format, Media, SessionDescription
 from streamer.rtsp.url import resolve_control
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from streamer.rtp.packet import RtpPacket
-from streamer.rtp.receiver import AccessUnit, TrackReceiver
+from streamer.rtp.receiver import TrackReceiver
+from streamer.rtp.unit import AccessUnit
 
 START = b"\0\0\0\1"
 MS = 1_000_000

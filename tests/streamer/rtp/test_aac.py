@@ -12,13 +12,9 @@ from streamer.rtp.aac_config import (
     parse_config,
     specific_config,
 )
-from streamer.rtp.receiver import (
-    AccessUnit,
-    TrackFormat,
-    TrackReceiver,
-    UnsupportedFormat,
-    audio_info,
-)
+from streamer.rtp.depacketisers import audio_info
+from streamer.rtp.receiver import TrackReceiver
+from streamer.rtp.unit import AccessUnit, TrackFormat, UnsupportedFormat
 from tests.streamer.rtp.sending import MS, Sender, gaps, through
 
 HBR = {"mode": "AAC-hbr", "sizeLength": "13", "indexLength": "3", "indexDeltaLength": "3"}

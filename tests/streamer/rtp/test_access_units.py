@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from streamer.rtp.access_units import PictureAssembler, Release
 from streamer.rtp.h264 import H264Unpacker
-from streamer.rtp.receiver import AccessUnit, TrackFormat
-from streamer.rtp.unit import MAX_UNIT_BYTES
+from streamer.rtp.unit import MAX_UNIT_BYTES, AccessUnit, TrackFormat
 from tests.streamer.rtp.sending import START, Sender
 from tests.streamer.rtp.test_h264 import DELIMITER, IDR, INTER, PPS, SPS, pictures
 

@@ -2,7 +2,9 @@ import struct
 
 import pytest
 
-from streamer.rtp.receiver import TrackFormat, TrackReceiver, UnsupportedFormat, audio_info
+from streamer.rtp.depacketisers import audio_info
+from streamer.rtp.receiver import TrackReceiver
+from streamer.rtp.unit import TrackFormat, UnsupportedFormat
 from tests.streamer.rtp.sending import Sender, through
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.rtp.receiver import AccessUnit, TrackFormat, TrackReceiver, UnsupportedFormat
+from streamer.rtp.receiver import TrackReceiver
+from streamer.rtp.unit import AccessUnit, TrackFormat, UnsupportedFormat
 from tests.streamer.rtp.sending import (
     MS,
     START,

@@ -18,7 +18,8 @@ from streamer.frame import RTP_TIME_BASE, Frame, Origin, Packet
 from streamer.metrics import Metrics
 from streamer.pace import MOST_LOST
 from streamer.rtp.packet import RtpPacket
-from streamer.rtp.receiver import TrackFormat, TrackReceiver
+from streamer.rtp.receiver import TrackReceiver
+from streamer.rtp.unit import TrackFormat
 from streamer.sources.elementary import describe_video
 from tests.impairment import Burst, Fates, Impairment
 from tests.streamer.losses import HEIGHT, TICKS, WIDTH, drawn

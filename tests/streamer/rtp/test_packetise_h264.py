@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamer.rtp.annex_b import nal_units
 from streamer.rtp.packetise import MAX_PAYLOAD_BYTES, RtpPiece
 from streamer.rtp.packetise_h264 import (
     FU_A,
     STAP_A,
     H264Packetiser,
-    nal_units,
     parameter_sets,
 )
 from tests.streamer.server.rtsp_live import Camera

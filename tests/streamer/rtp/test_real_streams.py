@@ -13,9 +13,10 @@ from typing import Any
 import av
 import pytest
 
-from streamer.rtp.receiver import AccessUnit, TrackFormat, TrackReceiver, audio_info
+from streamer.rtp.depacketisers import audio_info
+from streamer.rtp.receiver import TrackReceiver
 from streamer.rtp.rtcp import Bye, SenderReport, parse_compound
-from streamer.rtp.unit import CODECS
+from streamer.rtp.unit import CODECS, AccessUnit, TrackFormat
 from tests.programs import needs
 
 pytestmark = needs("ffmpeg")

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.rtp.packet import RtpPacket
-from streamer.rtp.receiver import TrackFormat, TrackReceiver
+from streamer.rtp.receiver import TrackReceiver
 from streamer.rtp.reception import Reception
 from streamer.rtp.rtcp import (
     PictureLoss,
@@ -16,6 +16,7 @@ from streamer.rtp.rtcp import (
     ns_to_ntp,
     parse_compound,
 )
+from streamer.rtp.unit import TrackFormat
 from tests.streamer.rtp.sending import MS, Sender, as_bytes
 from tests.streamer.rtp.test_h264 import IDR, INTER, PPS, SPS
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.rtp.packetise_h264 import H264Packetiser
-from streamer.rtp.receiver import TrackFormat, TrackReceiver
+from streamer.rtp.receiver import TrackReceiver
+from streamer.rtp.unit import TrackFormat
 from tests.streamer.rtp.sending import MS, Sender, through
 from tests.streamer.rtp.test_h264 import pictures
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamer.rtp.receiver import TrackFormat, TrackReceiver
+from streamer.rtp.receiver import TrackReceiver
+from streamer.rtp.unit import TrackFormat
 from streamer.rtp.vp8 import descriptor_bytes
 from tests.streamer.rtp.sending import MS, Sender, as_bytes, cut_vp8, gaps, through
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from streamer.clock import ManualClock
+from streamer.rtp.annex_b import nal_units
 from streamer.rtp.packet import RtpPacket, parse_rtp
 from streamer.rtp.packetise import RtpPiece
-from streamer.rtp.packetise_h264 import nal_units
 from streamer.rtp.rtcp import Bye, SenderReport, SourceDescription, ntp_to_ns, parse_compound
 from streamer.rtsp.message import interleaved_bytes
 from streamer.rtsp.transport import parse_transports

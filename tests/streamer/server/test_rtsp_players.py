@@ -21,7 +21,7 @@ from streamer.clock import MonotonicClock
 from streamer.errors import SourceError
 from streamer.frame import Packet
 from streamer.media import AudioInfo
-from streamer.rtp.packetise_h264 import nal_units
+from streamer.rtp.annex_b import nal_units
 from streamer.sources.counter import read
 from streamer.sources.rtsp import RtspSource
 from tests.programs import needs

@@ -12,8 +12,9 @@ import pytest
 from streamer.clock import ManualClock
 from streamer.frame import Packet
 from streamer.media import AudioInfo
+from streamer.rtp.annex_b import nal_units
 from streamer.rtp.packetise_burst import RtpLane, datagrams
-from streamer.rtp.packetise_h264 import nal_units, parameter_sets
+from streamer.rtp.packetise_h264 import parameter_sets
 from streamer.rtsp.sdp import sprop_parameter_sets
 from streamer.sinks import rtsp_mount
 from streamer.sinks.packet_ring import RingClosed

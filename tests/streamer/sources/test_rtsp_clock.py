@@ -10,7 +10,7 @@ import pytest
 
 from streamer.clock import ManualClock
 from streamer.frame import Packet
-from streamer.rtp.receiver import TrackFormat
+from streamer.rtp.unit import TrackFormat
 from streamer.sources.rtsp.reception import Reception
 from streamer.sources.rtsp.tracks import Track
 from streamer.sources.timeline_repair import TimelineRepair
