@@ -13,17 +13,37 @@ from types import MappingProxyType
 from streamer.clock import Clock
 from streamer.config import LIVE_KINDS, StreamSettings, place_of, source_kind
 from streamer.enhance.assembly import Engines, build_chain, choose_engines
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, SinkError
 from streamer.metrics import Metrics
 from streamer.outlets import Outlets
 from streamer.pipeline import Stream
+from streamer.rtsp.url import parse_url
+from streamer.sinks.muxer_target import target_of
 from streamer.sinks.rtsp_mount import RtspMount
 from streamer.sources.base import PacketSource, Source
 from streamer.sources.lasting import Lasting, Opener
+from streamer.sources.network_address import parse
 from streamer.sources.opening import open_source, open_within
 from streamer.sources.whip import WhipDoor
 
 _log = logging.getLogger(__name__)
+
+
+def check_addresses(settings: StreamSettings) -> None:
+    """Raises ``ConfigError`` for an address of the source or of an output that can never work. Nothing is
+    looked up or opened."""
+    kind = source_kind(settings.source)
+    if kind == "rtsp":
+        parse_url(settings.source)
+    elif kind == "network":
+        parse(settings.source)
+    for sink in settings.sinks:
+        if sink.kind != "push":
+            continue
+        try:
+            target_of(sink.target)
+        except SinkError as error:
+            raise ConfigError(str(error)) from error
 
 
 async def open_stream(
@@ -96,7 +116,8 @@ async def _open_source(
     elif kind in LIVE_KINDS:
 
         async def opener() -> PacketSource:
-            if settings.reach is None:
+            # A device has no host.
+            if settings.reach is None or kind == "device":
                 opened = await open_source(settings.source, clock=clock, paced=True)
             else:
                 opened = await open_within(settings.reach, settings.source, clock=clock)

@@ -154,7 +154,7 @@ class StreamSettings:
     """How far finished pictures are sharpened, up to 1; 0.5 gives undamaged ones the originals' gradient."""
     duration_s: float | None = None
     reach: AddressPolicy | None = None
-    """Which hosts the source's name and its redirects may lead to, for one that a stranger named."""
+    """Which hosts the names in its addresses, and redirects, may lead to, for what a stranger named."""
     ice_servers: tuple[IceServer, ...] = ()
     """By which viewers over WebRTC find the way through address translation."""
     encode: EncodeSettings = EncodeSettings()
@@ -306,9 +306,7 @@ def check_crf(crf: int | None, settings: StreamSettings) -> None:
             "a file is coded by a crf or by a bitrate, not both; leave one of them out"
         )
     if crf is not None and not settings.is_offline:
-        raise ConfigError(
-            "crf is for runs from file to file; use a bitrate here (--bitrate-kbps, bitrate_kbps)"
-        )
+        raise ConfigError("crf is for runs from file to file; use --bitrate-kbps here")
 
 
 def _is_live(source: str) -> bool:

@@ -153,6 +153,11 @@ class Stream:
         self._stopping.set()
 
     @property
+    def budget_ms(self) -> float:
+        """As it holds now."""
+        return self._budget.budget_ms
+
+    @property
     def name(self) -> str:
         return self.settings.name
 

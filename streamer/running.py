@@ -14,7 +14,7 @@ import av
 from fastapi import FastAPI
 
 from streamer.addresses import is_loopback
-from streamer.build import open_stream
+from streamer.build import check_addresses, open_stream
 from streamer.clock import Clock, MonotonicClock
 from streamer.config import HTTP_PORT, RTSP_PORT, STANDARD, StreamSettings, identity
 from streamer.console import (
@@ -49,6 +49,7 @@ async def run_stream(
     """
     # What goes wrong in libav is said by our own errors, once.
     av.logging.set_level(av.logging.PANIC)
+    check_addresses(settings)
     await asyncio.to_thread(_check_report, report, settings)
     clock = MonotonicClock()
     mounts: dict[str, RtspMount] = {}

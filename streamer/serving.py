@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from threading import Timer
 
 import av
 from fastapi import APIRouter
@@ -17,12 +19,12 @@ from fastapi import APIRouter
 from streamer.build import open_stream
 from streamer.clock import Clock, MonotonicClock
 from streamer.config import StreamSettings
-from streamer.console import ending_on_signals, say
+from streamer.console import INTERRUPTED, ending_on_signals, say
 from streamer.heap import keep_what_is_loaded
 from streamer.server.admission import Admission
 from streamer.server.app import Access, build_app
 from streamer.server.hls import hls_routes
-from streamer.server.registry import Registry
+from streamer.server.registry import CLOSE_WITHIN_S, CUT_OFF_WITHIN_S, Registry
 from streamer.server.rtsp import RtspServer
 from streamer.server.run import Server
 from streamer.server.secrecy import SHORTEST, RedactingFilter
@@ -34,6 +36,9 @@ from streamer.sources.whip import WhipDoor
 
 THREADS = 64
 """For what blocks: files, names, models. Names that do not resolve must not keep others waiting."""
+
+ENDS_WITHIN_S = CLOSE_WITHIN_S + CUT_OFF_WITHIN_S + 3
+"""All of it: the streams, and then their viewers' connections."""
 
 
 async def serve(path: Path, *, host: str | None, port: int | None) -> int:
@@ -52,6 +57,10 @@ async def serve(path: Path, *, host: str | None, port: int | None) -> int:
             keep_what_is_loaded()
             await interrupted.wait()
             say("streamer: ending the streams; Ctrl-C again ends at once")
+            # Neither asyncio nor Python ends while a thread waits, as for a pipe that nobody reads.
+            in_any_case = Timer(ENDS_WITHIN_S, os._exit, [INTERRUPTED])
+            in_any_case.daemon = True
+            in_any_case.start()
     return 0
 
 

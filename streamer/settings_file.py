@@ -55,6 +55,8 @@ ENCODE_KEYS = tuple(one.name for one in fields(EncodeSettings))
 
 EXAMPLE = "streams: {door: {source: clip.mp4, to: ['webrtc:'], scale: 2}}"
 
+_OPTION = re.compile(r"(?<![^\s(])--([a-z-]+)")
+
 TOKEN_VARIABLE = "STREAMER_TOKEN"
 MIN_TOKEN = 16
 """Letters: 16 of them from a generator cannot be guessed over a network."""
@@ -199,8 +201,13 @@ def parse_stream(name: str, fields: Mapping[str, Any]) -> StreamSettings:
         settings = StreamSettings(name=name, sinks=sinks, encode=EncodeSettings(**encode), **others)
         check_crf(fields.get("crf"), settings)
     except ConfigError as error:
-        raise ConfigError(f"the stream {name!r}: {error}") from error
+        raise ConfigError(f"the stream {name!r}: {_with_keys(str(error))}") from error
     return settings
+
+
+def _with_keys(message: str) -> str:
+    """What the command line's options are called here: ``budget_ms`` for ``--budget-ms``."""
+    return _OPTION.sub(lambda option: option[1].replace("-", "_"), message)
 
 
 def _read(path: Path, key: str, read: Callable[[Any], Value], value: Any) -> Value:

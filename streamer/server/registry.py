@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
+from streamer.build import check_addresses
 from streamer.clock import Clock
 from streamer.config import STANDARD, SinkSpec, StreamSettings
 from streamer.errors import ConfigError
 from streamer.server.supervised import Opener, RunningStream, Supervised
 from streamer.settings_file import Limits
 
+_log = logging.getLogger(__name__)
+
 CLOSE_WITHIN_S: Final = 10.0
 """To finish the outputs; what hangs for longer is cut off."""
+
+CUT_OFF_WITHIN_S: Final = 2.0
+"""For what is cut off. A thread that waits for a reader, or for a disk, cannot be."""
 
 Admit: TypeAlias = Callable[[StreamSettings], Awaitable[StreamSettings]]
 """Checks settings that came from outside, each time before they are opened."""
@@ -76,8 +83,12 @@ class Registry(Mapping[str, Supervised]):
         """Begin a stream; it is opened in the background, and again whenever it breaks.
 
         Raises ``StreamRefused`` where there are too many, or where another has its name or
-        writes to one of its outputs.
+        writes to one of its outputs, and ``ConfigError`` for an address that can never work.
         """
+        try:
+            check_addresses(settings)
+        except ConfigError as error:
+            raise ConfigError(f"the stream {settings.name!r}: {error}") from error
         targets = await asyncio.to_thread(_targets, settings)
         if self._group is None:
             raise StreamRefused("the server is closing; start it again")
@@ -144,10 +155,19 @@ def _place(sink: SinkSpec) -> str:
 
 
 async def _finish(*tasks: asyncio.Task[None]) -> None:
-    """Wait for tasks that were told to end; those that do not are cancelled."""
+    """Wait for tasks that were told to end; those that do not are cancelled, and left behind where that
+    does not help either."""
     if not tasks:
         return
     _, late = await asyncio.wait(tasks, timeout=CLOSE_WITHIN_S)
+    if not late:
+        return
     for task in late:
         task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
+    _, stuck = await asyncio.wait(late, timeout=CUT_OFF_WITHIN_S)
+    for task in stuck:
+        _log.error(
+            "the %s does not end, what it writes to or reads stands still; see who is to read its "
+            "pipes, and whether its disks answer",
+            task.get_name(),
+        )

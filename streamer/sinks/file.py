@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -163,12 +165,13 @@ class _Writer:
         if self._is_live:
             self._path = free_path(self._path)
         try:
-            self._muxer.open(
-                bytes(keyframe.payload),
-                time_base=keyframe.time_base,
-                fps=self._fps,
-                url=_url(self._path),
-            )
+            with _awaited_reader(self._path):
+                self._muxer.open(
+                    bytes(keyframe.payload),
+                    time_base=keyframe.time_base,
+                    fps=self._fps,
+                    url=_url(self._path),
+                )
             self._muxer.move_by(self._late_s(keyframe))
         except (av.error.FFmpegError, OSError) as error:
             self._has_failed = True
@@ -190,6 +193,17 @@ class _Writer:
             return Fraction(0)
         # Whole seconds are exact in any time base; one is left to sound that comes after its picture.
         return Fraction(1 - floor(first_s))
+
+
+@contextmanager
+def _awaited_reader(path: Path) -> Iterator[None]:
+    """Where ``path`` is a named pipe, it has a reader before the block begins. libav holds the interpreter
+    lock while it waits for one, and the whole program would stand still."""
+    if not path.is_fifo():
+        yield
+        return
+    with path.open("wb"):
+        yield
 
 
 def _url(path: Path) -> str:

@@ -27,7 +27,7 @@ PLAIN = ("--tier", "plain", "--scale", "1")
         (["{clip}", "--to", "o.mp4", "--duration", "0"], "use more than 0 seconds"),
         (["{clip}", "--to", "o.mp4", "--duration", "nan"], "use more than 0 seconds"),
         (["{clip}", "--to", "o.mp4", "--crf", "52"], "use 0 (lossless) to 51 (worst)"),
-        (["{clip}", "--to", "o.mp4", "--to", "hls:o", "--crf", "18"], "use a bitrate here"),
+        (["{clip}", "--to", "o.mp4", "--to", "hls:o", "--crf", "18"], "use --bitrate-kbps here"),
         (
             ["synthetic:", "--to", "o.mp4", "--duration", "1", "--crf", "4"],
             "crf is for runs from file to file",

@@ -192,6 +192,29 @@ def test_a_reader_that_takes_nothing_keeps_nobody_from_ending_its_stream(tmp_pat
     run(scenario())
 
 
+def test_pipes_that_nobody_opens_hold_up_neither_other_streams_nor_the_end(tmp_path: Path) -> None:
+    pipes = tmp_path / "raw.y4m", tmp_path / "coded.ts"
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    streams = f"""
+  raw: {stream(f"{SMALL}?pace=fast", f"y4m:{pipes[0]}")}
+  coded: {stream(SMALL, str(pipes[1]))}
+  good: {stream(SMALL, "null:")}
+"""
+
+    async def scenario() -> None:
+        async with serve(tmp_path, f"token: {TOKEN}\nstreams:{streams}") as (process, http):
+            await until_numbers(http, "coded", lambda one: one["state"] == "live")
+            await until_numbers(http, "good", lambda one: one.get("frames", {}).get("sent", 0) > 15)
+            process.send_signal(signal.SIGTERM)
+            _, said = await asyncio.to_thread(process.communicate, timeout=60)
+            assert process.returncode == 130, said
+            for name in (b"raw", b"coded"):
+                assert b"the stream " + name + b" does not end, what it writes to" in said
+
+    run(scenario())
+
+
 def test_viewers_and_publishers_are_told_how_the_server_is_seen_from_outside(
     tmp_path: Path,
 ) -> None:

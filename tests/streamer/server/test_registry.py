@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from pathlib import Path
@@ -234,6 +235,34 @@ def test_a_stream_that_is_still_being_opened_can_be_removed_at_once() -> None:
             assert "slow" not in registry
 
     run(scenario())
+
+
+def test_a_stream_that_waits_for_a_pipes_reader_is_removed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    for limit in ("CLOSE_WITHIN_S", "CUT_OFF_WITHIN_S"):
+        monkeypatch.setattr(f"streamer.server.registry.{limit}", 0.1)
+    pipe = tmp_path / "out.y4m"
+    os.mkfifo(pipe)
+    # From file to file nothing is lost: it is waited for whoever reads.
+    raw = settings("raw", f"{SMALL}?pace=fast", f"y4m:{pipe}")
+
+    async def scenario() -> None:
+        async with new_registry() as registry:
+            await registry.add(raw)
+            await until(lambda: _decoded(registry, "raw"), "no frames")
+            async with asyncio.timeout(30):
+                await registry.remove("raw")
+            assert "raw" not in registry
+            assert "the stream raw does not end" in caplog.text
+            os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))  # its thread ends by that
+
+    run(scenario())
+
+
+def _decoded(registry: Registry, name: str) -> int:
+    frames = registry[name].statistics().get("frames") or {"decoded": 0}
+    return int(frames["decoded"])
 
 
 def test_nothing_is_added_to_a_registry_that_is_closed() -> None:
