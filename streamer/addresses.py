@@ -107,13 +107,6 @@ class AddressPolicy:
                 f"allow_sources: [{address}/{address.max_prefixlen}]"
             )
 
-    async def pin(self, url: str) -> str:
-        """``url``, checked; with the first checked address as its host where the protocol allows that.
-
-        Raises as ``pins``.
-        """
-        return (await self.pins(url))[0]
-
     async def pins(self, url: str) -> list[str]:
         """``url``, checked, once for each address of its host, which stands in its place where the
         protocol allows that; never empty.

@@ -253,6 +253,7 @@ class Outlets:
             metrics=self._metrics,
             request_keyframe=encoder.request_keyframe,
             label=spec.label,
+            reach=self._settings.reach,
         )
 
     def _hls(self, spec: SinkSpec, encoder: Encoder) -> Sink:

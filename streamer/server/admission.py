@@ -40,21 +40,19 @@ class Admission:
         return [self._place(text) for text in outputs]
 
     async def pin(self, settings: StreamSettings) -> StreamSettings:
-        """The settings to open: names of outputs are replaced by addresses that were checked just now; that
-        of the source is checked now, and again whenever it is opened (``reach``).
+        """The settings to open: what their names mean is checked now, and again whenever a source or an
+        output is connected to (``reach``).
 
         A name may mean something else each time it is asked for. Raises ``AddressRefused`` for
         what may not be reached and ``SourceError`` for a name that does not resolve.
         """
-        sinks = list(settings.sinks)
         # A device or a file has no host.
-        reach = self.policy if source_kind(settings.source) in BY_ADDRESS else None
-        if reach is not None:
-            await reach.pin(settings.source)
-        for number, sink in enumerate(sinks):
+        if source_kind(settings.source) in BY_ADDRESS:
+            await self.policy.pins(settings.source)
+        for sink in settings.sinks:
             if sink.kind == "push":
-                sinks[number] = replace(sink, target=await self.policy.pin(sink.target))
-        return await asyncio.to_thread(replace, settings, sinks=tuple(sinks), reach=reach)
+                await self.policy.pins(sink.target)
+        return await asyncio.to_thread(replace, settings, reach=self.policy)
 
     def _place(self, text: str) -> str:
         sink = parse_sink(text)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from streamer.child import Child, Message
 from streamer.clock import Clock
+from streamer.errors import StreamerError
 from streamer.frame import Packet
 from streamer.link import Link, Overflow
 from streamer.media import AudioInfo
@@ -49,12 +50,14 @@ class MuxerSession:
         clock: Clock,
         patience: Patience,
         request_keyframe: Callable[[], None],
+        locate: Callable[[], Awaitable[Target]] | None,
         opened: Callable[[], None],
         told: Callable[[str], None],
         refused: Callable[[], None],
     ) -> None:
-        """``opened`` is called when the peer has taken the header, ``told`` with a remark, ``refused``
-        for each packet of sound that cannot be decoded."""
+        """``locate`` gives the target to connect to instead, found out just then; ``opened`` is called
+        when the peer has taken the header, ``told`` with a remark, ``refused`` for each packet of sound
+        that cannot be decoded."""
         self.ring: Link[Packet] = Link(
             "muxer",
             capacity=RING_PACKETS,
@@ -75,6 +78,7 @@ class MuxerSession:
         self._keyframe = keyframe
         self._clock = clock
         self._patience = patience
+        self._locate = locate
         self._opened = opened
         self._told = told
         self._refused = refused
@@ -111,6 +115,12 @@ class MuxerSession:
 
     async def run(self) -> str:
         """Why it ended; empty where ``ring.close`` was called and all of it was written."""
+        try:
+            if self._locate is not None:
+                self._target = await self._locate()
+                self._progress_ns = self._clock.now_ns()
+        except StreamerError as error:
+            return str(error)
         try:
             child = await Child.start(MODULE)
         except OSError as error:

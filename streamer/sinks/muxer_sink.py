@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 
@@ -65,19 +65,22 @@ class MuxerSink:
         clock: Clock,
         metrics: Metrics,
         request_keyframe: Callable[[], None],
+        locate: Callable[[], Awaitable[Target]] | None = None,
         patience: Patience | None = None,
         dice: random.Random | None = None,
         needs_end: bool = False,
     ) -> None:
         """``prepare`` runs in a thread before each start and may raise ``SinkError``, which ends
-        the sink; ``label`` names it in logs and metrics and holds no secret. With ``needs_end`` a
-        stream whose last pictures got nowhere is an error too."""
+        the sink; ``label`` names it in logs and metrics and holds no secret. ``locate`` is asked after it
+        where exactly to connect to, and the ``StreamerError`` that it raises is why that did not
+        succeed this time. With ``needs_end`` a stream whose last pictures got nowhere is an error too."""
         self._label = label
         self._prepare = prepare
         self._audio = audio
         self._clock = clock
         self._metrics = metrics
         self._request_keyframe = request_keyframe
+        self._locate = locate
         self._patience = patience or Patience()
         self._needs_end = needs_end
         self._backoff = Backoff(dice or random.Random())
@@ -171,6 +174,7 @@ class MuxerSink:
             clock=self._clock,
             patience=self._patience,
             request_keyframe=self._request_keyframe,
+            locate=self._locate,
             opened=self._on_opened,
             told=lambda remark: _log.warning("%s: %s", self._label, remark),
             refused=partial(self._metrics.count, AUDIO_REFUSED),

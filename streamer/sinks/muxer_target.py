@@ -31,6 +31,8 @@ TS_PACKETS_BYTES = 1316
 _CA_FILE = trusted_roots()
 TLS_OPTIONS = {"tls_verify": "1"} | ({"ca_file": _CA_FILE} if _CA_FILE else {})
 
+RTMP_PORT = 1935
+
 UDP_OPTIONS = frozenset({"pkt_size", "ttl", "localaddr", "localport", "buffer_size", "broadcast"})
 SRT_NUMBERS: Mapping[str, Sequence[int]] = {
     "latency": range(16_000_001),
@@ -46,11 +48,15 @@ SRT_LATENCY_US = 120_000
 SRT_SECRETS = frozenset({"passphrase", "streamid"})
 
 
-def target_of(url: str) -> Target:
-    """How to write to ``url``. Raises ``SinkError`` for what can never work."""
+def target_of(url: str, *, named: str | None = None) -> Target:
+    """How to write to ``url``. Raises ``SinkError`` for what can never work.
+
+    ``named`` is the same with the name of its host, where ``url`` has an address in its place: RTMP tells
+    the server whom it was to call, and one that serves many names tells them apart by that.
+    """
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        port = parts.port
     except ValueError:
         raise SinkError("an output's address is malformed; use scheme://host:port/path") from None
     if re.search(r"[\x00-\x20\x7f]", url):
@@ -62,20 +68,27 @@ def target_of(url: str) -> Target:
         raise SinkError(f"{parts.scheme}:// is no output; use {', '.join(TARGETS)}")
     if not parts.hostname:
         raise SinkError(f"the address {place} names no host; use {parts.scheme}://host:port/path")
+    if port == 0:
+        raise SinkError(f"the address {place} has port 0, where nothing listens; use 1 to 65535")
     with telling_no_secret(url):
         output, srt = TARGETS[parts.scheme](parts, place)
+        if parts.scheme == "rtmp" and named is not None:
+            output, srt = _rtmp(parts, place, named=urlsplit(named))
     return Target(output=output, place=place, secrets=_secrets(parts), srt=srt)
 
 
 def _secrets(parts: SplitResult) -> tuple[str, ...]:
     """Userinfo, everything after the host, and its pieces that are long enough to be a key.
 
-    One or two letters are in every other word of a message, and give nothing away.
+    One or two letters are in every other word of a message, and give nothing away; nor does what the
+    host's name has as well, which is told.
     """
+    told = parts.hostname or ""
     pieces = [parts.username, parts.password, parts.path.strip("/"), parts.query]
     pieces += [piece for piece in parts.path.split("/") if len(piece) > 3]
     pieces += [value for _, value in parse_qsl(parts.query) if len(value) > 3]
-    return tuple(sorted({p for p in pieces if p and len(p) > 2}, key=len, reverse=True))
+    secrets = {piece for piece in pieces if piece and len(piece) > 2 and piece not in told}
+    return tuple(sorted(secrets, key=len, reverse=True))
 
 
 def _rtsp(parts: SplitResult, place: str) -> tuple[Output, None]:
@@ -90,7 +103,9 @@ def _rtsp(parts: SplitResult, place: str) -> tuple[Output, None]:
     return Output(url=parts.geturl(), format="rtsp", options=options), None
 
 
-def _rtmp(parts: SplitResult, place: str) -> tuple[Output, None]:
+def _rtmp(
+    parts: SplitResult, place: str, *, named: SplitResult | None = None
+) -> tuple[Output, None]:
     if len([piece for piece in parts.path.split("/") if piece]) < 2:
         raise SinkError(
             # Without an example of an address: what is written like a key is blacked out in messages.
@@ -116,10 +131,21 @@ def _rtmp(parts: SplitResult, place: str) -> tuple[Output, None]:
     }
     if parts.scheme == "rtmps":
         inner |= TLS_OPTIONS
+    if named is not None and named.hostname != parts.hostname:
+        port = named.port or RTMP_PORT
+        inner["rtmp_tcurl"] = f"rtmp://{named.hostname}:{port}/{_application(named)}"
     listed = ":".join(f"{name}={_escaped(value, ':')}" for name, value in inner.items())
-    url = f"[{listed}]{_escaped(parts.geturl(), '|')}"
+    # Taken apart twice: at the | between its outputs, then at the : between an output's options.
+    url = _escaped(f"[{listed}]{parts.geturl()}", "|")
     options = {"max_interleave_delta": str(INTERLEAVE_US)}
     return Output(url=url, format="tee", options=options, holds="flv", begins_at_zero=True), None
+
+
+def _application(parts: SplitResult) -> str:
+    """What libav takes of the path for RTMP's application: its first part, or two of three."""
+    first, _, rest = parts._replace(scheme="", netloc="").geturl().lstrip("/").partition("/")
+    second, slash, _ = rest.partition("/")
+    return f"{first}/{second}" if slash and ":" not in second else first
 
 
 def _escaped(text: str, also: str) -> str:

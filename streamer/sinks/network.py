@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from streamer.addresses import AddressPolicy
 from streamer.clock import Clock
 from streamer.frame import Packet
 from streamer.media import AudioInfo
@@ -28,13 +29,19 @@ class NetworkSink:
         metrics: Metrics,
         request_keyframe: Callable[[], None],
         label: str | None = None,
+        reach: AddressPolicy | None = None,
         patience: Patience | None = None,
         dice: random.Random | None = None,
     ) -> None:
         """Opens nothing. Raises ``SinkError`` for an address that can never work.
 
-        ``label`` names it in logs and metrics; the default is its scheme, host and port.
+        ``label`` names it in logs and metrics; the default is its scheme, host and port. ``reach`` is asked
+        before each connection what the host's name means by then, and whether that may be reached;
+        without it whoever connects looks the name up.
         """
+        self._url = url
+        self._reach = reach
+        self._located = 0
         self._target = target_of(url)
         self._has_library = self._target.srt is None
         self._sink = MuxerSink(
@@ -44,6 +51,7 @@ class NetworkSink:
             clock=clock,
             metrics=metrics,
             request_keyframe=request_keyframe,
+            locate=None if reach is None else self._locate,
             patience=patience,
             dice=dice,
         )
@@ -64,6 +72,13 @@ class NetworkSink:
         once. UDP has no answers: there only an address without a way to it was never reached.
         """
         await self._sink.close()
+
+    async def _locate(self) -> Target:
+        """One of the addresses that the name means now, another one each time."""
+        assert self._reach is not None
+        found = await self._reach.pins(self._url)
+        self._located += 1
+        return target_of(found[(self._located - 1) % len(found)], named=self._url)
 
     def _prepared(self) -> Target:
         if not self._has_library:

@@ -81,7 +81,7 @@ def test_what_the_list_names_is_reached_however_it_is_written(host: str) -> None
 def test_unusual_ways_to_write_an_address_are_refused_even_where_it_is_allowed(host: str) -> None:
     assert not HOME.may_connect(host)
     with pytest.raises(ConfigError, match="is an unusual way to write an address"):
-        asyncio.run(HOME.pin(f"rtsp://{host}/live"))
+        asyncio.run(HOME.pins(f"rtsp://{host}/live"))
 
 
 def test_a_name_is_refused_when_one_of_its_addresses_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,17 +95,17 @@ def test_a_name_is_refused_when_one_of_its_addresses_is(monkeypatch: pytest.Monk
     assert PUBLIC.may_connect("all.example")
     assert not PUBLIC.may_connect("half.example")
     with pytest.raises(AddressRefused, match=r"half\.example means ::1, which is this machine"):
-        asyncio.run(PUBLIC.pin("rtsp://half.example/live"))
-    assert asyncio.run(PUBLIC.pin("rtsp://me:pw@all.example:55/a?b=c")) == (
+        asyncio.run(PUBLIC.pins("rtsp://half.example/live"))
+    assert asyncio.run(PUBLIC.pins("rtsp://me:pw@all.example:55/a?b=c")) == [
         "rtsp://me:pw@93.184.215.14:55/a?b=c"
-    ), "what was checked is what is opened"
+    ], "what was checked is what is opened"
     # Certificates and virtual hosts need the name.
-    assert asyncio.run(PUBLIC.pin("https://all.example/a.m3u8")) == "https://all.example/a.m3u8"
+    assert asyncio.run(PUBLIC.pins("https://all.example/a.m3u8")) == ["https://all.example/a.m3u8"]
 
 
 def test_the_machine_s_own_name_is_refused_and_the_error_says_how_to_allow_it() -> None:
     with pytest.raises(AddressRefused) as refusal:
-        asyncio.run(PUBLIC.pin("rtsp://localhost/live"))
+        asyncio.run(PUBLIC.pins("rtsp://localhost/live"))
     message = str(refusal.value)
     assert "this machine itself" in message
     assert "allow_sources in the settings file lists it" in message
@@ -121,15 +121,14 @@ def test_a_name_that_does_not_resolve_is_said() -> None:
 
 def test_listening_on_every_address_must_be_allowed() -> None:
     with pytest.raises(AddressRefused, match="every address of this machine"):
-        asyncio.run(HOME.pin("udp://:5000"))
+        asyncio.run(HOME.pins("udp://:5000"))
     every = AddressPolicy(allowed=(parse_network("0.0.0.0/32"),))
-    assert asyncio.run(every.pin("udp://:5000")) == "udp://:5000"
+    assert asyncio.run(every.pins("udp://:5000")) == ["udp://:5000"]
 
 
 def test_an_ipv6_address_stays_in_its_brackets() -> None:
-    assert asyncio.run(PUBLIC.pin("rtsp://u:p@[2606:4700::1111]:8554/a")) == (
-        "rtsp://u:p@[2606:4700::1111]:8554/a"
-    )
+    url = "rtsp://u:p@[2606:4700::1111]:8554/a"
+    assert asyncio.run(PUBLIC.pins(url)) == [url]
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_the_rest_of_a_secret_behind_an_unencoded_sign_is_not_taken_for_an_optio
 )
 def test_an_address_that_is_refused_for_where_it_leads_does_not_tell_that(url: str) -> None:
     with pytest.raises(StreamerError, match="percent-encode the @, / and : of a password") as said:
-        asyncio.run(AddressPolicy().pin(url))
+        asyncio.run(AddressPolicy().pins(url))
     assert not tells(str(said.value))
     assert "127.0.0.1" not in str(said.value)
 
