@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from streamer.media import Color
 
@@ -64,6 +64,18 @@ LIMITED, FULL = 1, 2
 def is_rgb(pix_fmt: str) -> bool:
     """Whether a libav pixel format holds RGB, which needs a matrix chosen for it."""
     return pix_fmt.startswith(("rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8", "x2"))
+
+
+def color_of(described: Any, pix_fmt: str) -> Color:
+    """That of a frame or a codec context of libav; what it does not state follows the rule."""
+    return stated_color(
+        matrix=described.colorspace,
+        color_range=described.color_range,
+        primaries=described.color_primaries,
+        transfer=described.color_trc,
+        pix_fmt=pix_fmt,
+        height=described.height,
+    )
 
 
 @lru_cache(maxsize=64)

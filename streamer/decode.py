@@ -12,7 +12,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from streamer.clock import Clock
-from streamer.color import FULL, LIMITED, MATRIX_CODES, stated_color
+from streamer.color import FULL, LIMITED, MATRIX_CODES, color_of
 from streamer.decode_context import open_best, open_on_host, tells_motion
 from streamer.errors import SourceLost
 from streamer.frame import Damage, Frame, Packet, Plane, Planes
@@ -224,14 +224,7 @@ class Decoder:
         return ready + self._deinterlacer.push(picture)
 
     def _as_frame(self, picture: av.VideoFrame) -> Frame:
-        color = stated_color(
-            matrix=picture.colorspace,
-            color_range=picture.color_range,
-            primaries=picture.color_primaries,
-            transfer=picture.color_trc,
-            pix_fmt=picture.format.name,
-            height=picture.height,
-        )
+        color = color_of(picture, picture.format.name)
         duration = picture.duration or self._nominal_duration()
         pts = self._time_of(picture, duration)
         turn = self._turn = self._turn_of(picture)

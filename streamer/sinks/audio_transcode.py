@@ -97,7 +97,7 @@ class AudioTranscoder:
         self._arrived_ns = packet.arrived_ns
         self._skip += _skipped_samples(packet.payload)
         try:
-            frames = self._decoder.decode(_native(packet))
+            frames = self._decoder.decode(own_packet(packet))
         except av.error.FFmpegError:
             self._refused()
             return []
@@ -206,9 +206,11 @@ def _decoder(audio: AudioInfo) -> tuple[Any, Any]:
     return None, context
 
 
-def _native(packet: Packet) -> Any:
-    native: Any = av.Packet(bytes(packet.payload))
+def own_packet(packet: Packet) -> av.Packet[Any]:
+    """A copy for libav: muxing rewrites a packet's times, and other sinks have the same one."""
+    native = av.Packet(bytes(packet.payload))
     native.pts, native.dts, native.duration = packet.pts, packet.dts, packet.duration
+    native.is_keyframe = packet.is_keyframe
     native.time_base = packet.time_base
     if isinstance(packet.payload, av.Packet):
         for side in packet.payload.iter_sidedata():

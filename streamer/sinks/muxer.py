@@ -21,7 +21,7 @@ from streamer.sinks.audio_format import (
     layout_for_copies,
 )
 from streamer.sinks.audio_holes import Holes
-from streamer.sinks.audio_transcode import AudioTranscoder, Refused
+from streamer.sinks.audio_transcode import AudioTranscoder, Refused, own_packet
 from streamer.sinks.muxer_protocol import Output
 
 LEAD_S = Fraction(1, 10)
@@ -133,7 +133,7 @@ class Muxer:
         is_flv = self._output.audio_format == "flv"
         if packet.is_keyframe and is_flv and packet.time_s + self._offset_s > FLV_LASTS_S:
             raise TimesSpent
-        self._mux(_own(packet), self._video_stream, packet)
+        self._mux(own_packet(packet), self._video_stream, packet)
 
     def close(self) -> None:
         """Finish the container. Raises ``FFmpegError`` or ``OSError``."""
@@ -143,7 +143,7 @@ class Muxer:
         try:
             if self.transcoder is not None:
                 for packet in self.transcoder.flush():
-                    self._mux(_own(packet), self._audio_stream, packet)
+                    self._mux(own_packet(packet), self._audio_stream, packet)
         finally:
             self._container = None
             container.close()
@@ -168,16 +168,16 @@ class Muxer:
             return
         if self.transcoder is not None:
             for coded in self.transcoder.transcode(packet):
-                self._mux(_own(coded), self._audio_stream, coded)
+                self._mux(own_packet(coded), self._audio_stream, coded)
             return
         if self._holes is not None:
             for whole in self._holes.filled(packet):
-                self._mux(_own(whole), self._audio_stream, whole)
+                self._mux(own_packet(whole), self._audio_stream, whole)
             return
         if self._strips_adts():
             payload = bytes(packet.payload)
             packet = replace(packet, payload=payload[adts_header_bytes(payload) :])
-        natives = [_own(packet)]
+        natives = [own_packet(packet)]
         if self._adts is not None:
             natives = self._adts.filter(natives[0])
         for native in natives:
@@ -204,16 +204,3 @@ class Muxer:
 def described_by(access_unit: bytes) -> tuple[bytes, ...]:
     """The SPS and PPS units of an H.264 access unit in Annex B."""
     return tuple(unit for unit in nal_units(access_unit) if unit[0] & 0x1F in (7, 8))
-
-
-def _own(packet: Packet) -> av.Packet[Any]:
-    """A copy: muxing rewrites a packet's times, and other sinks have the same one."""
-    native = av.Packet(bytes(packet.payload))
-    native.pts, native.dts = packet.pts, packet.dts
-    native.duration = packet.duration
-    native.is_keyframe = packet.is_keyframe
-    native.time_base = packet.time_base
-    if isinstance(packet.payload, av.Packet):
-        for side in packet.payload.iter_sidedata():
-            native.set_sidedata(side)
-    return native

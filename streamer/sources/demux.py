@@ -13,7 +13,7 @@ import av.format
 import av.stream
 
 from streamer.clock import Clock
-from streamer.color import stated_color
+from streamer.color import color_of
 from streamer.errors import SourceError, SourceLost
 from streamer.frame import Packet
 from streamer.media import AudioInfo, VideoInfo
@@ -186,14 +186,7 @@ def _video_info(container: Any, name: str) -> VideoInfo:
             f"{name} is {codec.width}x{codec.height}, and video of this kind has at least 2x2 pixels; "
             "use a larger picture"
         )
-    color = stated_color(
-        matrix=codec.colorspace,
-        color_range=codec.color_range,
-        primaries=codec.color_primaries,
-        transfer=codec.color_trc,
-        pix_fmt=codec.pix_fmt,
-        height=codec.height,
-    )
+    color = color_of(codec, codec.pix_fmt)
     return VideoInfo(
         codec=codec.name,
         width=codec.width,

@@ -10,7 +10,7 @@ from typing import Any
 import av
 import av.error
 
-from streamer.color import is_rgb, stated_color
+from streamer.color import color_of, is_rgb
 from streamer.media import VideoInfo
 
 
@@ -36,14 +36,7 @@ def describe_video(
     if not pictures:
         return None
     first = pictures[0]
-    color = stated_color(
-        matrix=first.colorspace,
-        color_range=first.color_range,
-        primaries=first.color_primaries,
-        transfer=first.color_trc,
-        pix_fmt=first.format.name,
-        height=first.height,
-    )
+    color = color_of(first, first.format.name)
     return VideoInfo(
         codec=codec,
         width=first.width,
