@@ -73,6 +73,11 @@ class Packet:
         return bool(self.gaps)
 
     @property
+    def ends_gap(self) -> bool:
+        """A keyframe of the picture. Sound stands alone, and every packet of it is one."""
+        return self.stream == "video" and self.is_keyframe
+
+    @property
     def time_s(self) -> Fraction:
         """Presentation time in seconds, exact."""
         return self.pts * self.time_base

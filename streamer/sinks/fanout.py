@@ -100,7 +100,6 @@ class _Outlet:
             label,
             capacity=RING_PACKETS if may_drop else WAITING_PACKETS,
             overflow=Overflow.SKIP_TO_KEYFRAME if may_drop else Overflow.WAIT,
-            # Audio stands alone, but only a video keyframe ends a gap.
-            is_keyframe=lambda packet: packet.stream == "video" and packet.is_keyframe,
+            is_keyframe=lambda packet: packet.ends_gap,
             on_overflow=request_keyframe,
         )

@@ -62,8 +62,7 @@ class MuxerSession:
             "muxer",
             capacity=RING_PACKETS,
             overflow=Overflow.SKIP_TO_KEYFRAME,
-            # Audio stands alone, but only a video keyframe ends a gap.
-            is_keyframe=lambda packet: packet.stream == "video" and packet.is_keyframe,
+            is_keyframe=lambda packet: packet.ends_gap,
             on_overflow=request_keyframe,
         )
         self.is_joined = False

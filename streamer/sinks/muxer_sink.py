@@ -106,7 +106,7 @@ class MuxerSink:
         if packet.stream == "audio" and self._audio is None:
             return
         self._pictures += packet.stream == "video"
-        is_keyframe = packet.stream == "video" and packet.is_keyframe
+        is_keyframe = packet.ends_gap
         if is_keyframe:
             self._keyframe = packet
         if self._running is None:

@@ -153,7 +153,7 @@ class RtspMount:
         track = self._tracks.get(packet.stream)
         if track is None or self.is_closed:
             return
-        if packet.stream == "video" and packet.is_keyframe:
+        if packet.ends_gap:
             self._requests.served()
         self._note_time(packet)
         if not self._viewers:

@@ -66,7 +66,7 @@ class Track:
             pieces,
             payload_type=self._payload_type,
             ticks=rescale(packet.pts, packet.time_base, Fraction(1, self.clock_hz)),
-            is_keyframe=packet.stream == "video" and packet.is_keyframe,
+            is_keyframe=packet.ends_gap,
         )
 
     def _described(self, format: Format) -> Media:

@@ -269,7 +269,7 @@ class _Visit:
             capacity=WAITING_PACKETS,
             overflow=Overflow.SKIP_TO_KEYFRAME,
             # Sound stands alone, but only a keyframe of the picture ends a gap.
-            is_keyframe=lambda one: one.packet.stream == "video" and one.packet.is_keyframe,
+            is_keyframe=lambda one: one.packet.ends_gap,
             on_overflow=lambda: self.publisher.ask_for_keyframe(),
         )
 
@@ -277,7 +277,7 @@ class _Visit:
         """The next keyframe; what comes before it is dropped. Raises ``LinkEnded``."""
         while True:
             arrival = await self.link.get()
-            if arrival.packet.stream == "video" and arrival.packet.is_keyframe:
+            if arrival.packet.ends_gap:
                 return arrival
 
 

@@ -261,7 +261,7 @@ class RtspSource:
         """Queue a packet; called while the socket is read, so it never waits."""
         if self._closed or self._end is not None:
             return
-        if _is_keyframe(packet):
+        if packet.ends_gap:
             self._keyframe = packet
             if not self._is_read:
                 self._link = self._new_link()
@@ -271,7 +271,7 @@ class RtspSource:
         self._news.set()
 
     async def _put(self, link: Link[Packet], packet: Packet) -> None:
-        if self._skipped and _is_keyframe(packet):
+        if self._skipped and packet.ends_gap:
             self._skipped = False
             packet = replace(packet, follows_loss=True)
         await link.put(packet)
@@ -281,7 +281,7 @@ class RtspSource:
             "rtsp",
             capacity=WAITING_PACKETS,
             overflow=Overflow.SKIP_TO_KEYFRAME,
-            is_keyframe=_is_keyframe,
+            is_keyframe=lambda packet: packet.ends_gap,
             on_overflow=self._on_overflow,
         )
 
@@ -292,7 +292,7 @@ class RtspSource:
     async def _described(self, packet: Packet) -> Packet:
         """``packet``, with the picture's description where that is no longer the one before."""
         known = self.video
-        if not _is_keyframe(packet):
+        if not packet.ends_gap:
             return packet
         header = picture_header(known.codec, packet.payload)
         if header in (b"", self._header):
@@ -365,8 +365,3 @@ class RtspSource:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _is_keyframe(packet: Packet) -> bool:
-    """Of the picture: every packet of sound is one."""
-    return packet.stream == "video" and packet.is_keyframe
