@@ -181,7 +181,7 @@ def trusted_roots() -> str | None:
     return next((path for path in known if path and os.path.isfile(path)), None)
 
 
-SECRET_KEYS = "token|pass(word|phrase|wd)?|pwd|key|secret|auth|sig(nature)?|streamid"
+SECRET_KEYS = "token|pass(word|phrase|wd)?|pwd|key|secret|auth|sig(n(ature)?)?|streamid"
 """What options are called whose values are nobody's business."""
 
 

@@ -375,7 +375,7 @@ def redacted(text: str) -> str:
     keys, which some cameras have in their path, and what follows the application in RTMP, which is
     the stream's key.
 
-    A password may hold ``@`` and ``/``, so it rather hides too much than too little.
+    A password may hold ``@``, ``/`` and ``&``, so it rather hides too much than too little.
     """
     # Where no @ follows, all the same is taken: none follows the next :// either. Looked through again
     # from each of them, a text that a stranger makes of nothing else would take seconds.
@@ -383,7 +383,7 @@ def redacted(text: str) -> str:
     # A slash or the colon too few is a slip, and makes the address a file that does not exist.
     schemes = "(?:rtsp|rtmp|http|srt|udp|ftp|turn)s?"
     text = re.sub(rf"(?i)(?<![\w/])({schemes}(?::/?|//))(?!/)(?:\S*(@)|\S*)", _without_user, text)
-    text = re.sub(rf"(?i)([?&;/_]({SECRET_KEYS})=)[^&\s'\"]*", r"\1***", text)
+    text = re.sub(rf"(?i)([?&;/_]({SECRET_KEYS})=)[^\s'\"]*", r"\1***", text)
     # Of several schemes before one slash only the last is tried, for the same reason.
     host = r"(?:(?!rtmps?:(?!/))[^/\s])+"
     way = rf"rtmps?(?::/{{0,2}}|//){host}/[^/\s]+/"

@@ -162,7 +162,8 @@ def test_users_and_passwords_are_never_repeated() -> None:
     assert redacted("see rtsp://me:pa@ss@host/live") == "see rtsp://***@host/live"
     assert redacted("rtsp://host/live") == "rtsp://host/live"
     assert redacted("rtsp://me:a/b@c@host/live: 401") == "rtsp://***@host/live: 401"
-    assert redacted("srt://h:1?passphrase=abc&mode=x") == "srt://h:1?passphrase=***&mode=x"
+    assert redacted("srt://h:1?mode=x&passphrase=ab&c") == "srt://h:1?mode=x&passphrase=***"
+    assert redacted("GET http://h/x?sign=abc 401") == "GET http://h/x?sign=*** 401"
     assert redacted("GET http://h/x?a=1&Token=abc 401") == "GET http://h/x?a=1&Token=*** 401"
     assert redacted("rtmp://h/live/KEY refused") == "rtmp://h/live/*** refused"
     # Slips, and how other programs write a relay's address.
