@@ -290,3 +290,22 @@ def test_two_streams_with_one_output_are_refused_at_the_start(
     config.write_text(f"streams: {{a: {stream('whip:', 'y4m:-')}, b: {stream(SMALL, 'y4m:-')}}}")
     refused = streamer("serve", config, "--port", "0")
     assert "the stream a writes to y4m:- already" in refused.sentence
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "said"),
+    [
+        (SMALL, "udp://127.0.0.1", "the address udp://127.0.0.1 names no port"),
+        (SMALL, "rtsp://u:hunter2@127.0.0.1:0/x", "has port 0, where nothing listens"),
+        ("rtsp://u:hunter2@127.0.0.1:99999/x", "null:", "names no host and port"),
+    ],
+)
+def test_an_address_that_can_never_work_is_refused_at_the_start(
+    streamer: RunHere, tmp_path: Path, source: str, output: str, said: str
+) -> None:
+    config = tmp_path / "streams.yaml"
+    config.write_text(f"streams: {{door: {stream(source, output)}}}")
+    refused = streamer("serve", config, "--port", "0")
+    assert "the stream 'door': " in refused.sentence
+    assert said in refused.sentence
+    assert "hunter2" not in refused.sentence
