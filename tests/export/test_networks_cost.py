@@ -42,8 +42,11 @@ COSTS = {
     "sr_medium_x2_clean_second": (179_304, 44_712),
     "sr_medium_x2_clean": (179_304, 44_712),
     "sr_medium_x2_live": (179_304, 44_712),
+    "sr_full_x1_live": (376_262, 93_888),
     "sr_full_x2_live": (386_648, 96_480),
     "sr_full_x2_live_first": (386_648, 96_480),
+    "sr_full_x3_live": (403_958, 100_800),
+    "sr_full_x4_live": (428_192, 106_848),
     "sr_full_x2_clean_second": (386_648, 96_480),
     "sr_full_x2_clean": (386_648, 96_480),
     "sr_full_x2_clean_first": (386_648, 96_480),
@@ -68,14 +71,18 @@ ALLOWED_MACS = {
     "sr_medium_x2_live": 45_000,
     "sr_medium_x3_live": 48_000,
     "sr_medium_x4_live": 53_000,
+    "sr_full_x1_live": 108_000,
     "sr_full_x2_live": 108_000,
     "sr_full_x2_live_first": 108_000,
+    "sr_full_x3_live": 108_000,
+    "sr_full_x4_live": 108_000,
     "sr_full_x2_clean_second": 108_000,
     "sr_full_x2_clean": 108_000,
     "sr_full_x2_clean_first": 108_000,
     "interpolation_lite": 1_000,
     "interpolation_full": 5_000,
     "prediction_lite": 1_000,
+    "prediction_full": 5_000,
     "denoise_lite": 3_000,
     "steady_lite_first": 3_000,
     "steady_lite": 3_000,
@@ -103,7 +110,7 @@ def test_a_live_network_of_the_same_name_costs_less_than_a_clean_one() -> None:
     assert COSTS["sr_lite_x2_live"][1] < COSTS["sr_lite_x2_clean"][1]
 
 
-@pytest.mark.parametrize("name", ["interpolation_lite", "interpolation_full", "prediction_lite"])
+@pytest.mark.parametrize("name", [name for name in COSTS if name.startswith(("inter", "pred"))])
 def test_the_cost_of_a_made_frame_is_counted_per_pixel_of_the_full_picture(name: str) -> None:
     fused = build_network(read_recipe(RECIPES / f"{name}.toml")).fused()
     # Pictures at a half, motions and guide at a quarter of 256x192.
