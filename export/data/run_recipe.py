@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from export.data.bounds import LARGEST_SEED, check_range
 from streamer.errors import ConfigError
@@ -37,6 +37,9 @@ class RunDataRecipe:
         check_range("data.patches_per_segment", self.patches_per_segment, 1, 1000)
         check_range("data.image_segments", self.image_segments, 0, 1000)
         check_range("data.seed", self.seed, 0, LARGEST_SEED)
+        for name in (one.name for one in fields(self)):
+            if name.endswith("_share"):
+                check_range(f"data.{name}", getattr(self, name), 0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +55,6 @@ class NoiseDataRecipe(RunDataRecipe):
     flicker_share: float = 0.1
     """Stretches whose brightness wavers, as mains light and automatic exposure make it."""
 
-    def __post_init__(self) -> None:
-        RunDataRecipe.__post_init__(self)
-        for name in ("noise", "smooth_noise", "coded", "flicker"):
-            check_range(f"data.{name}_share", getattr(self, f"{name}_share"), 0.0, 1.0)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnlargedDataRecipe(RunDataRecipe):
@@ -71,8 +69,3 @@ class EnlargedDataRecipe(RunDataRecipe):
     """Stretches that no codec touches."""
     extremes_share: float = 0.1
     """Stretches of full range, and as many with a black bar."""
-
-    def __post_init__(self) -> None:
-        RunDataRecipe.__post_init__(self)
-        for name in ("blur", "noise", "clean", "extremes"):
-            check_range(f"data.{name}_share", getattr(self, f"{name}_share"), 0.0, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,6 +180,13 @@ def test_flicker_is_what_changes_where_nothing_does() -> None:
     assert flicker([*[lighter] * 5, darker, lighter], run) == 3.0
     moving = {n: coloured_texture(4 * n, width=64, height=48, seed=1) for n in (4, 5)}
     assert flicker(run.noisy, replace(run, clean=moving)) is None
+
+
+@pytest.mark.parametrize("share", ["blur_share", "noise_share", "clean_share", "extremes_share"])
+def test_a_share_of_more_than_all_is_refused(share: str) -> None:
+    wrong: dict[str, Any] = {share: 1.5}
+    with pytest.raises(ConfigError, match=rf"data\.{share} is 1\.5, allowed is 0\.0 to 1\.0"):
+        replace(RECIPE.data, **wrong)
 
 
 def test_without_what_enlarges_it_is_said_what_is_missing(
