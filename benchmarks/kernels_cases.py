@@ -139,20 +139,15 @@ def _warp(words: list[str], _: Unit, size: Size) -> Made:
     channels = 2 if kind == "pairs" else 1
     height, width = size.height // channels, size.width // channels
     plane = _waves(height, width, int(bits), channels)
-    flow, mask = _flow(size), _shares(size)
+    guide = np.concatenate((_flow(size), _shares(size)[None]))
     grid = _grid(size, cell=CELL / channels)
     how: dict[str, Any] = {"grid": grid, "is_sharp": looked_up == "cubic"}
     if sides == "one":
-        return (plane, plane, flow[:2]), lambda at: launch.warp_one(
-            _plane(plane, at[0]), _plane(plane, at[1]), flow=at[2], **how
+        return (plane, plane, guide[:2]), lambda at: launch.warp_one(
+            _plane(plane, at[0]), _plane(plane, at[1]), guide=at[2], **how
         )
-    return (plane, plane, plane, flow, mask), lambda at: launch.warp(
-        _plane(plane, at[0]),
-        _plane(plane, at[1]),
-        _plane(plane, at[2]),
-        flow=at[3],
-        mask=at[4],
-        **how,
+    return (plane, plane, plane, guide), lambda at: launch.warp(
+        _plane(plane, at[0]), _plane(plane, at[1]), _plane(plane, at[2]), guide=at[3], **how
     )
 
 
@@ -171,12 +166,9 @@ def _finish(words: list[str], _: Unit, size: Size) -> Made:
     luma = _waves(size.height, size.width, int(words[0]))
     shares = _shares(size)
     softness = np.maximum(shares * 3 - 2, 0)
-    return (luma, luma, shares / 50, softness), lambda at: launch.finish(
-        _plane(luma, at[0]),
-        _plane(luma, at[1]),
-        residual=at[2],
-        softness=at[3],
-        grid=_grid(size, cell=CELL),
+    guide = np.stack((shares / 50, softness))
+    return (luma, luma, guide), lambda at: launch.finish(
+        _plane(luma, at[0]), _plane(luma, at[1]), guide=at[2], grid=_grid(size, cell=CELL)
     )
 
 

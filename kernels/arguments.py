@@ -38,6 +38,10 @@ class Precision(StrEnum):
     CODES = "u8"
     """Of a residual alone: whole code values around ``RESIDUAL_ZERO``, as int8 models give them."""
 
+    @property
+    def size_bytes(self) -> int:
+        return {Precision.FLOAT16: 2, Precision.FLOAT32: 4, Precision.CODES: 1}[self]
+
 
 FLOATS = (Precision.FLOAT16, Precision.FLOAT32)
 
@@ -86,12 +90,11 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """The shape of a guide's maps, and how many pixels of the plane lie along one cell."""
+    """The shape of a guide's maps, and how many pixels of the plane lie along one cell, 1 at least."""
 
     rows: int
     columns: int
     cell: float
-    precision: Precision = Precision.FLOAT32
 
 
 class SurfaceFields(ctypes.Structure):
@@ -111,7 +114,7 @@ class GridFields(ctypes.Structure):
         ("columns", ctypes.c_int32),
         ("rows", ctypes.c_int32),
         ("cell", ctypes.c_float),
-        ("is_half", ctypes.c_int32),
+        ("share", ctypes.c_float),
     )
 
 
@@ -153,8 +156,7 @@ class WarpFields(ctypes.Structure):
         ("first", ctypes.c_void_p),
         ("second", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
-        ("flow", ctypes.c_void_p),
-        ("mask", ctypes.c_void_p),
+        ("guide", ctypes.c_void_p),
         ("first_stride", ctypes.c_int32),
         ("second_stride", ctypes.c_int32),
         ("out_stride", ctypes.c_int32),
@@ -181,8 +183,7 @@ class FinishFields(ctypes.Structure):
     _fields_ = (
         ("in_", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
-        ("residual", ctypes.c_void_p),
-        ("softness", ctypes.c_void_p),
+        ("guide", ctypes.c_void_p),
         ("in_stride", ctypes.c_int32),
         ("out_stride", ctypes.c_int32),
         ("width", ctypes.c_int32),
@@ -242,4 +243,4 @@ def surface(picture: Picture) -> SurfaceFields:
 
 def grid_fields(grid: Grid) -> GridFields:
     """The grid as the C side takes it."""
-    return GridFields(grid.columns, grid.rows, grid.cell, grid.precision is Precision.FLOAT16)
+    return GridFields(grid.columns, grid.rows, grid.cell, 1 / grid.cell)

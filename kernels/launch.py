@@ -43,7 +43,7 @@ def pack(picture: Picture, out: Tensor) -> Call:
         )
     fields = c.PackFields(c.surface(picture), out.address, out.rows, out.columns)
     entry = f"pack_{picture.layout}_{out.precision}"
-    return Call(units.PACK, entry, fields, _blocks(_over(out.columns, 4), out.rows))
+    return Call(units.PACK, entry, fields, _blocks(_over(out.columns, 8), out.rows))
 
 
 def add_residual(picture: Picture, residual: Tensor, out: Picture, *, scale: int) -> Call:
@@ -66,7 +66,7 @@ def add_residual(picture: Picture, residual: Tensor, out: Picture, *, scale: int
         units.ADD_RESIDUAL[scale],
         f"add_residual_{picture.layout}_{residual.precision}",
         fields,
-        _blocks(_over(cell_columns, 2), 3 * scale * cell_rows),
+        _blocks(_over(cell_columns, 4), 3 * cell_rows),
     )
 
 
@@ -80,7 +80,7 @@ def planar(picture: Picture, out: Picture) -> Call:
         )
     fields = c.PlanarFields(c.surface(picture), c.surface(out))
     rows, columns = _cells(picture)
-    return Call(units.PLANAR, f"planar_{picture.layout}", fields, _blocks(_over(columns, 4), rows))
+    return Call(units.PLANAR, f"planar_{picture.layout}", fields, _blocks(_over(columns, 8), rows))
 
 
 def interleave(picture: Picture, out: Picture) -> Call:
@@ -97,19 +97,19 @@ def interleave(picture: Picture, out: Picture) -> Call:
 
 
 def warp(
-    first: Plane, second: Plane, out: Plane, *, flow: int, mask: int, grid: Grid, is_sharp: bool
+    first: Plane, second: Plane, out: Plane, *, guide: int, grid: Grid, is_sharp: bool
 ) -> Call:
-    """Both planes looked up along ``flow`` (4, rows, columns) and mixed by ``mask``.
+    """Both planes looked up along a flow and mixed by a mask: ``guide`` (5, rows, columns).
 
     ``is_sharp`` looks up bicubically, else bilinearly, which is enough for what was enlarged.
     """
     _need_alike(first, second)
-    return _warp("two", (first, second), out, maps=(flow, mask), grid=grid, is_sharp=is_sharp)
+    return _warp("two", (first, second), out, guide=guide, grid=grid, is_sharp=is_sharp)
 
 
-def warp_one(plane: Plane, out: Plane, *, flow: int, grid: Grid, is_sharp: bool) -> Call:
-    """One plane looked up along ``flow`` (2, rows, columns), as a prediction needs it."""
-    return _warp("one", (plane, plane), out, maps=(flow, 0), grid=grid, is_sharp=is_sharp)
+def warp_one(plane: Plane, out: Plane, *, guide: int, grid: Grid, is_sharp: bool) -> Call:
+    """One plane looked up along a flow, ``guide`` (2, rows, columns), as a prediction needs it."""
+    return _warp("one", (plane, plane), out, guide=guide, grid=grid, is_sharp=is_sharp)
 
 
 def cover(over: Plane, out: Plane, *, mask: Plane) -> Call:
@@ -131,18 +131,18 @@ def cover(over: Plane, out: Plane, *, mask: Plane) -> Call:
         out.height,
     )
     pixel = out.channels * (1 if out.bits == 8 else 2)
-    return Call(units.COVER, f"cover_{pixel}", fields, _blocks(_over(out.width, 4), out.height))
+    return Call(units.COVER, f"cover_{pixel}", fields, _blocks(_over(out.width, 8), out.height))
 
 
-def finish(made: Plane, out: Plane, *, residual: int, softness: int, grid: Grid) -> Call:
-    """A made luma plane, blurred by its share of softness, plus the residual of its guide."""
+def finish(made: Plane, out: Plane, *, guide: int, grid: Grid) -> Call:
+    """A made luma plane plus a residual, and blurred by a softness: ``guide`` (2, rows, columns)."""
+    _need_cells_of_pixels(grid)
     _need_alike(made, out)
     _need_other_memory(made, out)
     fields = c.FinishFields(
         made.address,
         out.address,
-        residual,
-        softness,
+        guide,
         made.stride,
         out.stride,
         made.width,
@@ -150,7 +150,7 @@ def finish(made: Plane, out: Plane, *, residual: int, softness: int, grid: Grid)
         c.grid_fields(grid),
     )
     entry = f"finish_{made.bits}"
-    return Call(units.FINISH, entry, fields, _blocks(_over(made.width, 4), made.height))
+    return Call(units.FINISH, entry, fields, _blocks(_over(made.width, 8), made.height))
 
 
 def difference(first: Plane, second: Plane, *, out: int) -> Call:
@@ -159,14 +159,15 @@ def difference(first: Plane, second: Plane, *, out: int) -> Call:
     fields = c.DifferenceFields(
         first.address, second.address, out, first.stride, second.stride, first.width, first.height
     )
-    across, down = _blocks(_over(first.width, 8), first.height)
+    across, down = _blocks(_over(first.width, 16), first.height)
     blocks = (across, max(1, min(down, REDUCTION_BLOCKS // across)))
     return Call(units.DIFFERENCE, f"difference_{first.bits}", fields, blocks)
 
 
 def watch(residual: int, *, count: int, precision: Precision, out: int) -> Call:
     """Adds to a zeroed ``Health`` what a residual of ``count`` values has that it should not."""
-    blocks = min(REDUCTION_BLOCKS, _over(count, 4 * BLOCK[0] * BLOCK[1]))
+    values = 16 // precision.size_bytes
+    blocks = min(REDUCTION_BLOCKS, _over(count, values * BLOCK[0] * BLOCK[1]))
     fields = c.WatchFields(residual, out, count)
     return Call(units.WATCH, f"watch_{precision}", fields, (max(1, blocks), 1))
 
@@ -176,10 +177,11 @@ def _warp(
     planes: tuple[Plane, Plane],
     out: Plane,
     *,
-    maps: tuple[int, int],
+    guide: int,
     grid: Grid,
     is_sharp: bool,
 ) -> Call:
+    _need_cells_of_pixels(grid)
     for plane in planes:
         _need_alike(plane, out)
         _need_other_memory(plane, out)
@@ -188,7 +190,7 @@ def _warp(
         first.address,
         second.address,
         out.address,
-        *maps,
+        guide,
         first.stride,
         second.stride,
         out.stride,
@@ -198,7 +200,7 @@ def _warp(
     )
     kind = "plane" if out.channels == 1 else "pairs"
     entry = f"warp_{sides}_{kind}_{out.bits}_{'cubic' if is_sharp else 'linear'}"
-    return Call(units.WARP, entry, fields, _blocks(_over(out.width * out.channels, 4), out.height))
+    return Call(units.WARP, entry, fields, _blocks(_over(out.width * out.channels, 8), out.height))
 
 
 def _blocks(across: int, down: int) -> tuple[int, int]:
@@ -228,6 +230,14 @@ def _need_alike(first: Plane, second: Plane) -> None:
         raise KernelError(
             f"one plane is {_described(first)}, the other {_described(second)}; "
             "give planes of one size and depth"
+        )
+
+
+def _need_cells_of_pixels(grid: Grid) -> None:
+    if not grid.cell >= 1:
+        raise KernelError(
+            f"a cell of the guide is {grid.cell} pixels, a kernel takes 1 or more; make the guide of "
+            "a smaller picture"
         )
 
 

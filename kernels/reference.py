@@ -1,9 +1,9 @@
 """The NumPy twins: each kernel's definition.
 
-Every step is float32 in the order that the kernels have, and kernels are compiled without fused
-multiply-adds, so that a twin and its kernel agree in every bit. Pictures are lists of planes as a
-layout has them: (H, W) luma, then (h, w, 2) pairs, or (h, w) U and (h, w) V; uint8, or uint16 with
-10 bits in the upper ones.
+Every step is float32 in the order that the kernels have, and where they fuse a product and a sum, so
+that both are rounded once, ``_fused`` does; a twin and its kernel agree in every bit. Pictures are
+lists of planes as a layout has them: (H, W) luma, then (h, w, 2) pairs, or (h, w) U and (h, w) V;
+uint8, or uint16 with 10 bits in the upper ones.
 """
 
 from __future__ import annotations
@@ -129,23 +129,20 @@ class Maps:
 
     def enlarge(self, part: NDArray[Any]) -> Floats:
         """A (rows, columns) map at the plane's pixels, (height, width)."""
-        part = part.astype(F32)
         top, bottom, down = self._line(self.height, part.shape[0])
         left, right, across = self._line(self.width, part.shape[1])
-        down = down[:, None]
-        upper = _along(part[top][:, left], part[top][:, right], across)
-        lower = _along(part[bottom][:, left], part[bottom][:, right], across)
-        return _along(upper, lower, down)
+        rows = _along(part[top], part[bottom], down[:, None])
+        return _along(rows[:, left], rows[:, right], across)
 
     def moved(self, flow: NDArray[Any]) -> tuple[Floats, Floats]:
         """Places (x, y) that a (2, rows, columns) flow in cells points at, in pixels."""
         cell = F32(self.cell)
-        x = np.arange(self.width, dtype=F32) + cell * self.enlarge(flow[0])
-        y = np.arange(self.height, dtype=F32)[:, None] + cell * self.enlarge(flow[1])
-        return x, y
+        x, y = np.arange(self.width, dtype=F32), np.arange(self.height, dtype=F32)[:, None]
+        return _fused(cell, self.enlarge(flow[0]), x), _fused(cell, self.enlarge(flow[1]), y)
 
     def _line(self, length: int, cells: int) -> tuple[NDArray[Any], NDArray[Any], Floats]:
-        place = (np.arange(length, dtype=F32) + F32(0.5)) / F32(self.cell) - F32(0.5)
+        share = F32(1 / self.cell)
+        place = (np.arange(length, dtype=F32) + F32(0.5)) * share - F32(0.5)
         place = np.clip(place, F32(0), F32(cells - 1))
         first = place.astype(np.int64)
         return first, np.minimum(first + 1, cells - 1), place - first.astype(F32)
@@ -170,7 +167,7 @@ def warp(
     other = _looked_up(second, maps.moved(flow[2:]), is_sharp=is_sharp)
     share = _clipped(maps.enlarge(mask), 0, 1)
     share = share.reshape(*share.shape, *(1,) * (one.ndim - 2))
-    return samples_of(one * share + other * (1 - share), first.dtype)
+    return samples_of(_along(other, one, share), first.dtype)
 
 
 def warp_one(plane: Samples, *, flow: NDArray[Any], cell: float, is_sharp: bool) -> Samples:
@@ -195,10 +192,12 @@ def finish(
     plain = codes(made)
     height, width = plain.shape
     rows, columns = np.arange(height), np.arange(width)
-    down = _sum(w * _at(plain, rows + n - 2, columns) for n, w in enumerate(GAUSSIAN))
-    soft = _sum(w * _at(down, rows, columns + n - 2) for n, w in enumerate(GAUSSIAN))
-    mixed = soft * share + plain * (1 - share)
-    return samples_of(mixed + F32(_unit(made.dtype)) * added, made.dtype)
+    down = soft = np.zeros_like(plain)
+    for n, weight in enumerate(GAUSSIAN):
+        down = _fused(weight, _at(plain, rows + n - 2, columns), down)
+    for n, weight in enumerate(GAUSSIAN):
+        soft = _fused(weight, _at(down, rows, columns + n - 2), soft)
+    return samples_of(_fused(F32(_unit(made.dtype)), added, _along(plain, soft, share)), made.dtype)
 
 
 def difference(first: Samples, second: Samples) -> tuple[int, NDArray[np.int64]]:
@@ -303,10 +302,10 @@ def _looked_up(samples: Samples, places: tuple[Floats, Floats], *, is_sharp: boo
     if not is_sharp:
         upper, lower = _along(at(0, 0), at(0, 1), across), _along(at(1, 0), at(1, 1), across)
         return _along(upper, lower, down)
-    weights = cubic_weights(across)
-    lines = [_sum(w * at(dy, n - 1) for n, w in enumerate(weights)) for dy in (-1, 0, 1, 2)]
-    code = _sum(w * line for w, line in zip(cubic_weights(down), lines, strict=True))
-    return _clipped(code, 0, _top(samples.dtype))
+    lines = [
+        _blended(cubic_weights(across), [at(dy, n - 1) for n in range(4)]) for dy in range(-1, 3)
+    ]
+    return _clipped(_blended(cubic_weights(down), lines), 0, _top(samples.dtype))
 
 
 def _interleaved(phases: Floats) -> Floats:
@@ -336,7 +335,31 @@ def _at(plane: Floats, rows: NDArray[Any], columns: NDArray[Any]) -> Floats:
 
 def _along(a: Floats, b: Floats, share: Floats) -> Floats:
     with np.errstate(invalid="ignore", over="ignore"):
-        return a + (b - a) * share
+        return _fused(b - a, share, a)
+
+
+def _blended(weights: Sequence[Floats], values: Sequence[Floats]) -> Floats:
+    code = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
+        code = _fused(weight, value, code)
+    return code
+
+
+def _fused(a: Floats | np.float32, b: Floats, c: Floats) -> Floats:
+    """``a * b + c``, rounded once.
+
+    The product is exact in float64. Their sum is rounded to odd there (Boldo and Melquiond 2008), so
+    that rounding it to float32 is as if it had not been rounded before.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        product = np.multiply(a, b, dtype=np.float64)
+        total = np.asarray(product + c)
+        # What the sum leaves over (Knuth's TwoSum).
+        other = total - product
+        rest = (product - (total - other)) + (c - other)
+        is_cut = np.isfinite(total) & (rest != 0)
+        bits = total.view(np.int64) - (is_cut & ((rest < 0) != (total < 0)))
+        return np.asarray((bits | is_cut).view(np.float64).astype(F32))
 
 
 def _sum(terms: Any) -> Floats:

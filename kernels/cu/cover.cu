@@ -9,7 +9,7 @@
 
 #include "picture.cuh"
 
-constexpr int RUN = 4;
+constexpr int RUN = 8;
 
 struct CoverArguments {
     const void* over;
@@ -24,13 +24,17 @@ struct CoverArguments {
 
 template <class T>
 BOTH void cover(const CoverArguments& it, int x, int y) {
-    uint8_t is_over[RUN];
-    fetch<RUN, 1, RUN>(row_of<uint8_t>(it.mask, it.mask_stride, y), x, it.width, is_over);
-    const T* const from = row_of<T>(it.over, it.over_stride, y);
-    T* const to = row_of<T>(it.out, it.out_stride, y);
-#pragma unroll
-    for (int n = 0; n < RUN; ++n)
-        if (x + n < it.width && is_over[n]) to[x + n] = from[x + n];
+    const auto mask = load<RUN>(row_of<uint8_t>(it.mask, it.mask_stride, y) + x, it.width - x);
+    if (!(mask.words[0] | mask.words[1])) return;
+    const T* const from = row_of<T>(it.over, it.over_stride, y) + x;
+    T* const to = row_of<T>(it.out, it.out_stride, y) + x;
+    if (!has_zero_byte(mask)) {
+        store(to, load<RUN>(from), RUN);
+        return;
+    }
+#pragma unroll  // seldom
+    for (int n = 0; n < RUN; ++n)                 // seldom
+        if (bits_at(mask, n)) to[n] = from[n];  // seldom
 }
 
 #define KERNEL(name, T)                                            \

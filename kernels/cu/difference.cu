@@ -5,13 +5,14 @@
 // out:         one Difference, zero before the launch: counts are added to it. Codes are those of
 //              the depth; a bin holds 4 codes of 8 bits, 16 of 10.
 // Per pixel:   reads 1 sample of each plane; writes 520 bytes per block.
-// Shared memory holds one block's counts: without it every pixel would be an atomic on one of 128
-//              addresses of device memory. All numbers are integers, so their order is no matter.
+// Shared memory holds a byte for each bin and thread, so that nothing is counted with atomics: those of
+//              neighbours, which are alike, would wait for each other. Four warps share the words that
+//              the threads of one have in a bank each. Before a byte is full all are added up.
 // Odd edges:   every pixel counts once.
 
 #include "picture.cuh"
 
-constexpr int RUN = 8, BINS = 64;
+constexpr int RUN = 16, BINS = 64, THREADS = 256, MOST_RUNS = 255 / RUN;
 
 struct Difference {
     unsigned long long sum;
@@ -28,54 +29,109 @@ struct DifferenceArguments {
     int32_t height;
 };
 
-// Neighbours often share a bin: equal ones are counted with one atomic.
+// Of every bin one byte for each thread; as it is cleared and added up, a quarter of a bin for each.
+constexpr int PIECES = THREADS / 4 / 16;
+union Counts {
+    uint8_t bins[2][BINS][THREADS];
+    Piece<16> parts[2 * BINS * 4][PIECES];
+    unsigned long long sum;  // in the same place, once they are added up
+};
+
+// Pixel `n` of a run, by the byte that has its upper bits; `place` is the thread's among those of a bin.
 template <class T>
-__device__ void count_run(const T (&samples)[RUN], int left, uint32_t* bins) {
-    uint32_t alike = 0;
+__device__ void count(const Run<RUN, T>& run, int n, uint8_t* counts, int place) {
+    constexpr int EACH = 4 / sizeof(T);
+    // Bits 2 to 7 of the byte are the bin, and go to where THREADS multiplies them.
+    const int at = 8 * (n % EACH * sizeof(T) + sizeof(T) - 1) + 2;
+    const uint32_t word = run.words[n / EACH];
+    const uint32_t bin = (at < 8 ? word << (8 - at) : word >> (at - 8)) & (BINS - 1) * THREADS;
+    ++counts[bin | place];
+}
+
+// The first `left` pixels of a run.
+template <class T>
+__device__ void count_run(const Run<RUN, T>& run, int left, uint8_t* counts, int place) {
+    if (left >= RUN) {
 #pragma unroll
-    for (int n = 0; n < RUN; ++n) {
-        if (n >= left) break;
-        ++alike;
-        const int bin = (samples[n] >> Depth<T>::shift) / (4 * Depth<T>::unit);
-        const int next = n + 1 < RUN && n + 1 < left
-                             ? (samples[(n + 1) % RUN] >> Depth<T>::shift) / (4 * Depth<T>::unit)
-                             : -1;
-        if (next == bin) continue;
-        atomicAdd(bins + bin, alike);
-        alike = 0;
+        for (int n = 0; n < RUN; ++n) count<T>(run, n, counts, place);
+        return;
+    }
+#pragma unroll  // seldom
+    for (int n = 0; n < RUN; ++n)                           // seldom
+        if (n < left) count<T>(run, n, counts, place);  // seldom
+}
+
+// The sum of absolute differences of N codes.
+template <int N>
+BOTH uint32_t apart(const Run<N, uint8_t>& one, const Run<N, uint8_t>& other) {
+    uint32_t sum = 0;
+#pragma unroll
+    for (int n = 0; n < one.WORDS; ++n) sum += __vsadu4(one.words[n], other.words[n]);
+    return sum;
+}
+template <int N>
+BOTH uint32_t apart(const Run<N, uint16_t>& one, const Run<N, uint16_t>& other) {
+    uint32_t sum = 0;
+#pragma unroll
+    for (int n = 0; n < N; ++n)
+        sum = __usad(bits_at(one, n) & 0xFFC0u, bits_at(other, n) & 0xFFC0u, sum);
+    return sum >> Depth<uint16_t>::shift;
+}
+
+__device__ void clear(Counts& counts, int thread, int threads) {
+    for (int n = thread; n < (int)(sizeof counts / 16); n += threads) (&counts.parts[0][0])[n] = {};
+    __syncthreads();
+}
+
+// Each thread adds up quarters of bins, and none begins where those beside it do: they would wait for
+// each other.
+__device__ void add_up(const Counts& counts, int thread, int threads, Difference* out) {
+    __syncthreads();
+    for (int part = thread; part < 2 * BINS * 4; part += threads) {
+        uint32_t sum = 0;
+#pragma unroll
+        for (int n = 0; n < PIECES; ++n) {
+            const Piece<16> piece = counts.parts[part][(n + thread / 2) % PIECES];
+#pragma unroll
+            for (int word = 0; word < 4; ++word) sum = __dp4a(piece.words[word], 0x01010101u, sum);
+        }
+        if (sum) atomicAdd(&out->bins[0][0] + part / 4, sum);
     }
 }
 
 template <class T>
 __device__ void compare(const DifferenceArguments& it) {
-    __shared__ Difference block;
+    __shared__ Counts counts;
     const int thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y;
-    for (int n = thread; n < 2 * BINS; n += threads) block.bins[n / BINS][n % BINS] = 0;
-    if (thread == 0) block.sum = 0;
-    __syncthreads();
+    const int place = (thread & ~127) | (thread & 31) << 2 | (thread >> 5 & 3);
+    clear(counts, thread, threads);
     unsigned long long sum = 0;
-    FOR_EACH_Y(y, it.height)
-    FOR_EACH_X(x, RUN, it.width) {
-        T one[RUN], other[RUN];
-        fetch<RUN, 1, RUN>(row_of<T>(it.first, it.first_stride, y), x, it.width, one);
-        fetch<RUN, 1, RUN>(row_of<T>(it.second, it.second_stride, y), x, it.width, other);
-        const int left = it.width - x;
-#pragma unroll
-        for (int n = 0; n < RUN; ++n) {
-            const int apart =
-                (int)(one[n] >> Depth<T>::shift) - (int)(other[n] >> Depth<T>::shift);
-            if (n < left) sum += apart < 0 ? -apart : apart;
+    int runs = 0;
+    // All threads of a block go around as often, as all have to be there when counts are added up.
+    for (int top = blockIdx.y * blockDim.y; top < it.height; top += gridDim.y * blockDim.y)
+        for (int begin = RUN * blockIdx.x * blockDim.x; begin < it.width;
+             begin += RUN * gridDim.x * blockDim.x) {
+            const int x = begin + RUN * threadIdx.x, y = top + threadIdx.y;
+            const int left = y < it.height ? it.width - x : 0;
+            if (left > 0) {
+                const auto one = load<RUN>(row_of<T>(it.first, it.first_stride, y) + x, left);
+                const auto other = load<RUN>(row_of<T>(it.second, it.second_stride, y) + x, left);
+                sum += apart(one, other);
+                count_run<T>(one, left, counts.bins[0][0], place);
+                count_run<T>(other, left, counts.bins[1][0], place);
+            }
+            if (++runs % MOST_RUNS) continue;
+            add_up(counts, thread, threads, it.out);
+            __syncthreads();
+            clear(counts, thread, threads);
         }
-        count_run(one, left, block.bins[0]);
-        count_run(other, left, block.bins[1]);
-    }
-    atomicAdd(&block.sum, sum);
+    add_up(counts, thread, threads, it.out);
     __syncthreads();
-    for (int n = thread; n < 2 * BINS; n += threads) {
-        const uint32_t seen = block.bins[n / BINS][n % BINS];
-        if (seen) atomicAdd(&it.out->bins[n / BINS][n % BINS], seen);
-    }
-    if (thread == 0) atomicAdd(&it.out->sum, block.sum);
+    if (thread == 0) counts.sum = 0;
+    __syncthreads();
+    atomicAdd(&counts.sum, sum);
+    __syncthreads();
+    if (thread == 0) atomicAdd(&it.out->sum, counts.sum);
 }
 
 #define KERNEL(name, T)                                                      \

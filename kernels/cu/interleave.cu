@@ -20,18 +20,21 @@ BOTH void join(const InterleaveArguments& it, int x, int y) {
     for (int i = 0; i < 2; ++i) {
         const int row = 2 * y + i;
         if (row >= it.in.height) break;
-        uint8_t luma[2 * RUN];
-        fetch<2 * RUN, 1, 2 * RUN>(row_of<uint8_t>(it.in.luma, it.in.luma_stride, row), 2 * x,
-                                   it.in.width, luma);
+        const auto luma = fetch<1, 2 * RUN>(
+            row_of<uint8_t>(it.in.luma, it.in.luma_stride, row), 2 * x, it.in.width);
         store(row_of<uint8_t>(it.out.luma, it.out.luma_stride, row) + 2 * x, luma,
               it.in.width - 2 * x);
     }
     const int width = (it.in.width + 1) / 2;
-    uint8_t u[RUN], v[RUN], pairs[2 * RUN];
-    fetch<RUN, 1, RUN>(row_of<uint8_t>(it.in.chroma, it.in.chroma_stride, y), x, width, u);
-    fetch<RUN, 1, RUN>(row_of<uint8_t>(it.in.second, it.in.chroma_stride, y), x, width, v);
+    const auto u =
+        fetch<1, RUN>(row_of<uint8_t>(it.in.chroma, it.in.chroma_stride, y), x, width);
+    const auto v =
+        fetch<1, RUN>(row_of<uint8_t>(it.in.second, it.in.chroma_stride, y), x, width);
+    Run<2 * RUN, uint8_t> pairs;
 #pragma unroll
-    for (int n = 0; n < RUN; ++n) pairs[2 * n] = u[n], pairs[2 * n + 1] = v[n];
+    for (int n = 0; n < pairs.WORDS; ++n)
+        pairs.words[n] =
+            __byte_perm(u.words[n / 2], v.words[n / 2], n % 2 ? 0x7362 : 0x5140);
     store(row_of<uint8_t>(it.out.chroma, it.out.chroma_stride, y) + 2 * x, pairs, 2 * (width - x));
 }
 

@@ -41,40 +41,94 @@ struct Yuv420p {
     static constexpr bool has_pairs = false;
 };
 
+// The code less `less` that sample `n` of a run holds.
+template <int N>
+BOTH float code_at(const Run<N, uint8_t>& run, int n, int less = 0) {
+    return whole_at(run, n, less);
+}
+
+// The bits of 2^17 + code are the sample's below those of 2^17.
+template <int N>
+BOTH float code_at(const Run<N, uint16_t>& run, int n, int less = 0) {
+    const uint32_t kept = run.words[n / 2] & 0xFFC0FFC0u;
+    const uint32_t bits = __byte_perm(kept, 0x48000000u, n % 2 ? 0x7632u : 0x7610u);
+    return __uint_as_float(bits) - (float)(131072 + less);
+}
+
 template <class T>
 BOTH float code_of(T sample) {
     return (float)(sample >> Depth<T>::shift);
 }
 
-// The nearest code value, halves to even, inside the range of the depth.
+// Inside the range of the depth and above 1.5 * 2^23, where float32 has whole numbers only: rounded to
+// the nearest, halves to even, and in its lowest bits.
+constexpr float ABOVE = 12582912.0f;
 template <class T>
-BOTH float rounded(float value) {
-    return clamp_to(rintf(value), 0.0f, (float)Depth<T>::top);
+BOTH float rounded_above(float code) {
+    return clamp_to(code, 0.0f, (float)Depth<T>::top) + ABOVE;
 }
 
+// The nearest code value, halves to even, inside the range of the depth.
 template <class T>
-BOTH T sample_of(float value) {
-    return (T)((int)rounded<T>(value) << Depth<T>::shift);
+BOTH float rounded(float code) {
+    return rounded_above<T>(code) - ABOVE;
+}
+
+// N samples of the codes that are the lowest bits of each.
+template <class T, int N>
+BOTH Run<N, T> joined(const uint32_t (&bits)[N]) {
+    Run<N, T> run;
+#pragma unroll
+    for (int n = 0; n < run.WORDS; ++n) {
+        if constexpr (sizeof(T) == 1)
+            run.words[n] = __byte_perm(__byte_perm(bits[4 * n], bits[4 * n + 1], 0x0040),
+                                       __byte_perm(bits[4 * n + 2], bits[4 * n + 3], 0x0040), 0x5410);
+        else
+            run.words[n] = __byte_perm(bits[2 * n], bits[2 * n + 1], 0x5410) << Depth<T>::shift;
+    }
+    return run;
+}
+
+// The samples of N codes, each rounded so.
+template <class T, int N>
+BOTH Run<N, T> samples_of(const float (&codes)[N]) {
+    uint32_t bits[N];
+#pragma unroll
+    for (int n = 0; n < N; ++n) bits[n] = __float_as_uint(rounded_above<T>(codes[n]));
+    return joined<T>(bits);
 }
 
 // What a network adds, in code values of 8 bits; a value that is not finite adds nothing.
 BOTH float finite(float value) { return fabsf(value) <= 3.402823466e38f ? value : 0.0f; }
 
-// N codes of U and of V from chroma column `x` on, in row `y`; edges repeat.
-template <class F, int PIECE, int N>
+// N codes less `LESS` of U and of V from chroma column `x` on, in row `y`; edges repeat.
+template <class F, int N, int LESS, bool WHOLE>
 BOTH void fetch_chroma(const Surface& in, int x, int y, float (&u)[N], float (&v)[N]) {
     using T = typename F::Sample;
     const int width = (in.width + 1) / 2;
+    const T* const row = row_of<T>(in.chroma, in.chroma_stride, y);
     if constexpr (F::has_pairs) {
-        T pairs[2 * N];
-        fetch<PIECE, 2, N>(row_of<T>(in.chroma, in.chroma_stride, y), x, width, pairs);
+        const auto pairs = fetch<2, N, WHOLE>(row, x, width);
 #pragma unroll
-        for (int n = 0; n < N; ++n) u[n] = code_of(pairs[2 * n]), v[n] = code_of(pairs[2 * n + 1]);
+        for (int n = 0; n < N; ++n)
+            u[n] = code_at(pairs, 2 * n, LESS), v[n] = code_at(pairs, 2 * n + 1, LESS);
     } else {
-        T first[N], second[N];
-        fetch<PIECE, 1, N>(row_of<T>(in.chroma, in.chroma_stride, y), x, width, first);
-        fetch<PIECE, 1, N>(row_of<T>(in.second, in.chroma_stride, y), x, width, second);
+        const auto first = fetch<1, N, WHOLE>(row, x, width);
+        const auto second =
+            fetch<1, N, WHOLE>(row_of<T>(in.second, in.chroma_stride, y), x, width);
 #pragma unroll
-        for (int n = 0; n < N; ++n) u[n] = code_of(first[n]), v[n] = code_of(second[n]);
+        for (int n = 0; n < N; ++n) u[n] = code_at(first, n, LESS), v[n] = code_at(second, n, LESS);
     }
+}
+
+// Whether all rows of a plane begin where accesses of so many bytes can.
+BOTH bool is_even(const void* plane, int stride, int bytes) {
+    return ((reinterpret_cast<uintptr_t>(plane) | stride) & (bytes - 1)) == 0;
+}
+
+// Whether all rows of all planes do.
+BOTH bool is_even(const Surface& picture, bool has_pairs, int luma_bytes, int chroma_bytes) {
+    return is_even(picture.luma, picture.luma_stride, luma_bytes) &&
+           is_even(picture.chroma, picture.chroma_stride, chroma_bytes) &&
+           (has_pairs || is_even(picture.second, 0, chroma_bytes));
 }

@@ -9,17 +9,37 @@
 
 #include "picture.cuh"
 
-constexpr int RUN = 4;
+constexpr int RUN = 8;
 
 struct PlanarArguments {
     Surface in;
     Surface out;
 };
 
-template <class T>
-BOTH uint8_t byte_of(float code) {
-    constexpr int unit = Depth<T>::unit;
-    return (uint8_t)clamp_to(((int)code + unit / 2) / unit, 255);
+// Four bytes of a run from sample `first` on, each `step` samples behind the other.
+template <int N>
+BOTH uint32_t four_bytes(const Run<N, uint8_t>& run, int first, int step) {
+    if (step == 1) return run.words[first / 4];
+    return __byte_perm(run.words[first / 4], run.words[first / 4 + 1], first % 2 ? 0x7531 : 0x6420);
+}
+
+// (code + 2) / 4 is the upper byte of the sample and 2 << 6, unless that goes beyond 16 bits.
+template <int N>
+BOTH uint32_t four_bytes(const Run<N, uint16_t>& run, int first, int step) {
+    uint32_t sums[4];
+#pragma unroll
+    for (int n = 0; n < 4; ++n) sums[n] = min(bits_at(run, first + n * step) + 128u, 0xFFFFu);
+    return __byte_perm(__byte_perm(sums[0], sums[1], 0x0051), __byte_perm(sums[2], sums[3], 0x0051),
+                       0x5410);
+}
+
+// N bytes of a run from sample `first` on.
+template <int N, int STEP, int M, class T>
+BOTH Run<N, uint8_t> bytes_of(const Run<M, T>& run, int first) {
+    Run<N, uint8_t> bytes;
+#pragma unroll
+    for (int n = 0; n < N / 4; ++n) bytes.words[n] = four_bytes(run, first + 4 * n * STEP, STEP);
+    return bytes;
 }
 
 template <class F>
@@ -29,23 +49,17 @@ BOTH void split(const PlanarArguments& it, int x, int y) {
     for (int i = 0; i < 2; ++i) {
         const int row = 2 * y + i;
         if (row >= it.in.height) break;
-        T samples[2 * RUN];
-        fetch<2 * RUN, 1, 2 * RUN>(row_of<T>(it.in.luma, it.in.luma_stride, row), 2 * x,
-                                   it.in.width, samples);
-        uint8_t luma[2 * RUN];
-#pragma unroll
-        for (int n = 0; n < 2 * RUN; ++n) luma[n] = byte_of<T>(code_of(samples[n]));
-        store(row_of<uint8_t>(it.out.luma, it.out.luma_stride, row) + 2 * x, luma,
-              it.in.width - 2 * x);
+        const auto luma =
+            fetch<1, 2 * RUN>(row_of<T>(it.in.luma, it.in.luma_stride, row), 2 * x, it.in.width);
+        store(row_of<uint8_t>(it.out.luma, it.out.luma_stride, row) + 2 * x,
+              bytes_of<2 * RUN, 1>(luma, 0), it.in.width - 2 * x);
     }
-    float u[RUN], v[RUN];
-    fetch_chroma<F, RUN, RUN>(it.in, x, y, u, v);
-    uint8_t of_u[RUN], of_v[RUN];
-#pragma unroll
-    for (int n = 0; n < RUN; ++n) of_u[n] = byte_of<T>(u[n]), of_v[n] = byte_of<T>(v[n]);
-    const int left = (it.in.width + 1) / 2 - x;
-    store(row_of<uint8_t>(it.out.chroma, it.out.chroma_stride, y) + x, of_u, left);
-    store(row_of<uint8_t>(it.out.second, it.out.chroma_stride, y) + x, of_v, left);
+    const int width = (it.in.width + 1) / 2;
+    const auto pairs = fetch<2, RUN>(row_of<T>(it.in.chroma, it.in.chroma_stride, y), x, width);
+    store(row_of<uint8_t>(it.out.chroma, it.out.chroma_stride, y) + x, bytes_of<RUN, 2>(pairs, 0),
+          width - x);
+    store(row_of<uint8_t>(it.out.second, it.out.chroma_stride, y) + x, bytes_of<RUN, 2>(pairs, 1),
+          width - x);
 }
 
 #define KERNEL(name, F)                                              \

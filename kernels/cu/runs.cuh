@@ -1,4 +1,9 @@
-// Runs of neighbouring samples: one wide access where it is aligned and inside, single ones elsewhere.
+// Runs of neighbouring values: one wide access where it is aligned and inside, single ones elsewhere.
+//
+// A kernel that moves as many bytes as the memory gives has eight instructions for each of them (H200:
+// 132 * 128 lanes at 1.8 GHz, 4 TB/s). So a run stays in the words it was read in, and single values
+// are taken from there by one permutation each. Lines marked `seldom` are those of edges and odd
+// addresses, which are not counted.
 #pragma once
 
 #include <cuda_fp16.h>
@@ -14,10 +19,23 @@
     for (int name = (int)(blockIdx.y * blockDim.y + threadIdx.y); name < (count); \
          name += (int)(gridDim.y * blockDim.y))
 
+// N neighbouring values as they lie in memory.
 template <int N, class T>
-struct alignas(N * sizeof(T)) Run {
-    T at[N];
+struct Run {
+    static_assert(N * sizeof(T) % 4 == 0, "whole words");
+    static constexpr int WORDS = N * sizeof(T) / 4;
+    uint32_t words[WORDS];
 };
+
+// What one access moves.
+template <int BYTES>
+struct alignas(BYTES) Piece {
+    uint32_t words[BYTES / 4];
+};
+
+// The widest access that N values divide into.
+template <int N, class T>
+constexpr int WIDEST = N * sizeof(T) % 16 == 0 ? 16 : N * sizeof(T) % 8 == 0 ? 8 : 4;
 
 template <int BYTES>
 BOTH bool is_aligned(const void* place) {
@@ -40,75 +58,188 @@ BOTH T* row_of(void* plane, int stride, int y) {
     return reinterpret_cast<T*>(static_cast<char*>(plane) + (int64_t)stride * y);
 }
 
-// N values from `from`, all of which are there.
+BOTH uint32_t bits_of(uint8_t value) { return value; }
+BOTH uint32_t bits_of(uint16_t value) { return value; }
+BOTH uint32_t bits_of(uint32_t value) { return value; }
+BOTH uint32_t bits_of(float value) { return __float_as_uint(value); }
+BOTH uint32_t bits_of(__half value) { return __half_as_ushort(value); }
+
+template <class T>
+BOTH T from_bits(uint32_t bits) {
+    return (T)bits;
+}
+template <>
+BOTH float from_bits<float>(uint32_t bits) {
+    return __uint_as_float(bits);
+}
+template <>
+BOTH __half from_bits<__half>(uint32_t bits) {
+    return __ushort_as_half((uint16_t)bits);
+}
+
+// The bits of value `n` of a run.
 template <int N, class T>
-BOTH void load(const T* from, T (&to)[N]) {
-    if (is_aligned<N * sizeof(T)>(from)) {
-        const Run<N, T> run = *reinterpret_cast<const Run<N, T>*>(from);
+BOTH uint32_t bits_at(const Run<N, T>& run, int n) {
+    constexpr int EACH = 4 / sizeof(T);
+    const uint32_t word = run.words[n / EACH] >> (n % EACH * 8 * sizeof(T));
+    return sizeof(T) == 4 ? word : word & ((1u << (8 * sizeof(T) % 32)) - 1);
+}
+
+template <int N, class T>
+BOTH void put(Run<N, T>& run, int n, const T* from) {
+    constexpr int EACH = 4 / sizeof(T);
+    run.words[n / EACH] |= bits_of(*from) << (n % EACH * 8 * sizeof(T));
+}
+
+template <int PIECE, int N, class T>
+BOTH Run<N, T> load_aligned(const T* from) {
+    Run<N, T> run;
 #pragma unroll
-        for (int n = 0; n < N; ++n) to[n] = run.at[n];
-        return;
+    for (int begin = 0; begin < run.WORDS; begin += PIECE / 4) {
+        const auto piece = *reinterpret_cast<const Piece<PIECE>*>(
+            reinterpret_cast<const char*>(from) + 4 * begin);
+#pragma unroll
+        for (int n = 0; n < PIECE / 4; ++n) run.words[begin + n] = piece.words[n];
     }
-#pragma unroll
-    for (int n = 0; n < N; ++n) to[n] = from[n];
+    return run;
+}
+
+// The first `left` of N values from `from`; zeros for what is not there. WHOLE: all are there, at an
+// address that the widest access can read.
+template <int N, bool WHOLE = false, class T>
+BOTH Run<N, T> load(const T* from, int64_t left = N) {
+    constexpr int PIECE = WIDEST<N, T>;
+    Run<N, T> run = {};
+    if (WHOLE || (left >= N && is_aligned<PIECE>(from))) return load_aligned<PIECE, N>(from);
+#pragma unroll  // seldom
+    for (int n = 0; n < N; ++n)  // seldom
+        if (n < left) put(run, n, from + n);  // seldom
+    return run;
 }
 
 // The first `left` of N values to `to`; a thread whose run ends outside passes what is left.
-template <int N, class T>
-BOTH void store(T* to, const T (&from)[N], int left) {
-    if (left >= N && is_aligned<N * sizeof(T)>(to)) {
-        Run<N, T> run;
+template <bool WHOLE = false, int N, class T>
+BOTH void store(T* to, const Run<N, T>& run, int left) {
+    constexpr int PIECE = WIDEST<N, T>;
+    if (WHOLE || (left >= N && is_aligned<PIECE>(to))) {
 #pragma unroll
-        for (int n = 0; n < N; ++n) run.at[n] = from[n];
-        *reinterpret_cast<Run<N, T>*>(to) = run;
-        return;
-    }
+        for (int begin = 0; begin < run.WORDS; begin += PIECE / 4) {
+            Piece<PIECE> piece;
 #pragma unroll
-    for (int n = 0; n < N; ++n)
-        if (n < left) to[n] = from[n];
-}
-
-// As `store`, in accesses of PIECE values: for N that is no power of two, or above 16 bytes.
-template <int PIECE, int N, class T>
-BOTH void store_pieces(T* to, const T (&from)[N], int left) {
-#pragma unroll
-    for (int begin = 0; begin < N; begin += PIECE) {
-        T piece[PIECE];
-#pragma unroll
-        for (int n = 0; n < PIECE; ++n) piece[n] = from[begin + n];
-        store(to + begin, piece, left - begin);
-    }
-}
-
-// N pixels of CHANNELS interleaved samples from column `x` on; columns outside repeat the edge.
-// PIECE pixels in one access, so that `x` need not be a multiple of N.
-template <int PIECE, int CHANNELS, int N, class T>
-BOTH void fetch(const T* row, int x, int width, T (&to)[N * CHANNELS]) {
-    constexpr int SIZE = PIECE * CHANNELS;
-    if (x >= 0 && x + N <= width && is_aligned<SIZE * sizeof(T)>(row + x * CHANNELS)) {
-#pragma unroll
-        for (int begin = 0; begin < N * CHANNELS; begin += SIZE) {
-            const auto run = *reinterpret_cast<const Run<SIZE, T>*>(row + x * CHANNELS + begin);
-#pragma unroll
-            for (int n = 0; n < SIZE; ++n) to[begin + n] = run.at[n];
+            for (int n = 0; n < PIECE / 4; ++n) piece.words[n] = run.words[begin + n];
+            *reinterpret_cast<Piece<PIECE>*>(reinterpret_cast<char*>(to) + 4 * begin) = piece;
         }
         return;
     }
-#pragma unroll
-    for (int n = 0; n < N; ++n)
-#pragma unroll
-        for (int channel = 0; channel < CHANNELS; ++channel)
-            to[n * CHANNELS + channel] = row[clamp_to(x + n, width - 1) * CHANNELS + channel];
+#pragma unroll  // seldom
+    for (int n = 0; n < N; ++n)  // seldom
+        if (n < left) to[n] = from_bits<T>(bits_at(run, n));  // seldom
 }
 
-BOTH float to_float(float value) { return value; }
-BOTH float to_float(__half value) { return __half2float(value); }
-// A residual of bytes holds whole code values around 128.
-BOTH float to_float(uint8_t value) { return (float)value - 128.0f; }
+// N pixels of CHANNELS interleaved values from column `x` on; columns outside repeat the edge.
+template <int CHANNELS, int N, bool WHOLE = false, class T>
+BOTH Run<N * CHANNELS, T> fetch(const T* row, int x, int width) {
+    constexpr int PIECE = WIDEST<N * CHANNELS, T>;
+    if (WHOLE || (x >= 0 && x + N <= width && is_aligned<PIECE>(row + x * CHANNELS)))
+        return load_aligned<PIECE, N * CHANNELS>(row + x * CHANNELS);
+    Run<N * CHANNELS, T> run = {};
+#pragma unroll  // seldom
+    for (int n = 0; n < N; ++n)  // seldom
+#pragma unroll  // seldom
+        for (int channel = 0; channel < CHANNELS; ++channel)  // seldom
+            put(run, n * CHANNELS + channel,  // seldom
+                row + clamp_to(x + n, width - 1) * CHANNELS + channel);  // seldom
+    return run;
+}
 
-template <class T>
-BOTH T from_float(float value);
-template <>
-BOTH float from_float<float>(float value) { return value; }
-template <>
-BOTH __half from_float<__half>(float value) { return __float2half_rn(value); }
+// Pixels on either side of a run that has two more there, in whole words.
+template <int CHANNELS, class T>
+constexpr int BESIDE = 2 * CHANNELS * sizeof(T) < 4 ? 4 / (CHANNELS * sizeof(T)) : 2;
+
+// The word of pixels from column `x` on, which may lie outside on one side; edges repeat. The width is
+// one of whole words.
+template <int CHANNELS, bool IS_LEFT, class T>
+BOTH uint32_t word_beside(const T* row, int x, int width) {
+    constexpr int SIZE = CHANNELS * sizeof(T);
+    constexpr uint32_t all = 0x3210, first = SIZE == 1 ? 0x0000 : 0x1010,
+                       last = SIZE == 1 ? 0x3333 : 0x3232;
+    const bool is_outside = IS_LEFT ? x < 0 : x >= width;
+    const int at = !is_outside ? x : IS_LEFT ? 0 : width - 4 / SIZE;
+    const uint32_t word = *reinterpret_cast<const uint32_t*>(row + at * CHANNELS);
+    return SIZE == 4 ? word : __byte_perm(word, 0, is_outside ? IS_LEFT ? first : last : all);
+}
+
+// N pixels of CHANNELS interleaved values from column `x` on, with BESIDE ones on either side; columns
+// outside repeat the edge. WHOLE: `width` is a multiple of N, the row has an address that the widest
+// access can read.
+template <int CHANNELS, int N, bool WHOLE, class T>
+BOTH Run<(N + 2 * BESIDE<CHANNELS, T>) * CHANNELS, T> fetch_with_sides(const T* row, int x, int width) {
+    constexpr int SIDE = BESIDE<CHANNELS, T>, SIZE = CHANNELS * sizeof(T), WORDS = SIDE * SIZE / 4;
+    Run<(N + 2 * SIDE) * CHANNELS, T> run = {};
+    if (!WHOLE) {
+#pragma unroll
+        for (int n = 0; n < N + 2 * SIDE; ++n)
+#pragma unroll
+            for (int channel = 0; channel < CHANNELS; ++channel)
+                put(run, n * CHANNELS + channel,
+                    row + clamp_to(x + n - SIDE, width - 1) * CHANNELS + channel);
+        return run;
+    }
+    const auto inner = load_aligned<WIDEST<N * CHANNELS, T>, N * CHANNELS>(row + x * CHANNELS);
+#pragma unroll
+    for (int n = 0; n < WORDS; ++n) {
+        run.words[n] = word_beside<CHANNELS, true>(row, x - SIDE + n * (4 / SIZE), width);
+        run.words[WORDS + inner.WORDS + n] =
+            word_beside<CHANNELS, false>(row, x + N + n * (4 / SIZE), width);
+    }
+#pragma unroll
+    for (int n = 0; n < inner.WORDS; ++n) run.words[WORDS + n] = inner.words[n];
+    return run;
+}
+
+template <int N>
+BOTH bool has_zero_byte(const Run<N, uint8_t>& run) {
+    uint32_t found = 0;
+#pragma unroll
+    for (int n = 0; n < run.WORDS; ++n)
+        found |= (run.words[n] - 0x01010101u) & ~run.words[n] & 0x80808080u;
+    return found != 0;
+}
+
+// Byte `n` of a run as a number less `less`: the bits of 2^23 + byte are its own below those of 2^23.
+template <int N>
+BOTH float whole_at(const Run<N, uint8_t>& run, int n, int less = 0) {
+    const uint32_t bits = __byte_perm(run.words[n / 4], 0x4B000000u, 0x7540u | n % 4);
+    return __uint_as_float(bits) - (float)(8388608 + less);
+}
+
+// Value `n` of a residual or a map; one of bytes holds whole code values around 128.
+template <int N>
+BOTH float value_at(const Run<N, float>& run, int n) {
+    return __uint_as_float(run.words[n]);
+}
+template <int N>
+BOTH float value_at(const Run<N, __half>& run, int n) {
+    return __half2float(from_bits<__half>(bits_at(run, n)));
+}
+template <int N>
+BOTH float value_at(const Run<N, uint8_t>& run, int n) {
+    return whole_at(run, n, 128);
+}
+
+// N values as float32, or rounded to float16.
+template <class V, int N>
+BOTH Run<N, V> values_of(const float (&from)[N]) {
+    Run<N, V> run;
+    if constexpr (sizeof(V) == 4) {
+#pragma unroll
+        for (int n = 0; n < N; ++n) run.words[n] = __float_as_uint(from[n]);
+    } else {
+#pragma unroll
+        for (int n = 0; n < N; n += 2) {
+            const __half2 two = __floats2half2_rn(from[n], from[n + 1]);
+            run.words[n / 2] = __half_as_ushort(two.x) | (uint32_t)__half_as_ushort(two.y) << 16;
+        }
+    }
+    return run;
+}

@@ -3,26 +3,27 @@
 // One thread:  RUN neighbouring samples of one row: RUN pixels, or RUN / 2 pairs of U and V.
 // first, second, out: planes of width x height pixels with CHANNELS samples each (pairs: 2), 8 bits
 //              or 10 in the upper bits; any stride and alignment; out is neither of the others.
-// flow:        contiguous (4, rows, columns) in cells of the grid: x and y into the first plane, x
-//              and y into the second; one-sided (2, rows, columns). float16 or float32.
-// mask:        contiguous (rows, columns), share of the first plane, clipped to 0..1.
+// guide:       float32, contiguous (5, rows, columns): x and y into the first plane, x and y into the
+//              second, in cells of the grid, and the share of the first plane, clipped to 0..1;
+//              one-sided (2, rows, columns).
 // Per sample:  reads 1 sample of each plane (4 with a linear and 16 with a cubic kernel, from the
 //              cache) and 5 / cell^2 map values, writes 1 sample.
-// Coordinates are float32 whatever the maps are: float16 has no half pixels beyond 1024.
-// Edges:       samples outside repeat the edge, however far a flow points; NaN points to the top left.
+// Some 100 instructions for a pixel of two planes (linear): four times as many as there is time for
+//              while memory moves its bytes.
+// Coordinates are float32; samples outside repeat the edge, however far a flow points; NaN points to
+//              the top left.
 
 #include "cubic.cuh"
 #include "guide.cuh"
 #include "picture.cuh"
 
-constexpr int RUN = 4;
+constexpr int RUN = 8;
 
 struct WarpArguments {
     const void* first;
     const void* second;
     void* out;
-    const void* flow;
-    const void* mask;
+    const float* guide;
     int32_t first_stride;
     int32_t second_stride;
     int32_t out_stride;
@@ -31,103 +32,162 @@ struct WarpArguments {
     Grid grid;
 };
 
-struct Place {
-    int x, y;
-    float across, down;
+struct Source {
+    const void* plane;
+    int stride;
+    int width;
+    int height;
 };
 
-// Two pixels outside is all that four samples can tell apart.
-BOTH Place place_of(float x, float y, int width, int height) {
-    x = clamp_to(x, -3, (float)(width + 2));
-    y = clamp_to(y, -3, (float)(height + 2));
-    const float left = floorf(x), top = floorf(y);
-    return {(int)left, (int)top, x - left, y - top};
+// The codes of the four samples around a place; all of them are inside.
+template <class T, int CHANNELS>
+BOTH void corners_inside(const Source& from, int x, int y, float (&codes)[4][CHANNELS]) {
+    const uint32_t upper = y * from.stride + x * (int)(CHANNELS * sizeof(T));
+    const uint32_t lower = upper + from.stride;
+    const char* const plane = static_cast<const char*>(from.plane);
+#pragma unroll
+    for (int n = 0; n < CHANNELS; ++n) {
+        const int left = n * sizeof(T), right = (n + CHANNELS) * sizeof(T);
+        codes[0][n] = code_of(*reinterpret_cast<const T*>(plane + upper + left));
+        codes[1][n] = code_of(*reinterpret_cast<const T*>(plane + upper + right));
+        codes[2][n] = code_of(*reinterpret_cast<const T*>(plane + lower + left));
+        codes[3][n] = code_of(*reinterpret_cast<const T*>(plane + lower + right));
+    }
 }
 
 template <class T, int CHANNELS>
-struct Linear {
-    static BOTH void look(const void* plane, int stride, int width, int height, const Place& at,
-                          float (&codes)[CHANNELS]) {
-        const int left = clamp_to(at.x, width - 1), right = clamp_to(at.x + 1, width - 1);
-        const T* const upper = row_of<T>(plane, stride, clamp_to(at.y, height - 1));
-        const T* const lower = row_of<T>(plane, stride, clamp_to(at.y + 1, height - 1));
+BOTH void corners(const Source& from, int x, int y, float (&codes)[4][CHANNELS]) {
+    const int left = clamp_to(x, from.width - 1) * CHANNELS;
+    const int right = clamp_to(x + 1, from.width - 1) * CHANNELS;
+    const T* const upper = row_of<T>(from.plane, from.stride, clamp_to(y, from.height - 1));
+    const T* const lower = row_of<T>(from.plane, from.stride, clamp_to(y + 1, from.height - 1));
 #pragma unroll
-        for (int n = 0; n < CHANNELS; ++n) {
-            const int a = left * CHANNELS + n, b = right * CHANNELS + n;
-            codes[n] = along(along(code_of(upper[a]), code_of(upper[b]), at.across),
-                             along(code_of(lower[a]), code_of(lower[b]), at.across), at.down);
-        }
+    for (int n = 0; n < CHANNELS; ++n) {
+        codes[0][n] = code_of(upper[left + n]), codes[1][n] = code_of(upper[right + n]);
+        codes[2][n] = code_of(lower[left + n]), codes[3][n] = code_of(lower[right + n]);
+    }
+}
+
+// Whether all four samples around a place are inside. Of two positive floats the bits are ordered as
+// they are; those of negative ones and of NaN lie above.
+BOTH bool is_inside(const Source& in, float x, float y) {
+    return __float_as_uint(x) < __float_as_uint((float)(in.width - 1)) &&
+           __float_as_uint(y) < __float_as_uint((float)(in.height - 1));
+}
+
+// Two pixels outside is all that four samples can tell apart.
+BOTH float near(float place, int size) { return clamp_to(place, -3, (float)(size + 2)); }
+
+template <class T, int CHANNELS>
+struct Linear {
+    template <bool INSIDE>
+    static BOTH void look(const Source& from, float x, float y, float (&made)[CHANNELS]) {
+        const Place column = place_of(INSIDE ? x : near(x, from.width));
+        const Place row = place_of(INSIDE ? y : near(y, from.height));
+        float codes[4][CHANNELS];
+        if constexpr (INSIDE)
+            corners_inside<T, CHANNELS>(from, column.first, row.first, codes);
+        else
+            corners<T, CHANNELS>(from, column.first, row.first, codes);
+#pragma unroll
+        for (int n = 0; n < CHANNELS; ++n)
+            made[n] = along(along(codes[0][n], codes[1][n], column.behind),
+                            along(codes[2][n], codes[3][n], column.behind), row.behind);
     }
 };
 
+BOTH float blended(const float (&weights)[4], float a, float b, float c, float d) {
+    return fmaf(weights[3], d, fmaf(weights[2], c, fmaf(weights[1], b, weights[0] * a)));
+}
+
 template <class T, int CHANNELS>
 struct Cubic {
-    static BOTH void look(const void* plane, int stride, int width, int height, const Place& at,
-                          float (&codes)[CHANNELS]) {
+    template <bool>
+    static BOTH void look(const Source& from, float x, float y, float (&made)[CHANNELS]) {
+        const Place column = place_of(near(x, from.width)), row = place_of(near(y, from.height));
         float across[4], down[4], lines[CHANNELS][4];
-        cubic_weights(at.across, across);
-        cubic_weights(at.down, down);
+        cubic_weights(column.behind, across);
+        cubic_weights(row.behind, down);
 #pragma unroll
         for (int tap = 0; tap < 4; ++tap) {
-            const T* const row = row_of<T>(plane, stride, clamp_to(at.y - 1 + tap, height - 1));
+            const T* const line = row_of<T>(from.plane, from.stride,
+                                            clamp_to(row.first - 1 + tap, from.height - 1));
 #pragma unroll
             for (int n = 0; n < CHANNELS; ++n) {
-                float at_x[4];
+                float codes[4];
 #pragma unroll
                 for (int m = 0; m < 4; ++m)
-                    at_x[m] = code_of(row[clamp_to(at.x - 1 + m, width - 1) * CHANNELS + n]);
-                lines[n][tap] = weighted(across, at_x[0], at_x[1], at_x[2], at_x[3]);
+                    codes[m] = code_of(
+                        line[clamp_to(column.first - 1 + m, from.width - 1) * CHANNELS + n]);
+                lines[n][tap] = blended(across, codes[0], codes[1], codes[2], codes[3]);
             }
         }
 #pragma unroll
         for (int n = 0; n < CHANNELS; ++n) {
-            const float code = weighted(down, lines[n][0], lines[n][1], lines[n][2], lines[n][3]);
-            codes[n] = clamp_to(code, 0, (float)Depth<T>::top);
+            const float code = blended(down, lines[n][0], lines[n][1], lines[n][2], lines[n][3]);
+            made[n] = clamp_to(code, 0, (float)Depth<T>::top);
         }
     }
 };
 
-// The pixel (x, y) as plane `side` has it, moved.
-template <class How, int CHANNELS>
-BOTH void moved(const WarpArguments& it, int side, const Spot& spot, int x, int y,
-                float (&codes)[CHANNELS]) {
-    const float to_x = x + it.grid.cell * look_up(it.grid, it.flow, 2 * side, spot);
-    const float to_y = y + it.grid.cell * look_up(it.grid, it.flow, 2 * side + 1, spot);
-    const Place place = place_of(to_x, to_y, it.width, it.height);
-    How::look(side ? it.second : it.first, side ? it.second_stride : it.first_stride, it.width,
-              it.height, place, codes);
-}
+// Where the pixels of a run look: x and y in each source, and the share of the first one.
+template <int PIXELS, int SIDES>
+struct Looks {
+    float x[SIDES][PIXELS], y[SIDES][PIXELS], share[PIXELS];
+};
 
-template <class T, int CHANNELS, class How, int SIDES>
-BOTH void warp_run(const WarpArguments& it, int sample, int y) {
-    T made[RUN];
+template <class T, int CHANNELS, class How, bool INSIDE, int PIXELS, int SIDES>
+BOTH Run<PIXELS * CHANNELS, T> looked_up(const Source (&from)[2], const Looks<PIXELS, SIDES>& at) {
+    float made[PIXELS * CHANNELS];
 #pragma unroll
-    for (int n = 0; n < RUN; n += CHANNELS) {
-        const int x = (sample + n) / CHANNELS;
-        const Spot spot = spot_at(it.grid, x, y);
-        float codes[CHANNELS];
-        moved<How>(it, 0, spot, x, y, codes);
-        if constexpr (SIDES == 2) {
-            float others[CHANNELS];
-            moved<How>(it, 1, spot, x, y, others);
-            const float share = clamp_to(look_up(it.grid, it.mask, 0, spot), 0, 1);
+    for (int n = 0; n < PIXELS; ++n) {
+        float codes[2][CHANNELS];
 #pragma unroll
-            for (int channel = 0; channel < CHANNELS; ++channel)
-                codes[channel] = codes[channel] * share + others[channel] * (1 - share);
-        }
+        for (int side = 0; side < SIDES; ++side)
+            How::template look<INSIDE>(from[side], at.x[side][n], at.y[side][n], codes[side]);
 #pragma unroll
         for (int channel = 0; channel < CHANNELS; ++channel)
-            made[n + channel] = sample_of<T>(codes[channel]);
+            made[n * CHANNELS + channel] =
+                SIDES == 1 ? codes[0][channel]
+                           : along(codes[SIDES - 1][channel], codes[0][channel], at.share[n]);
+    }
+    return samples_of<T>(made);
+}
+
+template <class T, int CHANNELS, template <class, int> class How, int SIDES>
+BOTH void warp_run(const WarpArguments& it, int sample, int y) {
+    constexpr int PIXELS = RUN / CHANNELS, MAPS = SIDES == 2 ? 5 : 2;
+    const Source from[] = {{it.first, it.first_stride, it.width, it.height},
+                           {it.second, it.second_stride, it.width, it.height}};
+    Along<MAPS> guide(it.grid, it.guide, sample / CHANNELS, y);
+    Looks<PIXELS, SIDES> at;
+    bool all_inside = true;
+#pragma unroll
+    for (int n = 0; n < PIXELS; ++n) {
+        const int x = sample / CHANNELS + n;
+        float values[MAPS];
+        guide.at(x, values);
+#pragma unroll
+        for (int side = 0; side < SIDES; ++side) {
+            at.x[side][n] = fmaf(it.grid.cell, values[2 * side], (float)x);
+            at.y[side][n] = fmaf(it.grid.cell, values[2 * side + 1], (float)y);
+            all_inside = all_inside && is_inside(from[side], at.x[side][n], at.y[side][n]);
+        }
+        at.share[n] = clamp_to(values[MAPS - 1], 0, 1);
     }
     T* const row = row_of<T>(it.out, it.out_stride, y);
-    store(row + sample, made, it.width * CHANNELS - sample);
+    const int left = it.width * CHANNELS - sample;
+    if (all_inside)
+        store(row + sample, looked_up<T, CHANNELS, How<T, CHANNELS>, true>(from, at), left);
+    else
+        store(row + sample, looked_up<T, CHANNELS, How<T, CHANNELS>, false>(from, at), left);  // seldom
 }
 
 #define KERNEL(name, T, CHANNELS, HOW, SIDES)                    \
     extern "C" __global__ void warp_##name(WarpArguments it) {   \
         FOR_EACH_Y(y, it.height)                                 \
         FOR_EACH_X(sample, RUN, it.width * CHANNELS)             \
-        warp_run<T, CHANNELS, HOW<T, CHANNELS>, SIDES>(it, sample, y); \
+        warp_run<T, CHANNELS, HOW, SIDES>(it, sample, y); \
     }
 #define SIDES_OF(name, T, CHANNELS)                              \
     KERNEL(two_##name##_linear, T, CHANNELS, Linear, 2)          \

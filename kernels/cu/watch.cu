@@ -1,6 +1,6 @@
 // Whether a residual can be shown: counts of what no sound network gives.
 //
-// One thread:  runs of RUN neighbouring values, one run per stride of the grid.
+// One thread:  runs of 16 bytes of neighbouring values, one run per stride of the grid.
 // residual:    `count` contiguous values, float16, float32 or uint8 around 128, 8-bit code values.
 // out:         one Health, zero before the launch: counts are added to it. `dark` are values of -128
 //              and below: a plane of them is black whatever was under it.
@@ -10,8 +10,6 @@
 // Tail:        every value counts once, at any alignment.
 
 #include "runs.cuh"
-
-constexpr int RUN = 4;
 
 struct Health {
     uint32_t nans;
@@ -24,6 +22,22 @@ struct WatchArguments {
     Health* out;
     int64_t count;
 };
+
+// Whether any value of a run may be counted; most runs have none.
+template <int N, class V>
+BOTH bool is_odd(const Run<N, V>& run) {
+    bool is_sound = true;
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+        const float value = value_at(run, n);
+        is_sound = is_sound && value > -128.0f && value <= 3.402823466e38f;
+    }
+    return !is_sound;
+}
+template <int N>
+BOTH bool is_odd(const Run<N, uint8_t>& run) {
+    return has_zero_byte(run);
+}
 
 BOTH void judge(float value, Health& seen) {
     if (value != value)
@@ -48,6 +62,7 @@ __device__ void watch(const WatchArguments& it) {
     const bool is_first = threadIdx.x == 0 && threadIdx.y == 0;
     if (is_first) block = Health{};
     __syncthreads();
+    constexpr int RUN = 16 / sizeof(V);
     const V* const residual = static_cast<const V*>(it.residual);
     const int64_t runs = (it.count + RUN - 1) / RUN;
     Health seen = {};
@@ -56,16 +71,11 @@ __device__ void watch(const WatchArguments& it) {
         ((int64_t)blockIdx.x * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
     for (int64_t run = thread; run < runs; run += threads) {
         const int64_t left = it.count - run * RUN;
-        V values[RUN] = {};
-        if (left >= RUN)
-            load(residual + run * RUN, values);
-        else
-#pragma unroll
-            for (int n = 0; n < RUN; ++n)
-                if (n < left) values[n] = residual[run * RUN + n];
+        const auto values = load<RUN>(residual + run * RUN, left);
+        if (!is_odd(values)) continue;
 #pragma unroll
         for (int n = 0; n < RUN; ++n)
-            if (n < left) judge(to_float(values[n]), seen);
+            if (n < left) judge(value_at(values, n), seen);
     }
     if (has_any(seen)) add(&block, seen);
     __syncthreads();

@@ -109,20 +109,14 @@ class DeviceWarper:
                 target = self._scratch(out, used) if is_luma else out
                 sharp = is_sharp and is_luma
                 if shares:
-                    mask = at + 4 * size
-                    call = launch.warp(
-                        first, second, target, flow=at, mask=mask, grid=grid, is_sharp=sharp
-                    )
+                    call = launch.warp(first, second, target, guide=at, grid=grid, is_sharp=sharp)
                 else:
                     call = launch.warp_one(
-                        second, target, flow=at + 2 * size, grid=grid, is_sharp=sharp
+                        second, target, guide=at + 2 * size, grid=grid, is_sharp=sharp
                     )
                 self._gpu.launch(call)
                 if is_luma:
-                    residual, softness = at + 5 * size, at + 6 * size
-                    self._gpu.launch(
-                        launch.finish(target, out, residual=residual, softness=softness, grid=grid)
-                    )
+                    self._gpu.launch(launch.finish(target, out, guide=at + 5 * size, grid=grid))
             self._cover(pair[1], made, still, used)
 
     def _cover(

@@ -148,20 +148,21 @@ class _Tries:
         mask, residual, softness = self._numbers.uniform(-0.1, 1, (3, ROWS, COLUMNS)).astype(
             np.float32
         )
+        guide = np.stack((*flow, mask))
         grid = Grid(rows=ROWS, columns=COLUMNS, cell=CELL)
         ends = self._plane(first), self._plane(second)
-        at, shares = self._there(flow), self._there(mask)
+        at = self._there(guide)
         for is_sharp in (False, True):
             how: dict[str, Any] = {"cell": CELL, "is_sharp": is_sharp}
             out = self._plane(np.zeros_like(first))
-            two = launch.warp(*ends, out, flow=at, mask=shares, grid=grid, is_sharp=is_sharp)
+            two = launch.warp(*ends, out, guide=at, grid=grid, is_sharp=is_sharp)
             yield two, out.address, reference.warp(first, second, flow=flow, mask=mask, **how)
             out = self._plane(np.zeros_like(first))
-            one = launch.warp_one(ends[0], out, flow=at, grid=grid, is_sharp=is_sharp)
+            one = launch.warp_one(ends[0], out, guide=at, grid=grid, is_sharp=is_sharp)
             yield one, out.address, reference.warp_one(first, flow=flow[:2], **how)
         out = self._plane(np.zeros_like(first))
-        added, shared = self._there(residual), self._there(softness)
-        finish = launch.finish(ends[0], out, residual=added, softness=shared, grid=grid)
+        there = self._there(np.stack((residual, softness)))
+        finish = launch.finish(ends[0], out, guide=there, grid=grid)
         maps: dict[str, Any] = {"residual": residual, "softness": softness, "cell": CELL}
         yield finish, out.address, reference.finish(first, **maps)
         covers = (self._numbers.random(first.shape) < 0.5).astype(np.uint8) * 255

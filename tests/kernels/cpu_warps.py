@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels import reference
-from kernels.arguments import Precision
 from kernels.native import Native
 from kernels.native_build import LEVELS, is_current
 from kernels.native_warp import Floats, Maps, Plane, Trio, WarpCall, scratch_bytes
@@ -56,10 +55,8 @@ def case(
     """Noise, and a guide of noise; a wild one points anywhere, and nowhere, in places."""
     numbers = np.random.default_rng([width, height, is_wild])
     shape = cells(height, cell), cells(width, cell)
-    flow = wild_flow(shape, Precision.FLOAT32, numbers=numbers)
-    mask, residual, softness = (
-        wild_map(shape, Precision.FLOAT32, numbers=numbers) for _ in range(3)
-    )
+    flow = wild_flow(shape, numbers=numbers)
+    mask, residual, softness = (wild_map(shape, numbers=numbers) for _ in range(3))
     if not is_wild:
         flow = np.where(np.abs(flow) < 5, flow, 0).astype(np.float32)
         mask, residual, softness = (np.nan_to_num(part) for part in (mask, residual, softness))

@@ -87,11 +87,11 @@ class Fenced:
 
 def calls(fenced: Fenced, *, width: int, height: int) -> Iterator[Call]:
     """Every kind of kernel at this size."""
+    for bits in SAMPLES:
+        yield from _plane_calls(fenced, bits, width=width, height=height)
     for precision, dtype in RESIDUALS.items():
         for layout in Layout:
             yield from _picture_calls(fenced, layout, precision, width=width, height=height)
-        for bits in SAMPLES if precision in FLOATS else ():
-            yield from _plane_calls(fenced, bits, precision, width=width, height=height)
         count = width * height
         residual = fenced.tight(1, count, dtype=dtype)
         told = fenced.tight(1, ctypes.sizeof(Health) // 4, dtype=np.uint32)
@@ -116,25 +116,20 @@ def _picture_calls(
         yield launch.interleave(picture, fenced.picture(Layout.NV12, width=width, height=height))
 
 
-def _plane_calls(
-    fenced: Fenced, bits: int, precision: Precision, *, width: int, height: int
-) -> Iterator[Call]:
+def _plane_calls(fenced: Fenced, bits: int, *, width: int, height: int) -> Iterator[Call]:
     rows, columns = cells(height, CELL), cells(width, CELL)
-    maps = fenced.tight(4, rows, columns, dtype=FLOATS[precision])
-    mask = fenced.tight(1, rows, columns, dtype=FLOATS[precision])
-    grid = Grid(rows=rows, columns=columns, cell=CELL, precision=precision)
+    five, two = (fenced.tight(n, rows, columns, dtype=np.float32) for n in (5, 2))
+    grid = Grid(rows=rows, columns=columns, cell=CELL)
     covering = fenced.plane(np.ones((height, width), np.uint8))
     for shape in ((height, width), (height, width, 2)):
         first, second, out = (fenced.plane(np.zeros(shape, SAMPLES[bits])) for _ in range(3))
         for is_sharp in (False, True):
-            yield launch.warp(
-                first, second, out, flow=maps, mask=mask, grid=grid, is_sharp=is_sharp
-            )
-            yield launch.warp_one(first, out, flow=maps, grid=grid, is_sharp=is_sharp)
+            yield launch.warp(first, second, out, guide=five, grid=grid, is_sharp=is_sharp)
+            yield launch.warp_one(first, out, guide=two, grid=grid, is_sharp=is_sharp)
         yield launch.cover(first, out, mask=covering)
     luma, other, made = (fenced.plane(np.zeros((height, width), SAMPLES[bits])) for _ in range(3))
-    softness = fenced.tight(rows, columns, dtype=FLOATS[precision], fill=1)
-    yield launch.finish(luma, made, residual=mask, softness=softness, grid=grid)
+    soft = fenced.tight(2, rows, columns, dtype=np.float32, fill=1)
+    yield launch.finish(luma, made, guide=soft, grid=grid)
     told = fenced.tight(1, ctypes.sizeof(Difference) // 8, dtype=np.uint64)
     yield launch.difference(luma, other, out=told)
 

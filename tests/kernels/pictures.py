@@ -22,18 +22,21 @@ GUARD = 96
 
 
 class Guarded:
-    """A copy of ``values`` whose rows are followed by ``padding`` bytes, ``offset`` bytes into memory.
+    """A copy of ``values`` whose rows are followed by ``padding`` values, ``offset`` values into memory.
 
-    ``values`` is (H, W) or more; every dimension but the first lies contiguous.
+    ``values`` is (H, W) or more; every dimension but the first lies contiguous. Rows are a multiple of
+    ``pitch`` bytes apart, as devices lay them.
     """
 
     alive: ClassVar[WeakSet[Guarded]] = WeakSet()
     """All of them: what a device may be told the address of."""
 
-    def __init__(self, values: NDArray[Any], *, padding: int = 0, offset: int = 0) -> None:
+    def __init__(
+        self, values: NDArray[Any], *, padding: int = 0, offset: int = 0, pitch: int = 1
+    ) -> None:
         self.alive.add(self)
         width = values[0].nbytes
-        self.stride = width + padding * values.itemsize
+        self.stride = -(-(width + padding * values.itemsize) // pitch) * pitch
         size = 2 * GUARD + self.stride * len(values)
         noise = np.random.default_rng(values.size).integers(0, 256, size + 64, np.uint8)
         begin = -noise.ctypes.data % 64
@@ -98,10 +101,18 @@ class HostPicture:
     """The planes of a 4:2:0 picture, each guarded."""
 
     def __init__(
-        self, planes: Sequence[NDArray[Any]], layout: Layout, *, padding: int = 0, offset: int = 0
+        self,
+        planes: Sequence[NDArray[Any]],
+        layout: Layout,
+        *,
+        padding: int = 0,
+        offset: int = 0,
+        pitch: int = 1,
     ) -> None:
         self.layout = layout
-        self.guarded = [Guarded(plane, padding=padding, offset=offset) for plane in planes]
+        self.guarded = [
+            Guarded(plane, padding=padding, offset=offset, pitch=pitch) for plane in planes
+        ]
 
     @property
     def planes(self) -> list[NDArray[Any]]:

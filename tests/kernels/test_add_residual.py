@@ -60,12 +60,38 @@ def test_adding_a_residual_is_its_twin_in_every_bit(
     residual = Guarded(wild(scale, rows, columns, precision), offset=offset)
     picture = HostPicture(planes, layout, padding=padding, offset=offset)
     out = HostPicture(blank(planes, scale, layout), layout, padding=padding, offset=offset)
+    check(runner, picture, residual, out, precision, scale=scale)
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("layout", list(Layout))
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize(("width", "height"), [(64, 7), (42, 12), (41, 4)])
+def test_rows_laid_as_a_device_has_them_take_wide_accesses_and_end_anywhere(
+    runner: Runner, scale: int, layout: Layout, precision: Precision, width: int, height: int
+) -> None:
+    planes = noise(layout, width=width, height=height)
+    residual = Guarded(wild(scale, (height + 1) // 2, -(-width // 8) * 4, precision))
+    picture = HostPicture(planes, layout, pitch=32)
+    out = HostPicture(blank(planes, scale, layout), layout, pitch=32)
+    check(runner, picture, residual, out, precision, scale=scale)
+
+
+def check(
+    runner: Runner,
+    picture: HostPicture,
+    residual: Guarded,
+    out: HostPicture,
+    precision: Precision,
+    *,
+    scale: int,
+) -> None:
     runner.run(
         launch.add_residual(
             picture.picture(), tensor(residual, precision), out.picture(), scale=scale
         )
     )
-    twin = reference.add_residual(planes, residual.array, scale=scale)
+    twin = reference.add_residual(picture.planes, residual.array, scale=scale)
     for seen, expected in zip(out.planes, twin, strict=True):
         np.testing.assert_array_equal(seen, expected)
     assert out.is_intact()

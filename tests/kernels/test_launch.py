@@ -101,31 +101,31 @@ def test_planes_that_are_not_alike_are_refused(other: dict[str, int]) -> None:
     with pytest.raises(KernelError, match="one size and depth"):
         launch.difference(PLANE, odd, out=8)
     with pytest.raises(KernelError, match="one size and depth"):
-        launch.warp_one(PLANE, odd, flow=8, grid=GRID, is_sharp=True)
+        launch.warp_one(PLANE, odd, guide=8, grid=GRID, is_sharp=True)
     with pytest.raises(KernelError, match="one size and depth"):
-        launch.warp(PLANE, odd, odd, flow=8, mask=8, grid=GRID, is_sharp=True)
+        launch.warp(PLANE, odd, odd, guide=8, grid=GRID, is_sharp=True)
     with pytest.raises(KernelError, match="one size and depth"):
-        launch.finish(PLANE, odd, residual=8, softness=8, grid=GRID)
+        launch.finish(PLANE, odd, guide=8, grid=GRID)
 
 
 def test_a_plane_is_not_made_in_the_memory_it_is_made_from() -> None:
     other = replace(PLANE, address=128)
     with pytest.raises(KernelError, match="its own memory"):
-        launch.warp_one(PLANE, PLANE, flow=8, grid=GRID, is_sharp=False)
+        launch.warp_one(PLANE, PLANE, guide=8, grid=GRID, is_sharp=False)
     with pytest.raises(KernelError, match="its own memory"):
-        launch.warp(other, PLANE, PLANE, flow=8, mask=8, grid=GRID, is_sharp=False)
+        launch.warp(other, PLANE, PLANE, guide=8, grid=GRID, is_sharp=False)
     with pytest.raises(KernelError, match="its own memory"):
-        launch.finish(PLANE, PLANE, residual=8, softness=8, grid=GRID)
+        launch.finish(PLANE, PLANE, guide=8, grid=GRID)
 
 
 def test_a_launch_has_a_thread_for_each_piece_of_work() -> None:
     picture = replace(PICTURE, width=1920, height=1080)
     call = launch.pack(picture, tensor(540, 960))
-    # 960 cells, four to a thread, 32 threads to a block; 540 rows, 8 to a block.
-    assert call.blocks == (8, 68)
+    # 960 cells, eight to a thread, 32 threads to a block; 540 rows, 8 to a block.
+    assert call.blocks == (4, 68)
     large = replace(picture, width=3840, height=2160)
     added = launch.add_residual(picture, tensor(540, 960), large, scale=2)
-    assert added.blocks == (15, 3 * 2 * 540 // 8)
+    assert added.blocks == (8, -(-3 * 540 // 8))
     assert added.unit.name == "add_residual_x2"
 
 

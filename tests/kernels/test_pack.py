@@ -9,7 +9,14 @@ from kernels import launch, reference
 from kernels.arguments import Layout, Precision
 from streamer.ops import host
 from tests.kernels.host_build import HostKernels
-from tests.kernels.pictures import FLOATS, Guarded, HostPicture, noise, tensor
+from tests.kernels.pictures import (
+    FLOATS,
+    Guarded,
+    HostPicture,
+    noise,
+    random_samples,
+    tensor,
+)
 from tests.kernels.runners import Runner
 
 # Width, height, samples between rows, samples before the first one.
@@ -35,8 +42,38 @@ def test_packing_is_its_twin_in_every_bit(
     picture = HostPicture(planes, layout, padding=padding, offset=offset)
     shape = (6, (height + 1) // 2 + 3, (width + 1) // 2 + offset)
     out = Guarded(np.zeros(shape, FLOATS[precision]), offset=offset)
+    check(runner, picture, out, precision)
+
+
+@pytest.mark.parametrize("precision", list(FLOATS))
+@pytest.mark.parametrize("layout", list(Layout))
+@pytest.mark.parametrize(("width", "height"), [(64, 7), (54, 12), (43, 4)])
+def test_rows_laid_as_a_device_has_them_take_wide_accesses_and_end_anywhere(
+    runner: Runner, layout: Layout, precision: Precision, width: int, height: int
+) -> None:
+    picture = HostPicture(noise(layout, width=width, height=height), layout, pitch=32)
+    out = Guarded(np.zeros((6, (height + 1) // 2, -(-width // 16) * 8), FLOATS[precision]))
+    check(runner, picture, out, precision)
+
+
+@pytest.mark.parametrize("layout", [Layout.NV12, Layout.P010])
+def test_every_code_is_packed_as_a_division_gives_it(runner: Runner, layout: Layout) -> None:
+    """The kernel multiplies by the reciprocal and corrects that."""
+    step = 64 if layout is Layout.P010 else 1
+    every = np.arange(2**layout.bits)[None].repeat(2, 0) * step
+    luma = every.astype(random_samples((1, 1), layout.bits, np.random.default_rng(0)).dtype)
+    pairs = luma.reshape(2, -1, 2)[:1]
+    other = pairs[..., ::-1].copy()
+    for chroma in (pairs, other):
+        picture = HostPicture([luma, chroma], layout, pitch=32)
+        out = Guarded(np.zeros((6, 1, luma.shape[1] // 2), np.float32))
+        check(runner, picture, out, Precision.FLOAT32)
+
+
+def check(runner: Runner, picture: HostPicture, out: Guarded, precision: Precision) -> None:
     runner.run(launch.pack(picture.picture(), tensor(out, precision)))
-    twin = reference.pack(planes, rows=shape[1], columns=shape[2], dtype=FLOATS[precision])
+    rows, columns = out.array.shape[1:]
+    twin = reference.pack(picture.planes, rows=rows, columns=columns, dtype=FLOATS[precision])
     np.testing.assert_array_equal(out.array, twin)
     assert out.is_intact()
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kernels import launch, reference
 from kernels.arguments import Difference, Health, Precision
+from tests.kernels.host_build import HostKernels
 from tests.kernels.pictures import FLOATS, Counts, Guarded, random_samples
 from tests.kernels.runners import Runner
 
@@ -17,13 +18,16 @@ SIZES = [(1, 1), (7, 3), (8, 2), (61, 33), (560, 19)]
 
 
 @pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("pitch", [1, 32])
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_the_difference_is_its_twin_in_every_count(
-    runner: Runner, bits: int, width: int, height: int
+    runner: Runner, bits: int, width: int, height: int, pitch: int
 ) -> None:
     numbers = np.random.default_rng([width, height, bits])
-    first = Guarded(random_samples((height, width), bits, numbers), padding=3)
-    second = Guarded(random_samples((height, width), bits, numbers), offset=1)
+    offset = int(pitch == 1)
+    samples = (random_samples((height, width), bits, numbers) for _ in range(2))
+    first = Guarded(next(samples), padding=3, pitch=pitch)
+    second = Guarded(next(samples), offset=offset, pitch=pitch)
     second.array[: height // 2] = first.array[: height // 2, :1]
     seen = Counts(Difference)
     runner.run(launch.difference(first.plane(), second.plane(), out=seen.address))
@@ -43,6 +47,20 @@ def test_the_largest_difference_does_not_overflow(runner: Runner) -> None:
     runner.run(launch.difference(wide.plane(), black.plane(), out=seen.address))
     assert seen.told.sum == 2**32 - 1 + 1023 * 8192
     assert seen.told.bins[0][63] == seen.told.bins[1][0] == 8192
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_no_count_is_lost_where_one_thread_has_more_than_a_byte_holds(
+    host_kernels: HostKernels, bits: int
+) -> None:
+    dtype = np.uint8 if bits == 8 else np.uint16
+    grey = Guarded(np.full((80, 1536), 200, dtype))
+    seen = Counts(Difference)
+    call = launch.difference(grey.plane(), grey.plane(), out=seen.address)
+    host_kernels.run(call, blocks=(1, 1))
+    total, bins = reference.difference(grey.array, grey.array)
+    assert (seen.told.sum, total) == (0, 0)
+    np.testing.assert_array_equal(np.array(seen.told.bins), bins)
 
 
 @pytest.mark.parametrize("precision", list(Precision))

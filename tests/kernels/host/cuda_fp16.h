@@ -11,6 +11,7 @@
 #define __global__
 #define __shared__ static
 #define __forceinline__ inline
+#define __launch_bounds__(...)
 
 struct Index {
     unsigned x, y, z;
@@ -54,3 +55,56 @@ inline __half __float2half_rn(float value) {
     const float steps = std::nearbyint(std::ldexp(size, 10 - exponent));
     return {(uint16_t)(sign | ((exponent + 14) * 1024 + (int)steps))};
 }
+
+struct __half2 {
+    __half x, y;
+};
+inline __half2 __floats2half2_rn(float x, float y) {
+    return {__float2half_rn(x), __float2half_rn(y)};
+}
+inline uint16_t __half_as_ushort(__half value) { return value.bits; }
+inline __half __ushort_as_half(uint16_t bits) { return {bits}; }
+
+inline uint32_t __float_as_uint(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+inline float __uint_as_float(uint32_t bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// Four of the eight bytes of `low` and `high`, one for each digit of `selector`.
+inline uint32_t __byte_perm(uint32_t low, uint32_t high, uint32_t selector) {
+    const uint64_t bytes = (uint64_t)high << 32 | low;
+    uint32_t chosen = 0;
+    for (int n = 0; n < 4; ++n)
+        chosen |= (uint32_t)(bytes >> (selector >> 4 * n & 7) * 8 & 255) << 8 * n;
+    return chosen;
+}
+
+// The sum of the absolute differences of four bytes, and of two whole numbers plus a third.
+inline uint32_t __vsadu4(uint32_t a, uint32_t b) {
+    uint32_t sum = 0;
+    for (int n = 0; n < 32; n += 8) sum += std::abs((int)(a >> n & 255) - (int)(b >> n & 255));
+    return sum;
+}
+inline uint32_t __usad(uint32_t a, uint32_t b, uint32_t sum) { return sum + (a > b ? a - b : b - a); }
+
+// The sum of the products of four bytes, plus `sum`.
+inline uint32_t __dp4a(uint32_t a, uint32_t b, uint32_t sum) {
+    for (int n = 0; n < 32; n += 8) sum += (a >> n & 255) * (b >> n & 255);
+    return sum;
+}
+inline uint32_t min(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+// The sum, rounded down.
+inline float __fadd_rd(float a, float b) {
+    const double sum = (double)a + b;
+    const float rounded = (float)sum;
+    return rounded > sum ? std::nextafterf(rounded, -INFINITY) : rounded;
+}
+
+inline float __saturatef(float value) { return std::fmin(std::fmax(value, 0.0f), 1.0f); }
