@@ -113,7 +113,7 @@ def alone_on_device(engine: Engine, sizes: Mapping[str, int]) -> Callable[[], An
     """
     if isinstance(engine, OrtCudaEngine):
         bound = engine._bound_for(sizes)
-        return lambda: engine._session.run_with_iobinding(bound.binding)
+        return lambda: bound.session.run_with_iobinding(bound.binding)
     if isinstance(engine, TensorRtEngine):
         context, stream = engine._plan(sizes)._context, engine._stream
 

@@ -38,8 +38,9 @@ class Backend:
     """With a manifest; where it ``has_threads``, also with ``threads=``."""
     precisions: tuple[str, ...]
     """Of the models that it runs at a gain, the best first; others are passed over."""
-    tasks: tuple[str, ...] = ("super_resolution", "interpolation", "prediction")
-    """Of the networks that it runs."""
+    tasks: tuple[str, ...] = ("super_resolution",)
+    """Of the networks that it runs. Motion is found on the host; of its networks, which work out shapes,
+    a device would leave parts to the processor."""
     has_threads: bool = False
     """Whether it computes on the processor's cores, as many as it is told."""
     has_bf16: Callable[[], bool] = _never
@@ -194,9 +195,10 @@ def choose_motion(
 ) -> Choice:
     """The engines for made frames, best first; the last one is the reference, which needs none.
 
-    Chosen as for super-resolution, but the reference stands in where no network is shipped,
-    whichever backend is named: it makes a frame of its own. So it does between two frames of a
-    live stream. Raises ``EngineError`` when a named backend cannot run a network that is shipped.
+    Chosen as for super-resolution, but a backend of a device leaves it to what ``auto`` takes, and the
+    reference stands in where no network is shipped, whichever backend is named: it makes a frame of its
+    own. So it does between two frames of a live stream. Raises ``EngineError`` when a named backend of the
+    host cannot run a network that is shipped.
     """
     _check_name(backend)
     reference = ReferenceMotionEngine()
@@ -215,6 +217,7 @@ def choose_motion(
             f"live, frames {MADE[task]} are made from motion alone: a network takes 4 ms of each"
         )
         return Choice((reference,), reason)
+    backend = _on_host(backend)
     if backend != "auto" and task not in BACKENDS[backend].tasks:
         return Choice((reference,), f"{backend} runs no networks for {task}")
     chosen = _chosen(models, backend, use)
@@ -233,8 +236,12 @@ def choose_following(*, task: str, backend: str, use: Use) -> Choice:
     models = find_models(task=task, scale=1)
     if not models:
         return Choice((), f"no trained network for {task} is shipped")
-    on_host = {name for name, known in BACKENDS.items() if known.has_threads}
-    return _chosen(models, backend if backend in on_host else "auto", use)
+    return _chosen(models, _on_host(backend), use)
+
+
+def _on_host(backend: str) -> str:
+    """The one that runs a network of the host where that backend is asked for."""
+    return backend if backend == "auto" or BACKENDS[backend].has_threads else "auto"
 
 
 def _check_name(backend: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 from collections.abc import Callable, Mapping
 from threading import Event, Lock, Thread
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 from streamer.errors import EngineError
 from streamer.infer.batching_group import KEPT_SIZES
@@ -16,6 +18,20 @@ _log = logging.getLogger(__name__)
 
 ABANDON_S = 5.0
 """How long ``close`` waits for a build to notice; builders ask after every step they make."""
+
+LEAVE_S = 30.0
+"""How long the end of the program waits for that. A thread that comes back from C++ into a Python that is
+gone aborts the program, whose output may be whole (PyTorch's issue 38228)."""
+
+_all: WeakSet[Building[Any]] = WeakSet()
+"""A build that goes on keeps its own."""
+
+
+@atexit.register
+def _leave_all() -> None:
+    for building in tuple(_all):
+        building.leave()
+
 
 Made = TypeVar("Made")
 
@@ -47,6 +63,7 @@ class Building(Generic[Made]):
         self._made: tuple[Sizes, Made] | None = None
         self._handing_over = Lock()
         self._is_closed = False
+        _all.add(self)
 
     def ask(self, sizes: Sizes) -> None:
         """Begins with it, unless a build goes on, waits to be taken, or was refused."""
@@ -88,6 +105,14 @@ class Building(Generic[Made]):
         waiting = self.taken()
         if waiting is not None:
             self._discard(waiting[1])
+
+    def leave(self) -> None:
+        """At the end of the program: waits for a build to notice."""
+        with self._handing_over:
+            if self._abandoned is not None:
+                self._abandoned.set()
+        if self._thread is not None:
+            self._thread.join(LEAVE_S)
 
     def _make(self, sizes: Sizes, abandoned: Event) -> None:
         """On its own thread."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import CDLL, c_ubyte
@@ -18,6 +19,8 @@ from kernels.driver import Device
 from kernels.errors import KernelError
 from streamer.errors import EngineError
 from streamer.model import ModelManifest
+
+_log = logging.getLogger(__name__)
 
 _DRIVER_TEXT = Path("/proc/driver/nvidia/version")
 
@@ -208,12 +211,21 @@ class DriverStream:
 
 @cache
 def has_device() -> bool:
-    """Whether a CUDA device can be used here; without a driver that is known in microseconds."""
+    """Whether a CUDA device can be used here; without a driver that is known in microseconds.
+
+    Of a driver that is there and fails, the log says why, once.
+    """
     try:
         CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    try:
         with Device():
             return True
-    except (OSError, KernelError):
+    except KernelError as error:
+        # Images carry the driver's library to computers without a device too.
+        level = logging.INFO if "CUDA_ERROR_NO_DEVICE" in str(error) else logging.WARNING
+        _log.log(level, "the GPU is not used: %s", error)
         return False
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from ctypes import CDLL
 from dataclasses import dataclass, field, replace
+from functools import cache
+from io import StringIO
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +19,8 @@ from streamer.errors import EngineError
 from streamer.infer.batching_group import KEPT_SIZES
 from streamer.infer.copying import copy
 from streamer.infer.device import DeviceTensor, has_device
-from streamer.infer.engine import Tensors, load, pip_install
+from streamer.infer.engine import Tensors, ended, load, pip_install
+from streamer.infer.ort_failures import WHEEL, cause, next_step
 from streamer.infer.sizes import Sizes, in_order, on_host, sizes_of
 from streamer.model import ModelManifest, TensorSpec
 
@@ -44,7 +50,7 @@ CUDA = Provider(
         "device_id": "0",
         # It would double whenever it grows, and what is asked for here never changes.
         "arena_extend_strategy": "kSameAsRequested",
-        # Tries all algorithms of a convolution in its first run; there is one such run a size.
+        # cuDNN's most careful guess of an algorithm, which takes longest; it is made once a size.
         "cudnn_conv_algo_search": "EXHAUSTIVE",
         "do_copy_in_default_stream": "1",
     },
@@ -52,14 +58,25 @@ CUDA = Provider(
 )
 
 
+LIBRARY = "libonnxruntime_providers_cuda.so"
+
+ERRORS_ONLY = 3
+"""Severity. At 2 each session prints that no plugin was found for its provider."""
+
 QUEUED = {"disable_synchronize_execution_providers": "1"}
 """Settings of a run that is not waited for: what follows on the same stream comes after it."""
 
 
+# Note [A session a size]
+# Since 1.20 a convolution of the CUDA provider has one plan of cuDNN, for the shape it saw last; another
+# shape makes it anew, which takes a network tens of milliseconds (``UpdateState`` in ``nn/conv.cc`` there,
+# its issue 23006). Batches change their size from run to run, so each size has a session to itself.
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """Storage on the device for one size, bound for good."""
+    """A session for one size, and its storage on the device, bound for good."""
 
+    session: Any
+    """See Note [A session a size]."""
     binding: Any
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
@@ -103,9 +120,12 @@ class OrtCudaEngine:
         self.manifest = on_host(manifest)
         self.model = manifest
         """The manifest as it is on the device."""
-        self._provider = provider if stream is None else _on(provider, stream)
+        self._provider = _suited(provider if stream is None else _on(provider, stream), manifest)
         self._runtime = _runtime()
-        self._session = _session(self._runtime, manifest, self._provider)
+        self._blob = manifest.verified_bytes()
+        self._spare: Any = self._opened()
+        """The session for the size that comes first; opened here to see that it can be."""
+        self._is_closed = False
         self._bound: dict[Sizes, _Bound] = {}
         self._residents: dict[Sizes, _Resident] = {}
         """Of those, what runs on memory of the device."""
@@ -125,9 +145,11 @@ class OrtCudaEngine:
                 given = bound.staged[spec.name]
                 copy(inputs[spec.name], given)
                 bound.inputs[spec.name].update_inplace(given)
-            self._session.run_with_iobinding(bound.binding)
+            bound.session.run_with_iobinding(bound.binding)
             for name, array in outputs.items():
                 copy(bound.outputs[name].numpy(), array)
+        except EngineError:
+            raise
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
             raise self._failed(error) from error
 
@@ -141,9 +163,11 @@ class OrtCudaEngine:
         try:
             bound = self._bound_for(sizes)
             if wanted not in self._residents:
-                # Memory is planned and algorithms are tried in the first run.
-                self._session.run_with_iobinding(bound.binding)
+                # Memory is planned and algorithms are chosen in the first run.
+                bound.session.run_with_iobinding(bound.binding)
                 self._residents[wanted] = _Resident(self, bound)
+        except EngineError:
+            raise
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
             raise self._failed(error) from error
         return self._residents[wanted]
@@ -151,21 +175,22 @@ class OrtCudaEngine:
     def queue(self, bound: _Bound) -> None:
         """What ``resident`` gave does this."""
         try:
-            self._session.run_with_iobinding(bound.binding, self._queued)
+            bound.session.run_with_iobinding(bound.binding, self._queued)
         except Exception as error:  # ONNX Runtime's own exceptions share no base class
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> EngineError:
+        why = cause(error)
         return EngineError(
-            f"ONNX Runtime cannot run {self.model.file} on the GPU ({_reason(error)}); free "
-            "memory of the device, or use another --backend"
+            f"ONNX Runtime cannot run {self.model.file} on the GPU ({why}); {next_step(why)}"
         )
 
     def close(self) -> None:
-        """Nothing runs after this; device memory goes with the session."""
+        """Nothing runs after this; device memory goes with the sessions."""
+        self._is_closed = True
         self._residents.clear()
         self._bound.clear()
-        self._session = None
+        self._spare = None
 
     def _bound_for(self, sizes: Mapping[str, int]) -> _Bound:
         wanted = in_order(sizes)
@@ -180,7 +205,13 @@ class OrtCudaEngine:
         self._bound[wanted] = bound
         return bound
 
+    def _opened(self) -> Any:
+        return _session(self._runtime, self._blob, self.model.file, self._provider)
+
     def _bind(self, sizes: Mapping[str, int]) -> _Bound:
+        if self._is_closed:
+            raise EngineError(ended(self.manifest))
+        session, self._spare = self._spare or self._opened(), None
         inputs, outputs = (
             {
                 spec.name: self._runtime.OrtValue.ortvalue_from_shape_and_type(
@@ -190,13 +221,13 @@ class OrtCudaEngine:
             }
             for specs in (self.model.inputs, self.model.outputs)
         )
-        binding = self._session.io_binding()
+        binding = session.io_binding()
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
         for name, value in outputs.items():
             binding.bind_ortvalue_output(name, value)
         staged = {s.name: np.empty(s.sized(sizes), s.dtype) for s in self.model.inputs}
-        return _Bound(binding, inputs, outputs, staged)
+        return _Bound(session, binding, inputs, outputs, staged)
 
 
 def is_installed() -> bool:
@@ -214,54 +245,73 @@ def _on(provider: Provider, stream: int) -> Provider:
     return replace(provider, options={**provider.options, "user_compute_stream": str(stream)})
 
 
+def _suited(provider: Provider, manifest: ModelManifest) -> Provider:
+    """The provider, which computes a model of float32 in float32.
+
+    By default it rounds what goes into convolutions to 10 bits of mantissa, and networks err by 0.003 to
+    0.010. To forbid it takes the tensor cores from all of a session's convolutions: not with float16.
+    """
+    if provider.device != CUDA.device or manifest.precision != "fp32":
+        return provider
+    return replace(provider, options={**provider.options, "use_tf32": "0"})
+
+
 def _tensor(spec: TensorSpec, value: Any) -> DeviceTensor:
     return DeviceTensor(value.data_ptr(), tuple(value.shape()), spec.dtype)
 
 
 def _runtime() -> ModuleType:
     """The package; ``EngineError`` where it cannot be had."""
-    runtime = load(
-        "onnxruntime",
-        backend="ort-cuda",
-        holds="InferenceSession",
-        wheel="onnxruntime-gpu",
-    )
-    # Finds CUDA and cuDNN where pip put them.
-    if hasattr(runtime, "preload_dlls"):
-        runtime.preload_dlls()
-    return runtime
+    return load("onnxruntime", backend="ort-cuda", holds="InferenceSession", wheel=WHEEL)
 
 
-def _session(runtime: ModuleType, manifest: ModelManifest, provider: Provider) -> Any:
+@cache
+def _make_ready(runtime: ModuleType) -> None:
+    """Finds CUDA and cuDNN where pip put them."""
+    runtime.set_default_logger_severity(ERRORS_ONLY)
+    # It prints what it does not find on standard output, where pictures may go.
+    with redirect_stdout(StringIO()):
+        if hasattr(runtime, "preload_dlls"):
+            runtime.preload_dlls()
+
+
+def _unloadable(runtime: ModuleType) -> str:
+    """Why the provider's library cannot be loaded, which ONNX Runtime tells its log alone; or nothing."""
+    try:
+        CDLL(str(Path(runtime.__file__ or "").with_name("capi") / LIBRARY))
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _session(runtime: ModuleType, blob: bytes, file: str, provider: Provider) -> Any:
     if provider.name not in runtime.get_available_providers():
         raise EngineError(
             f"onnxruntime {runtime.__version__} is the package for the CPU, without "
-            f"{provider.name}; uninstall it and run: {pip_install('onnxruntime-gpu')}"
+            f"{provider.name}; uninstall it and run: {pip_install(WHEEL)}"
         )
+    _make_ready(runtime)
     options = runtime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = ERRORS_ONLY
+    # Nothing is computed on the processor's cores, and each would get a thread for each session.
+    options.intra_op_num_threads = 1
     for name, value in provider.session.items():
         options.add_session_config_entry(name, value)
-    blob = manifest.verified_bytes()
     providers = [(provider.name, dict(provider.options))]
     try:
         # Without the last one it prints a line and goes on with the CPU.
         session = runtime.InferenceSession(blob, options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        why = _unloadable(runtime) or cause(error)
         raise EngineError(
-            f"ONNX Runtime {runtime.__version__} cannot load {manifest.file} on the GPU "
-            f"({_reason(error)}); see that nvidia-smi lists the device and that CUDA and cuDNN are "
-            "those this onnxruntime-gpu is made for, or use another --backend"
+            f"ONNX Runtime {runtime.__version__} cannot load {file} on the GPU ({why}); "
+            f"{next_step(why)}"
         ) from error
     seen = session.get_providers()
     if seen[0] != provider.name:
+        why = _unloadable(runtime)
         raise EngineError(
-            f"onnxruntime {runtime.__version__} could not load {provider.name} and took {seen[0]}; "
-            "install the CUDA and cuDNN that this onnxruntime-gpu is made for, or use another "
-            "--backend"
+            f"onnxruntime {runtime.__version__} could not load {provider.name} and took {seen[0]} "
+            f"({why or 'it does not say why'}); {next_step(why)}"
         )
     return session
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

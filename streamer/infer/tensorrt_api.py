@@ -20,6 +20,29 @@ OLDEST, TOO_NEW = (10, 12), (12, 0)
 WHEEL = "tensorrt>=10.12,<12"
 """10.12 can turn all of it off but strong typing, 11 has nothing else."""
 
+MOST = 300
+"""Characters of what it said that are shown."""
+
+_INIT = "cuda initialization failure with error: "
+
+_STEPS = (
+    # "Insufficient" memory and workspace are the builder's words for a kernel that it leaves out.
+    (
+        ("out of memory", "outofmemory", "insufficient memory", "insufficient workspace"),
+        "free memory of the device, use a smaller network, or use another --backend",
+    ),
+    (
+        (_INIT + "35", "driver version is insufficient"),
+        "the driver is older than its CUDA: update the driver, or install tensorrt-cu12",
+    ),
+    (
+        (_INIT + "100", "no cuda-capable device"),
+        "see that nvidia-smi lists a device and CUDA_VISIBLE_DEVICES names one",
+    ),
+    ((_INIT + "803",), "restart after the driver's update, its parts differ"),
+)
+"""By words of what it said, in small letters."""
+
 # The runtime and its wheel of mere bindings, which is there alone where the parts of 11 were
 # installed one by one.
 PACKAGES = ("tensorrt", "tensorrt_bindings")
@@ -80,7 +103,7 @@ def log_of(api: Any) -> Any:
             """What was said since the last time, the cause first; then it is forgotten."""
             said = "; ".join(dict.fromkeys(self._said))
             self._said.clear()
-            return " ".join(said.split())[:300]
+            return " ".join(said.split())
 
     return Log()
 
@@ -107,13 +130,9 @@ def monitor_of(api: Any, abandoned: Event) -> Any:
 def failure(api: Any, what: str, said: str) -> EngineError:
     """The error for ``what`` could not be done, with the next step that fits what TensorRT said."""
     lowered = said.lower()
-    if "out of memory" in lowered or "outofmemory" in lowered:
-        step = "free memory of the device, use a smaller network, or use another --backend"
-    elif "initialization failure with error: 35" in lowered or "insufficient" in lowered:
-        step = "the driver is older than its CUDA: update the driver, or install tensorrt-cu12"
-    else:
-        step = "use --backend ort-cuda or ort-cpu, and please report it"
-    said = said or "it does not say why"
+    fitting = (step for words, step in _STEPS if any(word in lowered for word in words))
+    step = next(fitting, "use --backend ort-cuda or ort-cpu, and please report it")
+    said = said[:MOST] or "it does not say why"
     return EngineError(f"TensorRT {api.__version__} cannot {what} ({said}); {step}")
 
 

@@ -8,7 +8,7 @@ from threading import Event
 from typing import Any
 
 from streamer.errors import EngineError
-from streamer.infer.tensorrt_api import failure, log_of, monitor_of
+from streamer.infer.tensorrt_api import MOST, failure, log_of, monitor_of
 from streamer.model import ModelManifest
 
 
@@ -68,6 +68,9 @@ def build(
     config = builder.create_builder_config()
     config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, settings.workspace_bytes)
     config.builder_optimization_level = settings.optimisation_level
+    if manifest.precision == "fp32":
+        # By default it rounds what goes into convolutions to 10 bits of mantissa.
+        config.clear_flag(api.BuilderFlag.TF32)
     _use_timings(config, timings)
     # It has to outlive the build.
     monitor = monitor_of(api, abandoned or Event())
@@ -89,9 +92,9 @@ def _parse(api: Any, network: Any, manifest: ModelManifest) -> None:
     if parser.parse(manifest.verified_bytes()):
         return
     found = [parser.get_error(number) for number in range(parser.num_errors)]
-    said = "; ".join(f"{error.desc()} at node {error.node()}" for error in found)
+    said = "; ".join(f"{error.desc()} at node {error.node()}" for error in found) or log.take()
     raise EngineError(
-        f"TensorRT {api.__version__} cannot read {manifest.file} ({said or log.take()}); "
+        f"TensorRT {api.__version__} cannot read {manifest.file} ({said[:MOST]}); "
         "export the model anew, or use another --backend"
     )
 

@@ -27,7 +27,7 @@ def test_engines_are_timed_after_they_were_found_right(tmp_path: Path) -> None:
         # On the CPU nothing is alone on a device, and no goal is judged.
         assert [row["alone_ms"] for row in result["engines"]] == [None] * len(result["engines"])
         assert result["scenarios"]["engines"]["goals"] == []
-        assert "-m pip install onnxruntime-gpu" in result["missing"]["ort-cuda"]
+        assert "-m pip install 'onnxruntime-gpu[cuda,cudnn]'" in result["missing"]["ort-cuda"]
 
 
 def test_a_gpu_is_given_the_fp16_models_of_streams() -> None:

@@ -150,6 +150,10 @@ class Config(Like):
         self.given_timings = b""
         self.timings = b""
         self.progress_monitor: Any = None
+        self.cleared: list[Any] = []
+
+    def clear_flag(self, flag: Any) -> None:
+        self.cleared.append(flag)
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
         assert pool == self.api.MemoryPoolType.WORKSPACE

@@ -1,15 +1,25 @@
-"""Which engine cleans pictures of noise and which steadies them, by what is installed and what is named."""
+"""Which engine of the host cleans, steadies and makes pictures, by what is installed and what is named."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from streamer.clock import MonotonicClock
 from streamer.errors import EngineError
 from streamer.infer import backends
-from streamer.infer.backends import BACKENDS, NAMES, Backend, Use, choose_following
+from streamer.infer.backends import (
+    BACKENDS,
+    NAMES,
+    ON_HOST,
+    Backend,
+    Use,
+    choose_following,
+    choose_motion,
+)
 from streamer.infer.engine import Deadline
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.self_test import check
@@ -69,12 +79,25 @@ def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
     assert str(refusal.value) == f"there is no backend 'magic'; use one of: {', '.join(NAMES)}"
 
 
-@tasks
+@pytest.mark.parametrize("task", ["interpolation", "prediction"])
+@pytest.mark.parametrize("backend", ["ort-cuda", "tensorrt", "tensorrt-int8"])
+def test_the_host_makes_pictures_whichever_device_is_named(
+    task: Literal["interpolation", "prediction"], backend: str
+) -> None:
+    choice = choose_motion(task=task, backend=backend, use=replace(USE, is_live=False))
+    best, reference = choice.engines
+    assert best.manifest.task == task
+    assert best.backend in HOST
+    assert reference.backend == "reference"
+    best.close()
+
+
+@pytest.mark.parametrize("task", sorted({*ON_HOST} - {"super_resolution"}))
 def test_no_backend_of_a_device_runs_its_network(task: str) -> None:
     models = find_models(task=task, scale=1)
     assert {model.precision for model in models} == {"fp32", "int8"}
     runs = {name for name, backend in BACKENDS.items() if backend.runnable(models)}
-    assert runs == set(HOST)
+    assert runs == {name for name in HOST if task in BACKENDS[name].tasks}
 
 
 def test_a_device_that_is_there_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:

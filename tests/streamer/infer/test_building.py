@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from threading import Event
 
@@ -82,3 +85,29 @@ def test_a_build_whose_stream_ends_meanwhile_is_told_and_discards_what_it_made()
     building.close()
     assert discarded == ["made"]
     assert building.taken() is None
+
+
+def test_the_end_of_the_program_waits_until_a_build_has_noticed() -> None:
+    program = """
+from threading import Event
+from streamer.infer.building import Building
+began, discarded = Event(), []
+def build(sizes, abandoned):
+    began.set()
+    assert abandoned.wait(20)
+    print("noticed")
+    return "made"
+building = Building(build, discard=discarded.append, left_to="x is left to y")
+building.ask((("h", 8), ("w", 8)))
+assert began.wait(20)
+print("over")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        timeout=60,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (["over", "noticed"], "")

@@ -111,6 +111,42 @@ def test_copies_graphs_and_memory_are_asked_of_the_driver_in_the_right_way(tmp_p
     assert (done.stdout, done.stderr) == ("done\n", "")
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++: apt-get install g++")
+@pytest.mark.parametrize(
+    ("status", "name", "level"),
+    [
+        (803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "WARNING"),
+        (100, "CUDA_ERROR_NO_DEVICE", "INFO"),
+    ],
+)
+def test_a_driver_that_is_there_and_fails_is_told(
+    status: int, name: str, level: str, tmp_path: Path
+) -> None:
+    source, library = tmp_path / "failing.cpp", tmp_path / "libcuda.so.1"
+    source.write_text(
+        f'extern "C" int cuInit(unsigned) {{ return {status}; }}\n'
+        f'extern "C" int cuGetErrorName(int, const char** name) {{ *name = "{name}"; return 0; }}\n'
+    )
+    subprocess.run(["g++", "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
+    program = """
+import logging
+logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+from streamer.infer.device import has_device
+assert not has_device()
+assert not has_device()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        timeout=60,
+        text=True,
+        check=True,
+    )
+    (said,) = done.stderr.splitlines()
+    assert said.startswith(f"{level} the GPU is not used: cuInit failed with {name}; ")
+
+
 @pytest.mark.skipif(why_no_device() is None, reason="there is a device")
 def test_without_a_device_there_is_a_sentence_that_says_what_is_needed() -> None:
     assert not has_device()

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import onnxruntime as ort
@@ -17,7 +21,7 @@ from streamer.infer.batching_graph import BATCH, batched
 from streamer.infer.batching_group import BATCHES, KEPT_SIZES
 from streamer.infer.device import has_device
 from streamer.infer.ort import OrtCpuEngine
-from streamer.infer.ort_cuda import CUDA, OrtCudaEngine, Provider, is_installed
+from streamer.infer.ort_cuda import CUDA, LIBRARY, OrtCudaEngine, Provider, is_installed
 from streamer.infer.self_test import check, drawn_inputs, storage
 from tests.streamer.models import shipped, tiny
 
@@ -82,6 +86,29 @@ def test_four_sizes_of_picture_stay_bound_in_all_batch_sizes() -> None:
     engine.close()
 
 
+def test_each_size_has_a_session_to_itself_and_gives_it_back(tmp_path: Path) -> None:
+    engine = OrtCudaEngine(tiny(tmp_path), provider=CPU)
+    for width in (8, 16, 8):
+        run(engine, width=width)
+    sessions = [bound.session for bound in engine._bound.values()]
+    assert len({id(session) for session in sessions}) == 2
+    (first, _), gone = sessions, ref(sessions[0])
+    del sessions, first
+    for width in range(20, 20 + KEPT_SIZES):
+        run(engine, width=width)
+    assert gone() is None
+    engine.close()
+    with pytest.raises(EngineError, match="is closed, and nothing runs after that"):
+        run(engine)
+
+
+def test_a_model_of_float32_is_computed_in_float32(tmp_path: Path) -> None:
+    assert ort_cuda._suited(CUDA, tiny(tmp_path)).options["use_tf32"] == "0"
+    # It would take the tensor cores from convolutions of float16 too.
+    assert "use_tf32" not in ort_cuda._suited(CUDA, shipped("fp16")).options
+    assert ort_cuda._suited(CPU, tiny(tmp_path)) is CPU
+
+
 def test_inputs_that_do_not_fit_are_refused_in_a_sentence(tmp_path: Path) -> None:
     engine = OrtCudaEngine(tiny(tmp_path), provider=CPU)
     with pytest.raises(EngineError, match=r"takes packed of \(1, 6, h, w\) and was given \(1, 5,"):
@@ -105,10 +132,54 @@ def test_without_the_package_there_is_a_sentence_that_says_what_to_install(
 @pytest.mark.skipif(HAS_CUDA, reason="needs the onnxruntime for the CPU")
 def test_the_package_for_the_cpu_is_told_apart(tmp_path: Path) -> None:
     said = (
-        r"the package for the CPU, without CUDAExecutionProvider; .* -m pip install onnxruntime-gpu"
+        r"the package for the CPU, without CUDAExecutionProvider; uninstall it and run: "
+        r".* -m pip install 'onnxruntime-gpu\[cuda,cudnn\]'"
     )
     with pytest.raises(EngineError, match=said):
         OrtCudaEngine(tiny(tmp_path))
+
+
+@pytest.fixture
+def _made_ready_anew() -> Iterator[None]:
+    """Which is done once a process."""
+    ort_cuda._make_ready.cache_clear()
+    yield
+    ort_cuda._make_ready.cache_clear()
+
+
+@pytest.mark.usefixtures("_made_ready_anew")
+@pytest.mark.filterwarnings("ignore:Specified provider")
+@pytest.mark.skipif(HAS_CUDA, reason="needs the onnxruntime for the CPU")
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: apt-get install gcc")
+def test_a_library_of_cuda_that_is_missing_is_named_and_standard_output_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # As in onnxruntime-gpu: it looks for the libraries of this CUDA, which nobody has, and without them
+    # its provider cannot be loaded.
+    monkeypatch.setattr(ort, "cuda_version", "99.0")
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA.name, CPU.name])
+    needed, provider = (tmp_path / "capi" / name for name in ("libcublasLt.so.99", LIBRARY))
+    needed.parent.mkdir()
+    source = tmp_path / "empty.c"
+    source.write_text("")
+    for made, with_ in (
+        (needed, [f"-Wl,-soname,{needed.name}"]),
+        (provider, ["-Wl,--no-as-needed", needed]),
+    ):
+        subprocess.run(["gcc", "-shared", "-o", made, source, *with_], check=True, timeout=60)
+    needed.unlink()
+    monkeypatch.setattr(ort, "__file__", str(tmp_path / "__init__.py"))
+    for session in ({}, CUDA.session):
+        with pytest.raises(EngineError) as refused:
+            OrtCudaEngine(tiny(tmp_path), provider=replace(CUDA, session=session))
+        said = str(refused.value)
+        assert "(libcublasLt.so.99: cannot open shared object file: No such file or dir" in said
+        assert said.endswith(
+            "-m pip install 'onnxruntime-gpu[cuda,cudnn]', or use another --backend"
+        )
+    seen = capfd.readouterr()
+    assert seen.out == ""
+    assert "No registered plugin EP device" not in seen.err
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")

@@ -109,6 +109,14 @@ def test_an_engine_is_built_once_with_what_was_asked_for(world: World, stream: H
     other.close()
 
 
+def test_a_model_of_float32_is_computed_in_float32(
+    world: World, bindings: Any, tmp_path: Path
+) -> None:
+    for manifest in (tiny(tmp_path), shipped("fp16")):
+        ready(HostStream(), manifest).close()
+    assert [build["cleared"] for build in world.builds] == [[bindings.BuilderFlag.TF32], []]
+
+
 def test_timings_of_one_build_help_the_next(world: World, stream: HostStream) -> None:
     engine = ready(stream)
     engine.prepare({"h": 8, "w": 8})
@@ -238,6 +246,31 @@ def test_a_driver_older_than_cuda_is_told_apart(world: World) -> None:
         "CUDA initialization failure with error: 35. Please check your installation"
     )
     assert "the driver is older than its CUDA: update the driver" in refusal()
+
+
+def test_a_device_that_is_not_there_is_told_apart(world: World) -> None:
+    world.null_pointer = (
+        "CUDA initialization failure with error: 100. Please check your installation"
+    )
+    assert "; see that nvidia-smi lists a device" in refusal()
+
+
+def test_a_workspace_that_is_too_small_is_no_old_driver(world: World) -> None:
+    world.build_error = (
+        "Error Code 10: Internal Error (Could not find any implementation for node Conv_0 due to "
+        "insufficient workspace. See verbose log for requested sizes.)"
+    )
+    assert "log for requested sizes.)); free memory of the device, use a smaller" in refusal()
+
+
+def test_a_cause_is_found_in_what_is_too_long_to_be_shown(world: World) -> None:
+    world.build_error = "Error Code 1: Myelin (" + "a name of a layer " * 20 + "out of memory)"
+    said = refusal()
+    assert "a name of a layer" in said
+    assert said.endswith(
+        "free memory of the device, use a smaller network, or use another --backend"
+    )
+    assert len(said) < 500
 
 
 def test_a_build_that_fails_without_a_word_is_still_a_sentence(world: World) -> None:
