@@ -30,6 +30,9 @@ FLAGS = ("-std=c++17", "-O3", "-fmad=false", "-Xptxas=-v")
 
 LIMIT_S = 300
 
+USUAL = Path("/usr/local/cuda")
+"""Where installers of the toolkit leave a link to it; most leave ``PATH`` as it was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
@@ -70,13 +73,15 @@ class Binary:
 
 
 def find_toolchain(environment: Mapping[str, str] = os.environ) -> Toolchain:
-    """The nvcc of ``CUDA_HOME``, else of ``PATH``, else of the package ``nvidia-cuda-nvcc``.
+    """The nvcc of ``CUDA_HOME``, else of ``PATH``, of ``USUAL``, or of the package ``nvidia-cuda-nvcc``.
 
     ``KernelError`` when there is none, or it does not work.
     """
     home = environment.get("CUDA_HOME")
     where = str(Path(home) / "bin") if home else environment.get("PATH", "")
-    found = shutil.which("nvcc", path=where) or (None if home else _installed_nvcc())
+    found = shutil.which("nvcc", path=where)
+    if found is None and not home:
+        found = shutil.which("nvcc", path=str(USUAL / "bin")) or _installed_nvcc()
     if found is None:
         named = f"CUDA_HOME={home}" if home else "PATH"
         raise KernelError(

@@ -27,6 +27,14 @@ _NEXT_STEPS = {
     "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH": "restart after the driver's update, its parts differ",
     "CUDA_ERROR_UNSUPPORTED_PTX_VERSION": "the driver is older than the toolkit; install a newer "
     "driver, or compile with an older toolkit",
+    # What drivers say of machine code that a newer toolkit made.
+    "CUDA_ERROR_INVALID_IMAGE": "the driver may be older than the toolkit; install a newer driver, or "
+    "compile with an older toolkit",
+    # Of cards that are linked with others, until the service that links them runs.
+    "CUDA_ERROR_SYSTEM_NOT_READY": "see that nvidia-fabricmanager runs on the machine, in the version "
+    "of its driver",
+    "CUDA_ERROR_DEVICE_UNAVAILABLE": "another program has the device for itself; end it, or run: "
+    "nvidia-smi -c DEFAULT",
     "CUDA_ERROR_NO_BINARY_FOR_GPU": "the kernels are not compiled for this device; run: python -m "
     "kernels compile",
 }

@@ -33,7 +33,7 @@ from tests.streamer.pictures import plain, same
 
 HEIGHT, WIDTH = 36, 64
 
-UNSUPPORTED_PTX_VERSION, SYSTEM_DRIVER_MISMATCH = 222, 803
+INVALID_IMAGE, UNSUPPORTED_PTX_VERSION, SYSTEM_DRIVER_MISMATCH = 200, 222, 803
 
 
 @pytest.fixture(autouse=True)
@@ -67,20 +67,25 @@ def is_told(door: Callable[[Metrics], Gpu], *words: str) -> None:
         assert all(word in text for word in words), text
 
 
-def test_a_driver_that_is_older_than_the_toolkit_is_told(emulated: Emulated) -> None:
+@pytest.mark.parametrize(
+    ("status", "name", "told"),
+    [
+        (UNSUPPORTED_PTX_VERSION, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", "the driver is older than"),
+        (INVALID_IMAGE, "CUDA_ERROR_INVALID_IMAGE", "the driver may be older than"),
+    ],
+)
+def test_a_driver_that_is_older_than_the_toolkit_is_told(
+    emulated: Emulated, status: int, name: str, told: str
+) -> None:
     devices = []
 
     def door(metrics: Metrics) -> Gpu:
         gpu = emulated.gpu(metrics)
         devices.append(gpu.device)
-        emulated.fail("cuModuleLoadData", UNSUPPORTED_PTX_VERSION)
+        emulated.fail("cuModuleLoadData", status)
         return gpu
 
-    is_told(
-        door,
-        "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
-        "the driver is older than the toolkit; install a newer driver, or compile with an older",
-    )
+    is_told(door, name, f"{told} the toolkit; install a newer driver, or compile with an older")
     for device in devices:
         device.close()
 
@@ -107,12 +112,51 @@ def test_a_driver_from_before_cuda_12_is_told(tmp_path: Path) -> None:
     is_told(door, "the driver has no cu", "it is older than CUDA 12; install a newer driver")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("CUDA_ERROR_SYSTEM_NOT_READY", "see that nvidia-fabricmanager runs on the machine"),
+        ("CUDA_ERROR_DEVICE_UNAVAILABLE", "another program has the device for itself; end it"),
+    ],
+)
+def test_a_device_that_somebody_has_to_make_ready_is_told(
+    tmp_path: Path, name: str, told: str
+) -> None:
+    source, library = tmp_path / "busy.c", tmp_path / "libbusy.so"
+    source.write_text(
+        f"int cuInit(unsigned flags) {{ return 46 + !!flags; }}\n"
+        f'int cuGetErrorName(int status, const char **name) {{ *name = "{name}"; return !status; }}\n'
+    )
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
+
+    def door(metrics: Metrics) -> Gpu:
+        with ours():
+            return Gpu(metrics, device=Device(str(library)), images=lambda unit: b"")
+
+    is_told(door, f"cuInit failed with {name}", told)
+
+
+def test_a_toolkit_where_it_is_usually_put_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its installer leaves ``PATH`` as it was."""
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    nvcc.write_text("#!/bin/sh\n[ $1 = --version ] && echo 'Build cuda_13' || echo sm_90\n")
+    nvcc.chmod(0o755)
+    monkeypatch.setattr(compiling, "USUAL", tmp_path)
+    monkeypatch.setattr(compiling, "_installed_nvcc", lambda: None)
+    found = compiling.find_toolchain({"PATH": ""})
+    assert (found.nvcc, found.version, found.architectures) == (nvcc, "Build cuda_13", ("sm_90",))
+
+
 def test_without_a_toolkit_it_is_told_how_to_get_one(
-    emulated: Emulated, monkeypatch: pytest.MonkeyPatch
+    emulated: Emulated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CUDA_HOME", raising=False)
     monkeypatch.setattr(compiling, "_installed_nvcc", lambda: None)
+    monkeypatch.setattr(compiling, "USUAL", tmp_path)
     devices = []
 
     def door(metrics: Metrics) -> Gpu:
