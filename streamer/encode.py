@@ -34,6 +34,10 @@ lowered, and pictures that come at half the stated rate need twice the bits for 
 _MOST_PICTURES = 8
 """Times the stated rate at which pictures are expected at most."""
 
+_NVENC_STEPS = 8
+"""NVENC is told of a bitrate that differs by more than such a part: libav resets it then, and the next
+picture is a keyframe."""
+
 _LEARNS_FROM = 16
 """Pictures, about, whose distances say at which rate they come."""
 
@@ -187,8 +191,10 @@ class Encoder:
         assert self._context is not None
         try:
             if self._is_live:
-                self._context.open(strict=False)
-                self._context.bit_rate = self._bit_rate()
+                # NVENC cannot be opened before its first picture, which says where pictures lie.
+                if self._outlet is None:
+                    self._context.open(strict=False)
+                self._tell(self._bit_rate())
             encoded = self._context.encode(picture)
         except av.error.FFmpegError as error:
             raise SinkError(
@@ -212,6 +218,14 @@ class Encoder:
             origin=pending.origin,
             stamps_ns=pending.stamps_ns,
         ).stamped("encoded", self._clock.now_ns())
+
+    def _tell(self, bps: int) -> None:
+        """Sets the bitrate of the next pictures, where the encoder that is open should know of it."""
+        context = self._context
+        assert context is not None
+        has_begun = self._outlet is not None and context.is_open
+        if not has_begun or abs(bps - (context.bit_rate or 0)) * _NVENC_STEPS > bps:
+            context.bit_rate = bps
 
     def _bit_rate(self) -> int:
         """What the open encoder is told, which takes pictures to come at the stated rate."""

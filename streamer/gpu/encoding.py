@@ -33,6 +33,9 @@ _log = logging.getLogger(__name__)
 
 NVENC = "h264_nvenc"
 
+PROBED = {"gpu": "0"}
+"""Of the encoder, when it is tried: libav would take any card that encodes, pictures are on the first."""
+
 PITCH = 256
 """Bytes that rows of what is encoded are a multiple of, as those of libav's own frames."""
 
@@ -46,6 +49,7 @@ def encoder_on_device() -> str | None:
         assert isinstance(context, av.VideoCodecContext)
         context.width, context.height, context.pix_fmt = 256, 256, "yuv420p"
         context.time_base = Fraction(1, 30)
+        context.options = dict(PROBED)
         context.open()
     except (av.error.FFmpegError, NotImplementedError, ValueError) as error:
         _log.info("H.264 is encoded on the CPU: the device does not do it (%s)", error)

@@ -85,8 +85,8 @@ def open_decoder(video: VideoInfo, gpu: Gpu, *, max_pixels: int) -> Any:
         context = av.CodecContext.create(video.codec, "r", hwaccel=accelerated)
     except (av.error.FFmpegError, NotImplementedError, RuntimeError, ValueError) as error:
         raise EngineError(
-            f"libav opens no {video.codec} decoder on the device ({error}); see that its driver has "
-            "libnvcuvid"
+            f"libav opens no {video.codec} decoder on the device ({error}); see that nvidia-smi lists it "
+            "and that its driver is of CUDA 12 or newer"
         ) from error
     if not context.is_hwaccel:
         raise EngineError(
@@ -205,8 +205,9 @@ class HardwareDecoder:
         assert self._intake is not None
         if not self._intake.knows(picture):
             raise EngineError(
-                "the device does not decode this profile or size; send H.264 of 8 bits, or H.265, as "
-                "4:2:0 to have it decoded there"
+                "the device does not decode this profile or size, or its driver has no libnvcuvid; send "
+                "H.264 of 8 bits, or H.265, as 4:2:0, and give a container NVIDIA_DRIVER_CAPABILITIES "
+                "with video to have it decoded there"
             )
         # Deinterlacing and turning work on rows in memory of the host.
         is_turned = picture.side_data.get("DISPLAYMATRIX") is not None

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from streamer.infer.reference import ReferenceEngine
 from streamer.infer.self_test import SIZES, drawn_inputs, sampled
@@ -77,6 +75,10 @@ def shipped(precision: str, variant: str = "nano", scale: int = 2) -> ModelManif
 
 
 def _graph(scale: int, gain: float) -> Any:
+    # Only here: tests on a device take shipped networks, and a machine that has one may lack this package.
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
     def tensor(name: str, channels: int) -> Any:
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "h", "w"])
 

@@ -26,6 +26,7 @@ from streamer.frame import Frame, Packet
 from streamer.gpu import encoding
 from streamer.gpu.arrays import CPU, Exported
 from streamer.gpu.encoding import (
+    PROBED,
     Outlet,
     encoder_on_device,
     file_options,
@@ -219,6 +220,7 @@ def test_a_preset_is_libx264s(way: Way) -> None:
 @pytest.mark.parametrize(
     "options",
     [
+        PROBED,
         live_options(5_000_000),
         file_options(EncodeSettings()),
         file_options(EncodeSettings(bitrate_kbps=800)),
