@@ -63,7 +63,9 @@ def python_step(wheels: Path, work: Path) -> Step:
 
 def steps_of(python: str, *, work: Path, architecture: str) -> list[Step]:
     """The check, in order, once there is a Python to run it with."""
-    xml, arguments = work / "tests.xml", ["-m", MARK, "-q", "-p", "no:cacheprovider"]
+    # One that hangs in the driver is known by the name that was written last, and by where it is.
+    hangs = ("-v", "-o", "faulthandler_timeout=40")
+    xml, arguments = work / "tests.xml", ["-m", MARK, *hangs, "-p", "no:cacheprovider"]
 
     def benchmark(name: str, what: str, limit_s: float, *options: str, needs: Modules) -> Step:
         """A program of the project that leaves JSON."""

@@ -27,9 +27,9 @@ GLIBC_MINOR = 34
 """Of the other machine's glibc 2, at least: wheels for older ones are taken too."""
 CACHE = ROOT / "build" / "gpu-wheels"
 """Where wheels stay before they are cut: beside the parts they would travel twice."""
-PART_MIB, TRIP_MIB = 48.0, 64.0
+PART_MIB, TRIP_MIB = 16.0, 64.0
 """Of one part, and of one transfer, which holds the working tree besides: what is sent at once is often
-limited to that."""
+limited to that. Two parts go together while the tree has less than 32."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,14 +120,14 @@ def split(wheels: Sequence[Path], to: Path, *, part_mib: float) -> list[Path]:
 
 def _show(options: argparse.Namespace) -> None:
     """The tree and the parts, and which transfers they make."""
-    tree_bytes = sum((ROOT / name).stat().st_size for name in _tracked() if (ROOT / name).is_file())
-    print(f"working tree: {tree_bytes / 2**20:.1f} MiB")
+    in_tree = tree_bytes()
+    print(f"working tree: {in_tree / 2**20:.1f} MiB")
     if not (options.to / MANIFEST).is_file():
         raise ConfigError(f"{options.to} holds no parcel of wheels; run: make gpu-wheels")
     manifest = json.loads((options.to / MANIFEST).read_text(encoding="utf-8"))
     for name, size in sorted(manifest["note"]["wheels"].items(), key=lambda item: -item[1]):
         print(f"  {size / 2**20:7.2f} MiB  {name}")
-    left_bytes = options.trip_mib * 2**20 - tree_bytes
+    left_bytes = options.trip_mib * 2**20 - in_tree
     for number, trip in enumerate(trips(manifest["parts"], left_bytes), start=1):
         size = sum(part["size_bytes"] for part in trip) / 2**20
         print(f"transfer {number}: {size:.1f} MiB of {', '.join(p['name'] for p in trip)}")
@@ -151,6 +151,11 @@ def trips(parts: Sequence[Mapping[str, Any]], left_bytes: float) -> list[list[Ma
         made[-1].append(part)
         used += size
     return made
+
+
+def tree_bytes() -> int:
+    """Of what is in the tree and not ignored; raises ``ConfigError``."""
+    return sum((ROOT / name).stat().st_size for name in _tracked() if (ROOT / name).is_file())
 
 
 def _tracked() -> list[str]:

@@ -27,6 +27,7 @@ from tests.streamer.gpu.emulated import Emulated
 
 MACHINE = {"gpu": "NVIDIA H200", "capability": "9.0", "driver_cuda": "13.0", "memory_gb": 143.8}
 GOAL = {"what": "pack, share", "at_least": 0.8, "measured": 0.5, "is_met": False}
+LOST = {"what": "frames lost", "at_most": 0, "measured": 20, "is_met": False}
 NAMES = ["python", "native", "compile", "tests", "kernels", "engines", "path", "file", "live"]
 
 
@@ -79,6 +80,24 @@ def test_a_test_that_needs_a_device_is_one_that_is_run() -> None:
     assert left_out([elsewhere, ROOT / "tests" / "streamer" / "gpu" / "test_door.py"]) == [
         elsewhere
     ]
+
+
+def test_tests_on_a_device_import_nothing_that_is_not_looked_for() -> None:
+    """Else a package that only the developer's Python has takes most of them out of the check."""
+    others = ("httpx", "onnx", "onnxscript", "openvino", "playwright", "safetensors", "tensorrt")
+    assert not {*others} & {*gpu_check.TESTING}
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({(*others, 'torch')}))"
+    collect = "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    options = ("--collect-only", "-q", "-m", gpu_check.MARK, "-p", "no:cacheprovider")
+    done = subprocess.run(
+        [sys.executable, "-c", f"{hidden}; {collect}", *gpu_check.device_tests(), *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_without_a_device_it_says_so_in_one_sentence() -> None:
@@ -179,7 +198,7 @@ def test_the_page_names_what_is_missing_the_goals_and_the_end_of_what_failed() -
         outcome("tests", Status.FAILED, why="exit code 1", tail=["one | two", "```"], seconds=3.0,
                 result={"passed": 2, "failed": ["t::bad"], "skipped": ["t::odd: needs tensorrt"]}),
         outcome("kernels", result={
-            "scenarios": {"kernels": {"claim": "fast", "goals": [GOAL]}},
+            "scenarios": {"kernels": {"claim": "fast", "goals": [GOAL, LOST]}},
             "machine": {"versions": {"numpy": "2"}},
             "table": "| kernel | GB/s |\n|---|---|\n| pack_nv12_f16 | 3000 |",
         }),
@@ -192,6 +211,7 @@ def test_the_page_names_what_is_missing_the_goals_and_the_end_of_what_failed() -
     assert "| tests | failed | 3.0 | 2 passed, 1 failed, 1 skipped; t::bad |" in page
     assert "- tests: t::odd: needs tensorrt\n- engines: no network of that kind" in page
     assert "| pack, share | ≥ 0.8 | 0.50 | **no** |" in page
+    assert "| frames lost | ≤ 0 | 20.00 | **no** |" in page
     assert "| pack_nv12_f16 | 3000 |" in page
     assert "```\none | two\n'''\n```" in page
 

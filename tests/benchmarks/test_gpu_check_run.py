@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import gpu_check
 from benchmarks.gpu_check_run import (
     GRACE_S,
     LEAST_S,
@@ -245,6 +247,25 @@ def test_of_tests_that_take_too_long_those_that_ran_are_counted(tmp_path: Path) 
     assert marker.exists()
     assert done.status is Status.TIMED_OUT
     assert done.result["passed"] == 1
+
+
+def test_a_test_that_hangs_in_the_driver_is_named(tmp_path: Path) -> None:
+    """It cannot be interrupted, and so there is no XML of those before it."""
+    (tmp_path / "test_driver.py").write_text(
+        "import pytest, signal, time\n"
+        "pytestmark = pytest.mark.needs_cuda\n"
+        "def test_good(): pass\n"
+        "def test_endless():\n"
+        "    signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        f"    time.sleep({NEVER_S})\n"
+    )
+    steps = gpu_check.steps_of(sys.executable, work=tmp_path, architecture="sm_90")
+    (tests,) = (one for one in steps if one.name == "tests")
+    own = [part for part in tests.command if part not in gpu_check.device_tests()]
+    command = (*own, "-c", os.devnull, "--rootdir", str(tmp_path), "test_driver.py")
+    done = ran(replace(tests, command=command, limit_s=LONG_S, needs=()), tmp_path)
+    assert done.status is Status.TIMED_OUT
+    assert done.why.endswith("test_driver.py::test_endless")
 
 
 def test_a_step_takes_what_earlier_ones_left_of_their_time(tmp_path: Path) -> None:

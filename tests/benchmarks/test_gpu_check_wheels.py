@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import gpu_check_wheels
-from benchmarks.gpu_check_wheels import split, target_options, trips
+from benchmarks.gpu_check_wheels import PART_MIB, TRIP_MIB, split, target_options, trips
 from export.parcel import MANIFEST
 from streamer.errors import ConfigError
 
@@ -38,6 +38,11 @@ def test_a_part_that_never_fits_is_refused_with_what_does() -> None:
         trips(parts(48), 47 * MIB)
     with pytest.raises(ConfigError, match=r"room for 0\.0"):
         trips(parts(1), -5 * MIB)
+
+
+def test_parts_of_the_usual_size_fit_beside_the_tree() -> None:
+    left = TRIP_MIB * MIB - gpu_check_wheels.tree_bytes()
+    assert sizes(trips(parts(PART_MIB, PART_MIB), left)) == [[PART_MIB, PART_MIB]]  # type: ignore[arg-type]
 
 
 def test_wheels_of_older_systems_and_none_of_newer_ones_are_taken() -> None:
