@@ -10,6 +10,7 @@ from streamer.errors import StreamerError
 BENCHMARKS = {
     "batching": "benchmarks.batching",
     "engines": "benchmarks.gpu_check_engines",
+    "instructions": "benchmarks.instructions",
     "kernels": "benchmarks.kernels",
     "latency": "benchmarks.latency.command",
     "made": "benchmarks.made.command",

@@ -80,8 +80,9 @@ class Case:
 
     @property
     def is_memory_bound(self) -> bool:
-        """Whether memory is what it should wait for: 16 samples a pixel are mostly arithmetic."""
-        return not self.entry.endswith("cubic")
+        """Whether memory is what it should wait for: looking pixels up where a flow points, and a guide's
+        maps at each of them, is mostly arithmetic (``benchmarks.instructions`` counts it)."""
+        return self.unit.file not in ("warp", "finish")
 
 
 def case_of(unit: Unit, entry: str, size: Size) -> Case:

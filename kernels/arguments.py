@@ -35,18 +35,10 @@ class Precision(StrEnum):
 
     FLOAT16 = "f16"
     FLOAT32 = "f32"
-    CODES = "u8"
-    """Of a residual alone: whole code values around ``RESIDUAL_ZERO``, as int8 models give them."""
 
     @property
     def size_bytes(self) -> int:
-        return {Precision.FLOAT16: 2, Precision.FLOAT32: 4, Precision.CODES: 1}[self]
-
-
-FLOATS = (Precision.FLOAT16, Precision.FLOAT32)
-
-RESIDUAL_ZERO = 128
-"""What stands for nothing in a residual of ``Precision.CODES``."""
+        return 2 if self is Precision.FLOAT16 else 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

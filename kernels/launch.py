@@ -37,10 +37,6 @@ class Call:
 def pack(picture: Picture, out: Tensor) -> Call:
     """The networks' input (6, rows, columns) of a picture; what is beyond it repeats its edge."""
     _need_cells(picture, out, "a packed input")
-    if out.precision not in c.FLOATS:
-        raise KernelError(
-            f"a packed input is {' or '.join(c.FLOATS)}, not {out.precision}; take a network of these"
-        )
     fields = c.PackFields(c.surface(picture), out.address, out.rows, out.columns)
     entry = f"pack_{picture.layout}_{out.precision}"
     return Call(units.PACK, entry, fields, _blocks(_over(out.columns, 8), out.rows))

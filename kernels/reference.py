@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.arguments import RESIDUAL_ZERO
 from kernels.conv_weights import GAIN, PHASES, ConvLayer, ConvModel, top_taken
 
 Samples = NDArray[Any]
@@ -24,6 +23,10 @@ Floats = NDArray[np.float32]
 
 F32 = np.float32
 BINS = 64
+
+RESIDUAL_ZERO = 128
+"""What stands for nothing in a residual of uint8, as int8 models give them on the processor."""
+
 DARK = -128
 """Residual values from here down make a pixel black, whatever was under it."""
 

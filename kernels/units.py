@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from kernels.arguments import FLOATS, Layout, Precision
+from kernels.arguments import Layout, Precision
 
 SOURCES = Path(__file__).parent / "cu"
 
@@ -34,7 +34,7 @@ def _entries(name: str, *parts: tuple[str, ...]) -> tuple[str, ...]:
 
 _LAYOUTS, _PRECISIONS, _BITS = tuple(Layout), tuple(Precision), ("8", "10")
 
-PACK = Unit("pack", "pack", _entries("pack", _LAYOUTS, FLOATS))
+PACK = Unit("pack", "pack", _entries("pack", _LAYOUTS, _PRECISIONS))
 ADD_RESIDUAL = {
     scale: Unit(
         f"add_residual_x{scale}",

@@ -4,8 +4,7 @@
 //              their chroma: 8 * SCALE or 4 * SCALE columns of SCALE rows; a cell is 2x2 luma and one
 //              of each chroma in the small picture. S below is SCALE, which the compiler is given.
 // in, out:     Surface, any stride and alignment; out has SCALE times the width and height.
-// residual:    float16, float32, or uint8 around 128, contiguous (6 * SCALE^2, rows, columns), in
-//              8-bit code values:
+// residual:    float16 or float32, contiguous (6 * SCALE^2, rows, columns), in 8-bit code values:
 //              (2 * SCALE)^2 phases of luma, row by row, then SCALE^2 of U, then of V. rows and
 //              columns may exceed the cells of the picture, what is beyond them is not read.
 // Per output pixel: reads 1.5 / SCALE^2 samples and 1.5 residual values, writes 1.5 samples
@@ -49,6 +48,19 @@ BOTH float share_at(const Run<N, uint16_t>& run, int n) {
     return __uint_as_float(__byte_perm(kept, 0x43000000u, n % 2 ? 0x7632u : 0x7610u)) - 128.0f;
 }
 
+// For x2 and 8 bits a row is as exact with 128 more in each share of its lines (225 * 2^15 < 2^24), which
+// the bits of a byte begin with: 128 is taken from the row, once for all its lines.
+template <int S, class T>
+constexpr bool IS_RAISED = S == 2 && sizeof(T) == 1;
+
+template <int S, int N, class T>
+BOTH float line_at(const Run<N, T>& run, int n) {
+    if constexpr (IS_RAISED<S, T>)
+        return __uint_as_float(__byte_perm(run.words[n / 4], 0x43000000u, 0x7404u | n % 4 << 4));
+    else
+        return share_at(run, n);
+}
+
 // A saturated share, rounded to the nearest code, halves to even, and clipped from above.
 template <class T>
 BOTH float rounded_above_share(float share) {
@@ -64,7 +76,7 @@ BOTH float more(float sum, float weight, float value) {
 }
 
 // Adds line `number` of LINES, WIDTH columns of it, to the S rows that are blended from them.
-template <int S, int WIDTH>
+template <int S, class T, int WIDTH>
 BOTH void add_line_to_rows(int number, const float (&line)[WIDTH], float (&rows)[S][WIDTH]) {
 #pragma unroll
     for (int phase = 0; phase < S; ++phase) {
@@ -72,10 +84,12 @@ BOTH void add_line_to_rows(int number, const float (&line)[WIDTH], float (&rows)
         const int tap = number - LINES / 2 - cubic_phase<S>(phase, weights);
         if (S == 1 ? number != LINES / 2 : tap < 0 || tap > 3) continue;
 #pragma unroll
-        for (int n = 0; n < WIDTH; ++n)
+        for (int n = 0; n < WIDTH; ++n) {
             rows[phase][n] = S == 1     ? line[n]
                              : tap == 0 ? weights[0] * line[n]
                                         : more<S != 3>(rows[phase][n], weights[tap], line[n]);
+            if (IS_RAISED<S, T> && tap == 3) rows[phase][n] -= 128.0f;
+        }
     }
 }
 
@@ -109,7 +123,7 @@ BOTH void add_values(const V* values, int from, float (&shares)[N]) {
         float& share = shares[from + STEP * n];
         const float value = value_at(residual, n);
         // What is not finite adds nothing.
-        if (sizeof(V) == 1 || fabsf(value) <= 3.402823466e38f)
+        if (fabsf(value) <= 3.402823466e38f)
             share = __saturatef(fmaf(value, 1.0f / 256, share));
     }
 }
@@ -147,8 +161,8 @@ BOTH void luma_rows(const AddResidualArguments& it, int y, int column) {
         const auto samples = fetch_with_sides<1, PIXELS, true>(row, 2 * column, it.in.width);
         float line[PIXELS + 4];
 #pragma unroll
-        for (int n = 0; n < PIXELS + 4; ++n) line[n] = share_at(samples, n + BESIDE<1, T> - 2);
-        add_line_to_rows<S>(number, line, rows);
+        for (int n = 0; n < PIXELS + 4; ++n) line[n] = line_at<S>(samples, n + BESIDE<1, T> - 2);
+        add_line_to_rows<S, T>(number, line, rows);
     }
     const auto residual = residual_of<V>(it, y / 2, column);
     const V* values = residual.at + y % 2 * (2 * S * S) * residual.plane;
@@ -181,19 +195,19 @@ BOTH void blend_chroma(const AddResidualArguments& it, int y, int column,
             const auto pairs = fetch_with_sides<2, CELLS, true>(row, column, width);
 #pragma unroll
             for (int n = 0; n < CELLS + 4; ++n)
-                of_u[n] = share_at(pairs, 2 * n), of_v[n] = share_at(pairs, 2 * n + 1);
+                of_u[n] = line_at<S>(pairs, 2 * n), of_v[n] = line_at<S>(pairs, 2 * n + 1);
         } else {
             const T* const other = row_of<T>(it.in.second, it.in.chroma_stride, from);
             const auto first = fetch_with_sides<1, CELLS, true>(row, column, width);
             const auto second = fetch_with_sides<1, CELLS, true>(other, column, width);
 #pragma unroll
             for (int n = 0; n < CELLS + 4; ++n) {
-                of_u[n] = share_at(first, n + BESIDE<1, T> - 2);
-                of_v[n] = share_at(second, n + BESIDE<1, T> - 2);
+                of_u[n] = line_at<S>(first, n + BESIDE<1, T> - 2);
+                of_v[n] = line_at<S>(second, n + BESIDE<1, T> - 2);
             }
         }
-        add_line_to_rows<S>(number, of_u, u);
-        add_line_to_rows<S>(number, of_v, v);
+        add_line_to_rows<S, T>(number, of_u, u);
+        add_line_to_rows<S, T>(number, of_v, v);
     }
 }
 
@@ -345,7 +359,7 @@ BOTH void add(const AddResidualArguments& it, int line, int column) {
 #endif
 
 #define KERNEL(name, F, V)                                                          \
-    extern "C" __global__ void __launch_bounds__(256, 2)                            \
+    extern "C" __global__ void __launch_bounds__(256, SCALE < 3 && sizeof(V) < 4 ? 3 : 2) \
     add_residual_##name(AddResidualArguments it) {                                  \
         FOR_EACH_Y(line, 3 * ((it.in.height + 1) / 2))                              \
         FOR_EACH_X(column, CELLS, (it.in.width + 1) / 2)                            \
@@ -354,10 +368,7 @@ BOTH void add(const AddResidualArguments& it, int line, int column) {
 
 KERNEL(nv12_f16, Nv12, __half)
 KERNEL(nv12_f32, Nv12, float)
-KERNEL(nv12_u8, Nv12, uint8_t)
 KERNEL(p010_f16, P010, __half)
 KERNEL(p010_f32, P010, float)
-KERNEL(p010_u8, P010, uint8_t)
 KERNEL(yuv420p_f16, Yuv420p, __half)
 KERNEL(yuv420p_f32, Yuv420p, float)
-KERNEL(yuv420p_u8, Yuv420p, uint8_t)

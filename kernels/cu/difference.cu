@@ -37,15 +37,15 @@ union Counts {
     unsigned long long sum;  // in the same place, once they are added up
 };
 
-// Pixel `n` of a run, by the byte that has its upper bits; `place` is the thread's among those of a bin.
+// Pixel `n` of a run, whose bin is in the upper 6 bits of its uppermost byte; `place` is the thread's
+// among those of a bin.
 template <class T>
 __device__ void count(const Run<RUN, T>& run, int n, uint8_t* counts, int place) {
     constexpr int EACH = 4 / sizeof(T);
-    // Bits 2 to 7 of the byte are the bin, and go to where THREADS multiplies them.
-    const int at = 8 * (n % EACH * sizeof(T) + sizeof(T) - 1) + 2;
-    const uint32_t word = run.words[n / EACH];
-    const uint32_t bin = (at < 8 ? word << (8 - at) : word >> (at - 8)) & (BINS - 1) * THREADS;
-    ++counts[bin | place];
+    const uint32_t bins = run.words[n / EACH] >> 2 & 0x3F3F3F3Fu;
+    // One byte of bins above that of the place: THREADS times the one plus the other.
+    const int byte = n % EACH * sizeof(T) + sizeof(T) - 1;
+    ++counts[__byte_perm(bins, place, 0x5504u | byte << 4)];
 }
 
 // The first `left` pixels of a run.
@@ -121,9 +121,9 @@ __device__ void compare(const DifferenceArguments& it) {
                 count_run<T>(other, left, counts.bins[1][0], place);
             }
             if (++runs % MOST_RUNS) continue;
-            add_up(counts, thread, threads, it.out);
-            __syncthreads();
-            clear(counts, thread, threads);
+            add_up(counts, thread, threads, it.out);  // seldom
+            __syncthreads();                          // seldom
+            clear(counts, thread, threads);           // seldom
         }
     add_up(counts, thread, threads, it.out);
     __syncthreads();

@@ -156,19 +156,6 @@ BOTH Run<N * CHANNELS, T> fetch(const T* row, int x, int width) {
 template <int CHANNELS, class T>
 constexpr int BESIDE = 2 * CHANNELS * sizeof(T) < 4 ? 4 / (CHANNELS * sizeof(T)) : 2;
 
-// The word of pixels from column `x` on, which may lie outside on one side; edges repeat. The width is
-// one of whole words.
-template <int CHANNELS, bool IS_LEFT, class T>
-BOTH uint32_t word_beside(const T* row, int x, int width) {
-    constexpr int SIZE = CHANNELS * sizeof(T);
-    constexpr uint32_t all = 0x3210, first = SIZE == 1 ? 0x0000 : 0x1010,
-                       last = SIZE == 1 ? 0x3333 : 0x3232;
-    const bool is_outside = IS_LEFT ? x < 0 : x >= width;
-    const int at = !is_outside ? x : IS_LEFT ? 0 : width - 4 / SIZE;
-    const uint32_t word = *reinterpret_cast<const uint32_t*>(row + at * CHANNELS);
-    return SIZE == 4 ? word : __byte_perm(word, 0, is_outside ? IS_LEFT ? first : last : all);
-}
-
 // N pixels of CHANNELS interleaved values from column `x` on, with BESIDE ones on either side; columns
 // outside repeat the edge. WHOLE: `width` is a multiple of N, the row has an address that the widest
 // access can read.
@@ -186,11 +173,15 @@ BOTH Run<(N + 2 * BESIDE<CHANNELS, T>) * CHANNELS, T> fetch_with_sides(const T* 
         return run;
     }
     const auto inner = load_aligned<WIDEST<N * CHANNELS, T>, N * CHANNELS>(row + x * CHANNELS);
+    const uint32_t* const words = reinterpret_cast<const uint32_t*>(row + x * CHANNELS);
+    constexpr uint32_t first = SIZE == 1 ? 0x0000 : SIZE == 2 ? 0x1010 : 0x3210,
+                       last = SIZE == 1 ? 0x3333 : SIZE == 2 ? 0x3232 : 0x3210;
 #pragma unroll
     for (int n = 0; n < WORDS; ++n) {
-        run.words[n] = word_beside<CHANNELS, true>(row, x - SIDE + n * (4 / SIZE), width);
+        run.words[n] = x > 0 ? words[n - WORDS] : __byte_perm(inner.words[0], 0, first);
         run.words[WORDS + inner.WORDS + n] =
-            word_beside<CHANNELS, false>(row, x + N + n * (4 / SIZE), width);
+            x + N < width ? words[inner.WORDS + n]
+                          : __byte_perm(inner.words[inner.WORDS - 1], 0, last);
     }
 #pragma unroll
     for (int n = 0; n < inner.WORDS; ++n) run.words[WORDS + n] = inner.words[n];
@@ -213,7 +204,7 @@ BOTH float whole_at(const Run<N, uint8_t>& run, int n, int less = 0) {
     return __uint_as_float(bits) - (float)(8388608 + less);
 }
 
-// Value `n` of a residual or a map; one of bytes holds whole code values around 128.
+// Value `n` of a residual.
 template <int N>
 BOTH float value_at(const Run<N, float>& run, int n) {
     return __uint_as_float(run.words[n]);
@@ -222,11 +213,6 @@ template <int N>
 BOTH float value_at(const Run<N, __half>& run, int n) {
     return __half2float(from_bits<__half>(bits_at(run, n)));
 }
-template <int N>
-BOTH float value_at(const Run<N, uint8_t>& run, int n) {
-    return whole_at(run, n, 128);
-}
-
 // N values as float32, or rounded to float16.
 template <class V, int N>
 BOTH Run<N, V> values_of(const float (&from)[N]) {

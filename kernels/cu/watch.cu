@@ -1,7 +1,7 @@
 // Whether a residual can be shown: counts of what no sound network gives.
 //
 // One thread:  runs of 16 bytes of neighbouring values, one run per stride of the grid.
-// residual:    `count` contiguous values, float16, float32 or uint8 around 128, 8-bit code values.
+// residual:    `count` contiguous values, float16 or float32, 8-bit code values.
 // out:         one Health, zero before the launch: counts are added to it. `dark` are values of -128
 //              and below: a plane of them is black whatever was under it.
 // Per value:   reads it once; writes 12 bytes per block that found something.
@@ -24,8 +24,8 @@ struct WatchArguments {
 };
 
 // Whether any value of a run may be counted; most runs have none.
-template <int N, class V>
-BOTH bool is_odd(const Run<N, V>& run) {
+template <int N>
+BOTH bool is_odd(const Run<N, float>& run) {
     bool is_sound = true;
 #pragma unroll
     for (int n = 0; n < N; ++n) {
@@ -35,10 +35,16 @@ BOTH bool is_odd(const Run<N, V>& run) {
     return !is_sound;
 }
 template <int N>
-BOTH bool is_odd(const Run<N, uint8_t>& run) {
-    return has_zero_byte(run);
+BOTH bool is_odd(const Run<N, __half>& run) {
+    const __half2 low = __float2half2_rn(-128.0f), high = __float2half2_rn(65504.0f);
+    bool is_sound = true;
+#pragma unroll
+    for (int n = 0; n < run.WORDS; ++n) {
+        const __half2 two = *reinterpret_cast<const __half2*>(run.words + n);
+        is_sound = is_sound && __hbgt2(two, low) && __hble2(two, high);
+    }
+    return !is_sound;
 }
-
 BOTH void judge(float value, Health& seen) {
     if (value != value)
         ++seen.nans;
@@ -73,9 +79,9 @@ __device__ void watch(const WatchArguments& it) {
         const int64_t left = it.count - run * RUN;
         const auto values = load<RUN>(residual + run * RUN, left);
         if (!is_odd(values)) continue;
-#pragma unroll
-        for (int n = 0; n < RUN; ++n)
-            if (n < left) judge(value_at(values, n), seen);
+#pragma unroll  // seldom
+        for (int n = 0; n < RUN; ++n)                           // seldom
+            if (n < left) judge(value_at(values, n), seen);  // seldom
     }
     if (has_any(seen)) add(&block, seen);
     __syncthreads();
@@ -89,4 +95,3 @@ __device__ void watch(const WatchArguments& it) {
 
 KERNEL(f16, __half)
 KERNEL(f32, float)
-KERNEL(u8, uint8_t)

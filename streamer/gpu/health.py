@@ -22,11 +22,7 @@ _log = logging.getLogger(__name__)
 DARK_SHARE = 0.25
 """Of a residual's values that would make any pixel black; more is a broken network."""
 
-PRECISIONS = {
-    "float16": Precision.FLOAT16,
-    "float32": Precision.FLOAT32,
-    "uint8": Precision.CODES,
-}
+PRECISIONS = {"float16": Precision.FLOAT16, "float32": Precision.FLOAT32}
 """By what manifests call them."""
 
 COUNTS_BYTES = ctypes.sizeof(Health)

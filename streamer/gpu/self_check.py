@@ -32,7 +32,6 @@ ROWS, COLUMNS = -(-HEIGHT // CELL), -(-WIDTH // CELL)
 DTYPES: dict[Precision, type[np.generic]] = {
     Precision.FLOAT16: np.float16,
     Precision.FLOAT32: np.float32,
-    Precision.CODES: np.uint8,
 }
 
 Array = NDArray[Any]
@@ -115,8 +114,6 @@ class _Tries:
 
     def _residual(self, precision: Precision, scale: int) -> Array:
         shape = (6 * scale**2, HEIGHT // 2, WIDTH // 2)
-        if precision is Precision.CODES:
-            return self._numbers.integers(0, 256, shape, np.uint8)
         values = self._numbers.normal(0, 40, shape).astype(DTYPES[precision])
         values[0, 0, :3] = np.nan, np.inf, -np.inf
         return values

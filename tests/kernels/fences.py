@@ -31,7 +31,7 @@ from kernels.arguments import (
 from kernels.launch import Call
 from tests.kernels.guides import cells
 from tests.kernels.host_build import HostKernels
-from tests.kernels.pictures import FLOATS, RESIDUALS, noise
+from tests.kernels.pictures import FLOATS, noise
 
 SIZES = ((1, 1), (2, 2), (9, 7), (37, 21))
 SAMPLES = {8: np.uint8, 10: np.uint16}
@@ -89,7 +89,7 @@ def calls(fenced: Fenced, *, width: int, height: int) -> Iterator[Call]:
     """Every kind of kernel at this size."""
     for bits in SAMPLES:
         yield from _plane_calls(fenced, bits, width=width, height=height)
-    for precision, dtype in RESIDUALS.items():
+    for precision, dtype in FLOATS.items():
         for layout in Layout:
             yield from _picture_calls(fenced, layout, precision, width=width, height=height)
         count = width * height
@@ -104,12 +104,11 @@ def _picture_calls(
     picture = fenced.picture(layout, width=width, height=height)
     rows, columns = (height + 1) // 2, (width + 1) // 2
     for scale in (1, 2, 3, 4):
-        planes = fenced.tight(6 * scale**2, rows, columns, dtype=RESIDUALS[precision])
+        planes = fenced.tight(6 * scale**2, rows, columns, dtype=FLOATS[precision])
         tensor = Tensor(address=planes, rows=rows, columns=columns, precision=precision)
         out = fenced.picture(layout, width=scale * width, height=scale * height)
         yield launch.add_residual(picture, tensor, out, scale=scale)
-    if precision in FLOATS:
-        yield launch.pack(picture, tensor)
+    yield launch.pack(picture, tensor)
     if layout.has_pairs:
         yield launch.planar(picture, fenced.picture(Layout.YUV420P, width=width, height=height))
     else:

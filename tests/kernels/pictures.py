@@ -16,7 +16,6 @@ FLOATS: dict[Precision, type[np.floating[Any]]] = {
     Precision.FLOAT16: np.float16,
     Precision.FLOAT32: np.float32,
 }
-RESIDUALS: dict[Precision, type[np.generic]] = {**FLOATS, Precision.CODES: np.uint8}
 GUARD = 96
 """Bytes around an array; more than the widest access."""
 

@@ -26,8 +26,6 @@ SHAPES = [
 def wild(scale: int, rows: int, columns: int, precision: Precision) -> NDArray[Any]:
     """A residual with everything that a broken network gives among what a sound one does."""
     numbers = np.random.default_rng([scale, rows, columns])
-    if precision is Precision.CODES:
-        return numbers.integers(0, 256, (6 * scale**2, rows, columns), np.uint8)
     values = numbers.normal(0, 40, (6 * scale**2, rows, columns)).astype(FLOATS[precision])
     chance = numbers.random(values.shape)
     for share, odd in enumerate((np.nan, np.inf, -np.inf, 60000, -60000, 0.5, -0.5, 0)):

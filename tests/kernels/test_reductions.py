@@ -69,11 +69,9 @@ def test_watching_is_its_twin_in_every_count(
     runner: Runner, precision: Precision, count: int, offset: int
 ) -> None:
     numbers = np.random.default_rng(count)
-    values: NDArray[Any] = numbers.integers(0, 256, (1, count), np.uint8)
-    if precision in FLOATS:
-        values = numbers.normal(0, 90, (1, count)).astype(FLOATS[precision])
-        for odd in (np.nan, np.inf, -np.inf, -128, np.nextafter(FLOATS[precision](-128), 0)):
-            values[numbers.random(values.shape) < 0.03] = odd
+    values: NDArray[Any] = numbers.normal(0, 90, (1, count)).astype(FLOATS[precision])
+    for odd in (np.nan, np.inf, -np.inf, -128, np.nextafter(FLOATS[precision](-128), 0)):
+        values[numbers.random(values.shape) < 0.03] = odd
     residual, seen = Guarded(values, offset=offset), Counts(Health)
     runner.run(launch.watch(residual.address, count=count, precision=precision, out=seen.address))
     told = seen.told

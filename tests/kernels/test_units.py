@@ -32,8 +32,9 @@ SUPPORTED = (*ARCHITECTURES, "compute_120")
 MOST_REGISTERS = 128
 """At 256 threads a block, two blocks still fit a multiprocessor."""
 
-MOST_SPILLED_BYTES_X4 = 16
-"""Two values: four rows of a float32 residual are as many as two blocks have room for, or one more."""
+MOST_SPILLED_BYTES = 64
+"""Each way, of x3 and x4 alone: a thread makes 96 or 128 pixels, and has registers for nearly all of what
+they need. It moves 220 bytes and more, and what is spilled stays in the first cache."""
 
 MOST_SHARED_BYTES = 32 * 1024
 """The oldest has 64 KiB for all blocks of a multiprocessor."""
@@ -89,8 +90,9 @@ def test_kernels_compile_and_spill_nothing(
         assert binary.image.startswith(b"\x7fELF")
         assert [each.entry for each in binary.resources] == sorted(unit.entries)
         for each in binary.resources:
-            spilled = MOST_SPILLED_BYTES_X4 if unit is ADD_RESIDUAL[4] else 0
-            assert max(each.spill_bytes, each.stack_bytes) <= spilled, each
+            spilled = MOST_SPILLED_BYTES if unit in (ADD_RESIDUAL[3], ADD_RESIDUAL[4]) else 0
+            assert each.spill_bytes <= 2 * spilled, each
+            assert each.stack_bytes <= spilled, each
             assert each.registers <= MOST_REGISTERS, each
             assert each.shared_bytes <= MOST_SHARED_BYTES, each
 

@@ -62,6 +62,14 @@ struct __half2 {
 inline __half2 __floats2half2_rn(float x, float y) {
     return {__float2half_rn(x), __float2half_rn(y)};
 }
+inline __half2 __float2half2_rn(float value) { return __floats2half2_rn(value, value); }
+// Whether it is so of both; of NaN nothing is.
+inline bool __hbgt2(__half2 a, __half2 b) {
+    return __half2float(a.x) > __half2float(b.x) && __half2float(a.y) > __half2float(b.y);
+}
+inline bool __hble2(__half2 a, __half2 b) {
+    return __half2float(a.x) <= __half2float(b.x) && __half2float(a.y) <= __half2float(b.y);
+}
 inline uint16_t __half_as_ushort(__half value) { return value.bits; }
 inline __half __ushort_as_half(uint16_t bits) { return {bits}; }
 
