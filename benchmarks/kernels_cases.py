@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from kernels import launch
 from kernels.arguments import (
-    RESIDUAL_ZERO,
     Difference,
     Grid,
     Health,
@@ -37,7 +36,6 @@ CELL = 4
 VALUES: Mapping[Precision, type[np.generic]] = {
     Precision.FLOAT16: np.float16,
     Precision.FLOAT32: np.float32,
-    Precision.CODES: np.uint8,
 }
 
 KEPT = 8
@@ -260,8 +258,7 @@ def _waves(height: int, width: int, bits: int, channels: int = 1) -> Array:
 @lru_cache(KEPT)
 def _noise(shape: tuple[int, ...], precision: Precision) -> Array:
     """A residual: normally distributed, 8 code values wide; one plane of it, repeated."""
-    zero = RESIDUAL_ZERO if precision is Precision.CODES else 0
-    plane = np.random.default_rng(2).normal(zero, 8, shape[1:])
+    plane = np.random.default_rng(2).normal(0, 8, shape[1:])
     return np.broadcast_to(plane.astype(VALUES[precision]), shape).copy()
 
 

@@ -58,7 +58,7 @@ def test_a_case_calls_its_entry_and_lies_as_a_device_takes_it(unit: Unit, entry:
         ("pack_nv12_f16", 1.5 + 1.5 * 2),
         ("pack_p010_f32", 3 + 1.5 * 4),
         # A quarter of the picture is read, a residual and a picture for each of its samples.
-        ("add_residual_yuv420p_u8", 1.5 / 4 + 1.5 + 1.5),
+        ("add_residual_yuv420p_f16", 1.5 / 4 + 1.5 + 1.5 * 2),
         ("planar_p010", 3 + 1.5),
         ("interleave_nv12", 1.5 + 1.5),
         # Maps of a quarter of the size each way, in float32.
@@ -71,7 +71,7 @@ def test_a_case_calls_its_entry_and_lies_as_a_device_takes_it(unit: Unit, entry:
 )
 def test_bytes_are_those_that_a_kernel_says_of_a_pixel(entry: str, per_pixel: float) -> None:
     units = {e: unit for unit in UNITS if unit.name != "add_residual_x1" for e in unit.entries}
-    units["add_residual_yuv420p_u8"] = ADD_RESIDUAL[2]
+    units["add_residual_yuv420p_f16"] = ADD_RESIDUAL[2]
     case = case_of(units[entry], entry, LARGE)
     counted = case.bytes_moved - (12 if entry.startswith("watch") else 0)
     assert counted == per_pixel * LARGE.width * LARGE.height
