@@ -16,7 +16,13 @@ TESTS_enhance := $(addprefix tests/streamer/,enhance infer)
 TESTS_streams := tests $(addprefix --ignore=,$(TESTS_export) $(TESTS_end-to-end) $(TESTS_kernels) $(TESTS_enhance))
 SETS := $(addprefix test-,kernels end-to-end streams export enhance)
 
-.PHONY: install demo test $(SETS) check bench latency quality train train-gpu models-page gpu-check gpu-wheels gpu-pack \
+# TensorRT's oldest API that is used, beside the newest, which .dev brings. Its bindings are for Linux on x86-64 alone.
+OLDEST_TENSORRT := 10.12.0.36
+ifeq ($(shell uname -sm),Linux x86_64)
+OLD_APIS := test-tensorrt
+endif
+
+.PHONY: install demo test $(SETS) test-tensorrt check bench latency quality train train-gpu models-page gpu-check gpu-wheels gpu-pack \
 	format clean
 
 install: $(VENV)/.run
@@ -26,13 +32,20 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.dev
 ifeq ($(strip $(ARGS)),)
-	$(MAKE) --jobs=3 --output-sync=target $(SETS)
+	$(MAKE) --jobs=3 --output-sync=target $(SETS) $(OLD_APIS)
 else
 	$(BIN)/pytest $(ARGS)
 endif
 
 $(SETS): test-%: $(VENV)/.dev
 	$(BIN)/pytest $(TESTS_$*)
+
+test-tensorrt: $(VENV)/tensorrt-$(OLDEST_TENSORRT)
+	TENSORRT=$(OLDEST_TENSORRT) PYTHONPATH=$< $(BIN)/pytest $(wildcard tests/streamer/infer/test_*tensorrt*.py)
+
+$(VENV)/tensorrt-$(OLDEST_TENSORRT): $(VENV)/.dev
+	$(BIN)/pip install --quiet --no-deps --target $@ tensorrt-cu12-bindings==$(OLDEST_TENSORRT)
+	touch $@
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -7,9 +7,8 @@ build and run. It does not prove that TensorRT reads our graphs, that its kernel
 graphs can be captured, or anything about time: that takes a device. Once a device is there, what
 proves it is the self-test in ``infer.self_test``, at every start.
 
-Another version is checked by putting its bindings first:
-``pip install --no-deps --target folder tensorrt-cu12-bindings==10.12.0.36``, then
-``PYTHONPATH=folder pytest tests/streamer/infer``.
+The newest version is checked with everything else, the oldest by ``make test-tensorrt``, a part of ``make
+test``; another one with ``OLDEST_TENSORRT=10.16.1.11`` behind it.
 """
 
 from __future__ import annotations
@@ -66,6 +65,7 @@ def test_every_name_of_the_package_is_in_it(bindings: Any) -> None:
 def test_the_version_can_be_used(bindings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert tensorrt_api.load() is bindings
+    assert bindings.__version__.startswith(os.environ.get("TENSORRT", ""))
     for version in ("10.11.0.33", "8.6.1", "12.0.0"):
         monkeypatch.setattr(bindings, "__version__", version)
         with pytest.raises(
