@@ -12,7 +12,8 @@
 
 #include "picture.cuh"
 
-constexpr int RUN = 16, BINS = 64, THREADS = 256, MOST_RUNS = 255 / RUN;
+constexpr int RUN = 16, BINS = 64, MOST_RUNS = 255 / RUN;
+constexpr int THREADS = 256;  // of a block, always
 
 struct Difference {
     unsigned long long sum;
@@ -29,12 +30,12 @@ struct DifferenceArguments {
     int32_t height;
 };
 
-// Of every bin one byte for each thread; as it is cleared and added up, a quarter of a bin for each.
-constexpr int PIECES = THREADS / 4 / 16;
+// Of every bin one byte for each thread.
+constexpr int PIECES = THREADS / 16;
 union Counts {
     uint8_t bins[2][BINS][THREADS];
-    Piece<16> parts[2 * BINS * 4][PIECES];
-    unsigned long long sum;  // in the same place, once they are added up
+    Piece<16> pieces[2 * BINS][PIECES];
+    unsigned long long sums[THREADS];  // in the same place, once they are added up
 };
 
 // Pixel `n` of a run, whose bin is in the upper 6 bits of its uppermost byte; `place` is the thread's
@@ -78,33 +79,33 @@ BOTH uint32_t apart(const Run<N, uint16_t>& one, const Run<N, uint16_t>& other) 
     return sum >> Depth<uint16_t>::shift;
 }
 
-__device__ void clear(Counts& counts, int thread, int threads) {
-    for (int n = thread; n < (int)(sizeof counts / 16); n += threads) (&counts.parts[0][0])[n] = {};
+__device__ void clear(Counts& counts, int thread) {
+#pragma unroll
+    for (int n = 0; n < 2 * BINS * PIECES; n += THREADS) (&counts.pieces[0][0])[n + thread] = {};
     __syncthreads();
 }
 
-// Each thread adds up quarters of bins, and none begins where those beside it do: they would wait for
-// each other.
-__device__ void add_up(const Counts& counts, int thread, int threads, Difference* out) {
+// A thread adds up a bin, and none begins where those beside it do: they would wait for each other.
+// Those of a warp are added to neighbouring addresses, which is one access for eight of them.
+__device__ void add_up(const Counts& counts, int thread, Difference* out) {
     __syncthreads();
-    for (int part = thread; part < 2 * BINS * 4; part += threads) {
-        uint32_t sum = 0;
+    if (thread >= 2 * BINS) return;
+    uint32_t sum = 0;
 #pragma unroll
-        for (int n = 0; n < PIECES; ++n) {
-            const Piece<16> piece = counts.parts[part][(n + thread / 2) % PIECES];
+    for (int n = 0; n < PIECES; ++n) {
+        const Piece<16> piece = counts.pieces[thread][(n + thread) % PIECES];
 #pragma unroll
-            for (int word = 0; word < 4; ++word) sum = __dp4a(piece.words[word], 0x01010101u, sum);
-        }
-        if (sum) atomicAdd(&out->bins[0][0] + part / 4, sum);
+        for (int word = 0; word < 4; ++word) sum = __dp4a(piece.words[word], 0x01010101u, sum);
     }
+    if (sum) atomicAdd(&out->bins[0][0] + thread, sum);
 }
 
 template <class T>
 __device__ void compare(const DifferenceArguments& it) {
     __shared__ Counts counts;
-    const int thread = threadIdx.y * blockDim.x + threadIdx.x, threads = blockDim.x * blockDim.y;
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x;
     const int place = (thread & ~127) | (thread & 31) << 2 | (thread >> 5 & 3);
-    clear(counts, thread, threads);
+    clear(counts, thread);
     unsigned long long sum = 0;
     int runs = 0;
     // All threads of a block go around as often, as all have to be there when counts are added up.
@@ -121,21 +122,25 @@ __device__ void compare(const DifferenceArguments& it) {
                 count_run<T>(other, left, counts.bins[1][0], place);
             }
             if (++runs % MOST_RUNS) continue;
-            add_up(counts, thread, threads, it.out);  // seldom
-            __syncthreads();                          // seldom
-            clear(counts, thread, threads);           // seldom
+            add_up(counts, thread, it.out);  // seldom
+            __syncthreads();                 // seldom
+            clear(counts, thread);           // seldom
         }
-    add_up(counts, thread, threads, it.out);
+    add_up(counts, thread, it.out);
     __syncthreads();
-    if (thread == 0) counts.sum = 0;
-    __syncthreads();
-    atomicAdd(&counts.sum, sum);
-    __syncthreads();
-    if (thread == 0) atomicAdd(&it.out->sum, counts.sum);
+    counts.sums[thread] = sum;
+    // Halves onto halves: an atomic of 64 bits on shared memory is a loop of comparisons.
+#pragma unroll
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (thread < half) counts.sums[thread] += counts.sums[thread + half];
+    }
+    if (thread == 0) atomicAdd(&it.out->sum, counts.sums[0]);
 }
 
 #define KERNEL(name, T)                                                      \
-    extern "C" __global__ void difference_##name(DifferenceArguments it) {   \
+    extern "C" __global__ void __launch_bounds__(THREADS)                    \
+    difference_##name(DifferenceArguments it) {                              \
         compare<T>(it);                                                      \
     }
 

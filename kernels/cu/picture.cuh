@@ -41,13 +41,13 @@ struct Yuv420p {
     static constexpr bool has_pairs = false;
 };
 
-// The code less `less` that sample `n` of a run holds.
+// The code less `less` that sample `n` of a run holds. The bits of 2^23 + code are the byte's below those
+// of 2^23, and those of 2^17 + code the sample's of 16 bits below those of 2^17.
 template <int N>
 BOTH float code_at(const Run<N, uint8_t>& run, int n, int less = 0) {
-    return whole_at(run, n, less);
+    const uint32_t bits = __byte_perm(run.words[n / 4], 0x4B000000u, 0x7540u | n % 4);
+    return __uint_as_float(bits) - (float)(8388608 + less);
 }
-
-// The bits of 2^17 + code are the sample's below those of 2^17.
 template <int N>
 BOTH float code_at(const Run<N, uint16_t>& run, int n, int less = 0) {
     const uint32_t kept = run.words[n / 2] & 0xFFC0FFC0u;

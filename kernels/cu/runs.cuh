@@ -197,13 +197,6 @@ BOTH bool has_zero_byte(const Run<N, uint8_t>& run) {
     return found != 0;
 }
 
-// Byte `n` of a run as a number less `less`: the bits of 2^23 + byte are its own below those of 2^23.
-template <int N>
-BOTH float whole_at(const Run<N, uint8_t>& run, int n, int less = 0) {
-    const uint32_t bits = __byte_perm(run.words[n / 4], 0x4B000000u, 0x7540u | n % 4);
-    return __uint_as_float(bits) - (float)(8388608 + less);
-}
-
 // Value `n` of a residual.
 template <int N>
 BOTH float value_at(const Run<N, float>& run, int n) {
@@ -213,6 +206,7 @@ template <int N>
 BOTH float value_at(const Run<N, __half>& run, int n) {
     return __half2float(from_bits<__half>(bits_at(run, n)));
 }
+
 // N values as float32, or rounded to float16.
 template <class V, int N>
 BOTH Run<N, V> values_of(const float (&from)[N]) {
