@@ -5,7 +5,8 @@ each loop once, and the loop of a reduction as often as a thread goes around at 
 ``seldom``, of odd edges and addresses, are taken out before. Divided by the bytes that a thread must move
 (``Case.bytes_moved``) it is set beside an H200's data sheet: what is issued there in the time in which
 80 % of the bandwidth moves a byte. It takes no GPU and is the same each time; it tells which kernels cannot
-reach the goal, not that the others do: what waits for memory is not seen.
+reach the goal, not that the others do: what waits for memory is not seen, and accesses to memory, of which
+a multiprocessor begins a quarter as many, count as any other instruction.
 
 Needs nvcc and nvdisasm, of a CUDA toolkit or by pip: nvidia-cuda-nvdisasm.
 """
@@ -168,23 +169,26 @@ def longest(pieces: dict[str, Piece]) -> int:
 
 
 def reading_loop(pieces: dict[str, Piece]) -> tuple[int, int]:
-    """The smallest loop in which all is loaded: instructions of its longest way, and bytes loaded."""
+    """The smallest of the loops in which most is loaded: its longest way, and the bytes it loads."""
     names = list(pieces)
     order = {name: number for number, name in enumerate(names)}
-    loaded = sum(piece.loaded_bytes for piece in pieces.values())
     loops = [
         names[order[target] : number + 1]
         for number, name in enumerate(names)
         for target in pieces[name].targets
         if order[target] <= number
     ]
-    whole = [loop for loop in loops if sum(pieces[name].loaded_bytes for name in loop) == loaded]
-    body = {name: pieces[name] for name in min(whole, key=len)}
+
+    def loaded_bytes(loop: list[str]) -> int:
+        return sum(pieces[name].loaded_bytes for name in loop)
+
+    reading = max(loops, key=lambda loop: (loaded_bytes(loop), -len(loop)))
+    body = {name: pieces[name] for name in reading}
     inside = {
         name: replace(piece, targets=tuple(target for target in piece.targets if target in body))
         for name, piece in body.items()
     }
-    return longest(inside), loaded
+    return longest(inside), loaded_bytes(reading)
 
 
 def _codes(unit: Unit, nvcc: Path, architecture: str) -> Iterator[tuple[str, dict[str, Piece]]]:
@@ -234,7 +238,8 @@ def pieces_of(listing: str) -> dict[str, Piece]:
         if not piece.falls_through or piece.targets:
             piece = made[f"after {len(made)}"] = Piece()
         piece.count += 1
-        is_certain = code[1] is None
+        # Newer ones name a predicate of the whole warp behind the jump.
+        is_certain = code[1] is None and not re.match(r"\s*!?U?P\d", code[4])
         if code[2] == "LDG":
             width = re.search(r"\.(64|128|[US]8|[US]16)\b", code[3])
             piece.loaded_bytes += int(re.sub(r"\D", "", width[1])) // 8 if width else 4

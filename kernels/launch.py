@@ -20,8 +20,11 @@ BLOCK = (32, 8)
 """Threads of a block: a warp is 32 neighbours of one row."""
 
 REDUCTION_BLOCKS = 512
-"""At most; each ends in atomics on the same addresses. Three for each of the 170 multiprocessors of
-the largest device so far."""
+"""Of a difference at most; each ends in atomics on the same addresses. Three for each of the 170
+multiprocessors of the largest device so far."""
+
+WATCH_BLOCKS = 2048
+"""At most; a thread waits for 16 bytes before it asks for the next, so many have to be asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ def pack(picture: Picture, out: Tensor) -> Call:
     _need_cells(picture, out, "a packed input")
     fields = c.PackFields(c.surface(picture), out.address, out.rows, out.columns)
     entry = f"pack_{picture.layout}_{out.precision}"
-    return Call(units.PACK, entry, fields, _blocks(_over(out.columns, 8), out.rows))
+    columns = 16 // out.precision.size_bytes
+    return Call(units.PACK, entry, fields, _blocks(_over(out.columns, columns), out.rows))
 
 
 def add_residual(picture: Picture, residual: Tensor, out: Picture, *, scale: int) -> Call:
@@ -163,7 +167,7 @@ def difference(first: Plane, second: Plane, *, out: int) -> Call:
 def watch(residual: int, *, count: int, precision: Precision, out: int) -> Call:
     """Adds to a zeroed ``Health`` what a residual of ``count`` values has that it should not."""
     values = 16 // precision.size_bytes
-    blocks = min(REDUCTION_BLOCKS, _over(count, values * BLOCK[0] * BLOCK[1]))
+    blocks = min(WATCH_BLOCKS, _over(count, values * BLOCK[0] * BLOCK[1]))
     fields = c.WatchFields(residual, out, count)
     return Call(units.WATCH, f"watch_{precision}", fields, (max(1, blocks), 1))
 
@@ -222,6 +226,8 @@ def _need_cells(picture: Picture, tensor: Tensor, name: str) -> None:
 
 
 def _need_alike(first: Plane, second: Plane) -> None:
+    if first.width < 1 or first.height < 1:
+        raise KernelError(f"a plane is {_described(first)}; give one of a pixel at least")
     if _kind(first) != _kind(second):
         raise KernelError(
             f"one plane is {_described(first)}, the other {_described(second)}; "

@@ -82,7 +82,8 @@ def add_residual(
     """The plain upscale plus ``residual`` (6 * scale**2, rows, columns) in 8-bit code values.
 
     The upscale is rounded and clipped, then the sum. A residual that is not finite counts as
-    nothing: where a network fails, the plain picture shows. One of uint8 is around ``RESIDUAL_ZERO``.
+    nothing: where a network fails, the plain picture shows. One of uint8 is around ``RESIDUAL_ZERO``;
+    the processor's kernel alone takes it.
     """
     height, width = (scale * side for side in planes[0].shape)
     added = residual_codes(residual)

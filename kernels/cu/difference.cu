@@ -38,28 +38,38 @@ union Counts {
     unsigned long long sums[THREADS];  // in the same place, once they are added up
 };
 
-// Pixel `n` of a run, whose bin is in the upper 6 bits of its uppermost byte; `place` is the thread's
-// among those of a bin.
+// Where pixel `n` of a run is counted, whose bin is in the upper 6 bits of its uppermost byte: THREADS times
+// the bin plus the thread's `place`.
 template <class T>
-__device__ void count(const Run<RUN, T>& run, int n, uint8_t* counts, int place) {
+__device__ uint32_t place_of(const Run<RUN, T>& run, int n, int place) {
     constexpr int EACH = 4 / sizeof(T);
     const uint32_t bins = run.words[n / EACH] >> 2 & 0x3F3F3F3Fu;
-    // One byte of bins above that of the place: THREADS times the one plus the other.
     const int byte = n % EACH * sizeof(T) + sizeof(T) - 1;
-    ++counts[__byte_perm(bins, place, 0x5504u | byte << 4)];
+    return __byte_perm(bins, place, 0x5504u | byte << 4);
 }
 
-// The first `left` pixels of a run.
+// Both planes' pixels `n`: neither count waits for the other, as neither can be in the other's place.
 template <class T>
-__device__ void count_run(const Run<RUN, T>& run, int left, uint8_t* counts, int place) {
+__device__ void count(const Run<RUN, T>& one, const Run<RUN, T>& other, int n, Counts& counts, int place) {
+    uint8_t* const first = counts.bins[0][0] + place_of<T>(one, n, place);
+    uint8_t* const second = counts.bins[1][0] + place_of<T>(other, n, place);
+    const uint8_t before = *first, too = *second;
+    *first = before + 1;
+    *second = too + 1;
+}
+
+// The first `left` pixels of two runs.
+template <class T>
+__device__ void count_runs(const Run<RUN, T>& one, const Run<RUN, T>& other, int left, Counts& counts,
+                           int place) {
     if (left >= RUN) {
 #pragma unroll
-        for (int n = 0; n < RUN; ++n) count<T>(run, n, counts, place);
+        for (int n = 0; n < RUN; ++n) count<T>(one, other, n, counts, place);
         return;
     }
 #pragma unroll  // seldom
-    for (int n = 0; n < RUN; ++n)                           // seldom
-        if (n < left) count<T>(run, n, counts, place);  // seldom
+    for (int n = 0; n < RUN; ++n)                                       // seldom
+        if (n < left) count<T>(one, other, n, counts, place);  // seldom
 }
 
 // The sum of absolute differences of N codes.
@@ -118,8 +128,7 @@ __device__ void compare(const DifferenceArguments& it) {
                 const auto one = load<RUN>(row_of<T>(it.first, it.first_stride, y) + x, left);
                 const auto other = load<RUN>(row_of<T>(it.second, it.second_stride, y) + x, left);
                 sum += apart(one, other);
-                count_run<T>(one, left, counts.bins[0][0], place);
-                count_run<T>(other, left, counts.bins[1][0], place);
+                count_runs<T>(one, other, left, counts, place);
             }
             if (++runs % MOST_RUNS) continue;
             add_up(counts, thread, it.out);  // seldom

@@ -16,20 +16,22 @@ struct InterleaveArguments {
 };
 
 BOTH void join(const InterleaveArguments& it, int x, int y) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        const int row = 2 * y + i;
-        if (row >= it.in.height) break;
-        const auto luma = fetch<1, 2 * RUN>(
-            row_of<uint8_t>(it.in.luma, it.in.luma_stride, row), 2 * x, it.in.width);
-        store(row_of<uint8_t>(it.out.luma, it.out.luma_stride, row) + 2 * x, luma,
-              it.in.width - 2 * x);
-    }
     const int width = (it.in.width + 1) / 2;
+    Run<2 * RUN, uint8_t> luma[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+        luma[i] = fetch<1, 2 * RUN>(row_of<uint8_t>(it.in.luma, it.in.luma_stride,
+                                                    clamp_to(2 * y + i, it.in.height - 1)),
+                                    2 * x, it.in.width);
     const auto u =
         fetch<1, RUN>(row_of<uint8_t>(it.in.chroma, it.in.chroma_stride, y), x, width);
     const auto v =
         fetch<1, RUN>(row_of<uint8_t>(it.in.second, it.in.chroma_stride, y), x, width);
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+        if (2 * y + i < it.in.height)
+            store(row_of<uint8_t>(it.out.luma, it.out.luma_stride, 2 * y + i) + 2 * x, luma[i],
+                  it.in.width - 2 * x);
     Run<2 * RUN, uint8_t> pairs;
 #pragma unroll
     for (int n = 0; n < pairs.WORDS; ++n)

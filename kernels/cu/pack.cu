@@ -9,7 +9,9 @@
 
 #include "picture.cuh"
 
-constexpr int CELLS = 8;
+// What is written is 16 bytes of a plane, so that those of neighbours lie together in each access.
+template <class V>
+constexpr int CELLS_OF = 16 / sizeof(V);
 
 struct PackArguments {
     Surface in;
@@ -27,7 +29,7 @@ BOTH float divided(float value) {
     return fmaf(fmaf(near, -(float)GAIN, value), share, near);
 }
 
-template <int GAIN, bool WHOLE, class V>
+template <int GAIN, bool WHOLE, class V, int CELLS>
 BOTH void store_cells(const PackArguments& to, int plane, int row, int column,
                       const float (&codes)[CELLS]) {
     float values[CELLS];
@@ -40,23 +42,24 @@ BOTH void store_cells(const PackArguments& to, int plane, int row, int column,
 template <class F, class V, bool WHOLE>
 BOTH void pack_cells(const PackArguments& it, int row, int column) {
     using T = typename F::Sample;
-    constexpr int unit = Depth<T>::unit;
+    constexpr int unit = Depth<T>::unit, CELLS = CELLS_OF<V>;
+    // All is read before anything is written: no read could go ahead of a write that may be to its place.
+    Run<2 * CELLS, T> luma[2];
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        const int y = clamp_to(2 * row + i, it.in.height - 1);
-        const auto luma = fetch<1, 2 * CELLS, WHOLE>(
-            row_of<T>(it.in.luma, it.in.luma_stride, y), 2 * column, it.in.width);
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-            float codes[CELLS];
-#pragma unroll
-            for (int n = 0; n < CELLS; ++n) codes[n] = code_at(luma, 2 * n + j, 16 * unit);
-            store_cells<219 * unit, WHOLE, V>(it, 2 * i + j, row, column, codes);
-        }
-    }
+    for (int i = 0; i < 2; ++i)
+        luma[i] = fetch<1, 2 * CELLS, WHOLE>(
+            row_of<T>(it.in.luma, it.in.luma_stride, clamp_to(2 * row + i, it.in.height - 1)),
+            2 * column, it.in.width);
     float u[CELLS], v[CELLS];
     const int y = clamp_to(row, (it.in.height + 1) / 2 - 1);
     fetch_chroma<F, CELLS, 128 * unit, WHOLE>(it.in, column, y, u, v);
+#pragma unroll
+    for (int n = 0; n < 4; ++n) {
+        float codes[CELLS];
+#pragma unroll
+        for (int m = 0; m < CELLS; ++m) codes[m] = code_at(luma[n / 2], 2 * m + n % 2, 16 * unit);
+        store_cells<219 * unit, WHOLE, V>(it, n, row, column, codes);
+    }
     store_cells<224 * unit, WHOLE, V>(it, 4, row, column, u);
     store_cells<224 * unit, WHOLE, V>(it, 5, row, column, v);
 }
@@ -64,10 +67,11 @@ BOTH void pack_cells(const PackArguments& it, int row, int column) {
 // The straight way where all is inside and every access can be wide.
 template <class F, class V>
 BOTH void pack(const PackArguments& it, int row, int column) {
-    constexpr int size = sizeof(typename F::Sample);
+    using T = typename F::Sample;
+    constexpr int CELLS = CELLS_OF<V>, chroma = CELLS * (F::has_pairs ? 2 : 1);
     const bool is_whole =
         2 * (column + CELLS) <= it.in.width && it.columns % CELLS == 0 && is_aligned<16>(it.out) &&
-        is_even(it.in, F::has_pairs, 16, F::has_pairs ? 16 : 8 * size);
+        is_even(it.in, F::has_pairs, WIDEST<2 * CELLS, T>, WIDEST<chroma, T>);
     if (is_whole)
         pack_cells<F, V, true>(it, row, column);
     else
@@ -77,7 +81,7 @@ BOTH void pack(const PackArguments& it, int row, int column) {
 #define KERNEL(name, F, V)                                       \
     extern "C" __global__ void pack_##name(PackArguments it) {   \
         FOR_EACH_Y(row, it.rows)                                 \
-        FOR_EACH_X(column, CELLS, it.columns)                    \
+        FOR_EACH_X(column, CELLS_OF<V>, it.columns)                  \
         pack<F, V>(it, row, column);                             \
     }
 

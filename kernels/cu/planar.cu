@@ -45,17 +45,19 @@ BOTH Run<N, uint8_t> bytes_of(const Run<M, T>& run, int first) {
 template <class F>
 BOTH void split(const PlanarArguments& it, int x, int y) {
     using T = typename F::Sample;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-        const int row = 2 * y + i;
-        if (row >= it.in.height) break;
-        const auto luma =
-            fetch<1, 2 * RUN>(row_of<T>(it.in.luma, it.in.luma_stride, row), 2 * x, it.in.width);
-        store(row_of<uint8_t>(it.out.luma, it.out.luma_stride, row) + 2 * x,
-              bytes_of<2 * RUN, 1>(luma, 0), it.in.width - 2 * x);
-    }
     const int width = (it.in.width + 1) / 2;
+    Run<2 * RUN, T> luma[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+        luma[i] = fetch<1, 2 * RUN>(
+            row_of<T>(it.in.luma, it.in.luma_stride, clamp_to(2 * y + i, it.in.height - 1)), 2 * x,
+            it.in.width);
     const auto pairs = fetch<2, RUN>(row_of<T>(it.in.chroma, it.in.chroma_stride, y), x, width);
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+        if (2 * y + i < it.in.height)
+            store(row_of<uint8_t>(it.out.luma, it.out.luma_stride, 2 * y + i) + 2 * x,
+                  bytes_of<2 * RUN, 1>(luma[i], 0), it.in.width - 2 * x);
     store(row_of<uint8_t>(it.out.chroma, it.out.chroma_stride, y) + x, bytes_of<RUN, 2>(pairs, 0),
           width - x);
     store(row_of<uint8_t>(it.out.second, it.out.chroma_stride, y) + x, bytes_of<RUN, 2>(pairs, 1),

@@ -1,7 +1,7 @@
 // Runs of neighbouring values: one wide access where it is aligned and inside, single ones elsewhere.
 //
-// A kernel that moves as many bytes as the memory gives has eight instructions for each of them (H200:
-// 132 * 128 lanes at 1.8 GHz, 4 TB/s). So a run stays in the words it was read in, and single values
+// A kernel that moves as many bytes as the memory gives has eight or nine instructions for each of them
+// (H200: 132 * 128 lanes at 1.98 GHz, 80 % of 4.8 TB/s). So a run stays in the words it was read in, and single values
 // are taken from there by one permutation each. Lines marked `seldom` are those of edges and odd
 // addresses, which are not counted.
 #pragma once
@@ -157,8 +157,8 @@ template <int CHANNELS, class T>
 constexpr int BESIDE = 2 * CHANNELS * sizeof(T) < 4 ? 4 / (CHANNELS * sizeof(T)) : 2;
 
 // N pixels of CHANNELS interleaved values from column `x` on, with BESIDE ones on either side; columns
-// outside repeat the edge. WHOLE: `width` is a multiple of N, the row has an address that the widest
-// access can read.
+// outside repeat the edge. WHOLE: `width` is a multiple of N or another N follow these, and the row has an
+// address that the widest access can read.
 template <int CHANNELS, int N, bool WHOLE, class T>
 BOTH Run<(N + 2 * BESIDE<CHANNELS, T>) * CHANNELS, T> fetch_with_sides(const T* row, int x, int width) {
     constexpr int SIDE = BESIDE<CHANNELS, T>, SIZE = CHANNELS * sizeof(T), WORDS = SIDE * SIZE / 4;

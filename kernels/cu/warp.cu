@@ -2,7 +2,8 @@
 //
 // One thread:  RUN neighbouring samples of one row: RUN pixels, or RUN / 2 pairs of U and V.
 // first, second, out: planes of width x height pixels with CHANNELS samples each (pairs: 2), 8 bits
-//              or 10 in the upper bits; any stride and alignment; out is neither of the others.
+//              or 10 in the upper bits; below 2 GiB, any stride from 0 and alignment; out is neither of
+//              the others.
 // guide:       float32, contiguous (5, rows, columns): x and y into the first plane, x and y into the
 //              second, in cells of the grid, and the share of the first plane, clipped to 0..1;
 //              one-sided (2, rows, columns).

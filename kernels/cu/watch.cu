@@ -40,7 +40,8 @@ BOTH bool is_odd(const Run<N, __half>& run) {
     bool is_sound = true;
 #pragma unroll
     for (int n = 0; n < run.WORDS; ++n) {
-        const __half2 two = *reinterpret_cast<const __half2*>(run.words + n);
+        const __half2 two = {from_bits<__half>(bits_at(run, 2 * n)),
+                             from_bits<__half>(bits_at(run, 2 * n + 1))};
         is_sound = is_sound && __hbgt2(two, low) && __hble2(two, high);
     }
     return !is_sound;

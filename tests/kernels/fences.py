@@ -11,6 +11,7 @@ import mmap
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +29,32 @@ from kernels.arguments import (
     Precision,
     Tensor,
 )
-from kernels.launch import Call
+from kernels.launch import BLOCK, Call
+from kernels.units import DIFFERENCE
 from tests.kernels.guides import cells
 from tests.kernels.host_build import HostKernels
 from tests.kernels.pictures import FLOATS, noise
 
 SIZES = ((1, 1), (2, 2), (9, 7), (37, 21))
+WHOLE_SIZES = ((48, 6), (42, 3))
+"""With rows of whole pieces, in which a kernel goes its straight way."""
 SAMPLES = {8: np.uint8, 10: np.uint16}
 CELL = 4.0
 
 
 @dataclass(frozen=True)
 class Fenced:
-    """Rows that lie ``padding`` samples apart, flush with a fence before the first or behind the last."""
+    """Rows that lie ``padding`` samples apart, flush with a fence before the first or behind the last, and
+    a multiple of ``pitch`` bytes."""
 
     is_at_end: bool
     padding: int
+    pitch: int = 1
 
     def address(self, values: NDArray[Any]) -> tuple[int, int]:
         """Where a copy of ``values`` lies now, and its stride; it stays for good."""
         width = values[0].nbytes
-        stride = width + self.padding * values.itemsize
+        stride = -(-(width + self.padding * values.itemsize) // self.pitch) * self.pitch
         size = stride * (len(values) - 1) + width
         begin = _pages(size, is_at_end=self.is_at_end)
         for row, line in enumerate(np.ascontiguousarray(values)):
@@ -103,6 +109,8 @@ def _picture_calls(
 ) -> Iterator[Call]:
     picture = fenced.picture(layout, width=width, height=height)
     rows, columns = (height + 1) // 2, (width + 1) // 2
+    if fenced.pitch > 1:
+        columns = -(-columns // 8) * 8
     for scale in (1, 2, 3, 4):
         planes = fenced.tight(6 * scale**2, rows, columns, dtype=FLOATS[precision])
         tensor = Tensor(address=planes, rows=rows, columns=columns, precision=precision)
@@ -152,12 +160,14 @@ def _pages(size: int, *, is_at_end: bool) -> int:
 def main() -> None:
     kernels = HostKernels(Path(sys.argv[1]))
     count = 0
-    for width, height in SIZES:
-        for fenced in (Fenced(False, 0), Fenced(True, 0), Fenced(True, 8)):
-            for call in calls(fenced, width=width, height=height):
-                sys.stderr.write(f"{call.entry} of {call.unit.name}, {width}x{height}, {fenced}\n")
-                kernels.run(call, threads=(8, 2))
-                count += 1
+    odd = product(SIZES, (Fenced(False, 0), Fenced(True, 0), Fenced(True, 8)))
+    whole = product(WHOLE_SIZES, (Fenced(False, 0, 16), Fenced(True, 0, 16)))
+    for (width, height), fenced in (*odd, *whole):
+        for call in calls(fenced, width=width, height=height):
+            sys.stderr.write(f"{call.entry} of {call.unit.name}, {width}x{height}, {fenced}\n")
+            # A block of the difference has all its threads always.
+            kernels.run(call, threads=BLOCK if call.unit is DIFFERENCE else (8, 2))
+            count += 1
     sys.stdout.write(f"{count}")
 
 

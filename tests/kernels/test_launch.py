@@ -108,6 +108,12 @@ def test_planes_that_are_not_alike_are_refused(other: dict[str, int]) -> None:
         launch.finish(PLANE, odd, guide=8, grid=GRID)
 
 
+def test_a_plane_of_nothing_is_refused() -> None:
+    nothing = replace(PLANE, width=0)
+    with pytest.raises(KernelError, match="0x21 of 8 bits; give one of a pixel at least"):
+        launch.difference(nothing, nothing, out=8)
+
+
 def test_a_plane_is_not_made_in_the_memory_it_is_made_from() -> None:
     other = replace(PLANE, address=128)
     with pytest.raises(KernelError, match="its own memory"):
@@ -121,7 +127,7 @@ def test_a_plane_is_not_made_in_the_memory_it_is_made_from() -> None:
 def test_a_launch_has_a_thread_for_each_piece_of_work() -> None:
     picture = replace(PICTURE, width=1920, height=1080)
     call = launch.pack(picture, tensor(540, 960))
-    # 960 cells, eight to a thread, 32 threads to a block; 540 rows, 8 to a block.
+    # 960 cells of float16, eight to a thread, 32 threads to a block; 540 rows, 8 to a block.
     assert call.blocks == (4, 68)
     large = replace(picture, width=3840, height=2160)
     added = launch.add_residual(picture, tensor(540, 960), large, scale=2)
@@ -135,7 +141,7 @@ def test_reductions_take_few_blocks_whatever_the_size(width: int, height: int) -
     across, down = launch.difference(plane, plane, out=8).blocks
     assert 1 <= across * down <= launch.REDUCTION_BLOCKS
     watched = launch.watch(8, count=6 * width * height, precision=Precision.FLOAT16, out=8)
-    assert 1 <= watched.blocks[0] <= launch.REDUCTION_BLOCKS
+    assert 1 <= watched.blocks[0] <= launch.WATCH_BLOCKS
 
 
 def test_arguments_follow_their_memory_to_a_device() -> None:

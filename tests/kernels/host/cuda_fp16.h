@@ -110,9 +110,8 @@ inline uint32_t min(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 // The sum, rounded down.
 inline float __fadd_rd(float a, float b) {
-    const double sum = (double)a + b;
-    const float rounded = (float)sum;
-    return rounded > sum ? std::nextafterf(rounded, -INFINITY) : rounded;
+    const float rounded = a + b;
+    return (double)rounded - b > a ? std::nextafterf(rounded, -INFINITY) : rounded;
 }
 
 inline float __saturatef(float value) { return std::fmin(std::fmax(value, 0.0f), 1.0f); }
