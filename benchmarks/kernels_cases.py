@@ -173,9 +173,9 @@ def _finish(words: list[str], _: Unit, size: Size) -> Made:
 
 def _difference(words: list[str], _: Unit, size: Size) -> Made:
     luma = _waves(size.height, size.width, int(words[0]))
-    out = np.zeros(ctypes.sizeof(Difference), np.uint8)
+    out, with_bins = np.zeros(ctypes.sizeof(Difference), np.uint8), words[1] == "bins"
     return (luma, luma, out), lambda at: launch.difference(
-        _plane(luma, at[0]), _plane(luma, at[1]), out=at[2]
+        _plane(luma, at[0]), _plane(luma, at[1]), out=at[2], with_bins=with_bins
     )
 
 

@@ -153,15 +153,17 @@ def finish(made: Plane, out: Plane, *, guide: int, grid: Grid) -> Call:
     return Call(units.FINISH, entry, fields, _blocks(_over(made.width, 8), made.height))
 
 
-def difference(first: Plane, second: Plane, *, out: int) -> Call:
-    """Adds to a zeroed ``Difference`` how far two luma planes are apart, and their histograms."""
+def difference(first: Plane, second: Plane, *, out: int, with_bins: bool = False) -> Call:
+    """Adds to a zeroed ``Difference`` how far two luma planes are apart, and ``with_bins`` their
+    histograms; without them its first 8 bytes are enough."""
     _need_alike(first, second)
     fields = c.DifferenceFields(
         first.address, second.address, out, first.stride, second.stride, first.width, first.height
     )
     across, down = _blocks(_over(first.width, 16), first.height)
     blocks = (across, max(1, min(down, REDUCTION_BLOCKS // across)))
-    return Call(units.DIFFERENCE, f"difference_{first.bits}", fields, blocks)
+    entry = f"difference_{first.bits}_{'bins' if with_bins else 'sum'}"
+    return Call(units.DIFFERENCE, entry, fields, blocks)
 
 
 def watch(residual: int, *, count: int, precision: Precision, out: int) -> Call:

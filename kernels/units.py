@@ -53,7 +53,7 @@ WARP = Unit(
 )
 COVER = Unit("cover", "cover", _entries("cover", ("1", "2", "4")))
 FINISH = Unit("finish", "finish", _entries("finish", _BITS))
-DIFFERENCE = Unit("difference", "difference", _entries("difference", _BITS))
+DIFFERENCE = Unit("difference", "difference", _entries("difference", _BITS, ("sum", "bins")))
 WATCH = Unit("watch", "watch", _entries("watch", _PRECISIONS))
 
 UNITS = (

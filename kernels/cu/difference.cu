@@ -1,10 +1,10 @@
-// How much two luma planes differ, and how their codes are spread: for cuts and duplicates.
+// How much two luma planes differ, which tells duplicates; and how their codes are spread, for cuts.
 //
 // One thread:  runs of RUN neighbouring pixels of both planes, one run per stride of the grid.
 // first, second: width x height, 8 bits or 10 in the upper bits; any stride and alignment.
 // out:         one Difference, zero before the launch: counts are added to it. Codes are those of
-//              the depth; a bin holds 4 codes of 8 bits, 16 of 10.
-// Per pixel:   reads 1 sample of each plane; writes 520 bytes per block.
+//              the depth; a bin holds 4 codes of 8 bits, 16 of 10. Without bins the sum alone.
+// Per pixel:   reads 1 sample of each plane; writes 8 bytes per block, 520 with bins.
 // Shared memory holds a byte for each bin and thread, so that nothing is counted with atomics: those of
 //              neighbours, which are alike, would wait for each other. Four warps share the words that
 //              the threads of one have in a bank each. Before a byte is full all are added up.
@@ -36,6 +36,10 @@ union Counts {
     uint8_t bins[2][BINS][THREADS];
     Piece<16> pieces[2 * BINS][PIECES];
     unsigned long long sums[THREADS];  // in the same place, once they are added up
+};
+
+struct Sums {
+    unsigned long long sums[THREADS];
 };
 
 // Where pixel `n` of a run is counted, whose bin is in the upper 6 bits of its uppermost byte: THREADS times
@@ -110,8 +114,33 @@ __device__ void add_up(const Counts& counts, int thread, Difference* out) {
     if (sum) atomicAdd(&out->bins[0][0] + thread, sum);
 }
 
+// Halves onto halves: an atomic of 64 bits on shared memory is a loop of comparisons.
+__device__ void add_sums(unsigned long long (&sums)[THREADS], int thread, Difference* out) {
+#pragma unroll
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (thread < half) sums[thread] += sums[thread + half];
+    }
+    if (thread == 0) atomicAdd(&out->sum, sums[0]);
+}
+
 template <class T>
 __device__ void compare(const DifferenceArguments& it) {
+    __shared__ Sums block;
+    const int thread = threadIdx.y * blockDim.x + threadIdx.x;
+    unsigned long long sum = 0;
+    FOR_EACH_Y(y, it.height)
+    FOR_EACH_X(x, RUN, it.width) {
+        const int left = it.width - x;
+        sum += apart(load<RUN>(row_of<T>(it.first, it.first_stride, y) + x, left),
+                     load<RUN>(row_of<T>(it.second, it.second_stride, y) + x, left));
+    }
+    block.sums[thread] = sum;
+    add_sums(block.sums, thread, it.out);
+}
+
+template <class T>
+__device__ void compare_and_count(const DifferenceArguments& it) {
     __shared__ Counts counts;
     const int thread = threadIdx.y * blockDim.x + threadIdx.x;
     const int place = (thread & ~127) | (thread & 31) << 2 | (thread >> 5 & 3);
@@ -138,20 +167,16 @@ __device__ void compare(const DifferenceArguments& it) {
     add_up(counts, thread, it.out);
     __syncthreads();
     counts.sums[thread] = sum;
-    // Halves onto halves: an atomic of 64 bits on shared memory is a loop of comparisons.
-#pragma unroll
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (thread < half) counts.sums[thread] += counts.sums[thread + half];
-    }
-    if (thread == 0) atomicAdd(&it.out->sum, counts.sums[0]);
+    add_sums(counts.sums, thread, it.out);
 }
 
-#define KERNEL(name, T)                                                      \
+#define KERNEL(name, HOW, T)                                                 \
     extern "C" __global__ void __launch_bounds__(THREADS)                    \
     difference_##name(DifferenceArguments it) {                              \
-        compare<T>(it);                                                      \
+        HOW<T>(it);                                                          \
     }
 
-KERNEL(8, uint8_t)
-KERNEL(10, uint16_t)
+KERNEL(8_sum, compare, uint8_t)
+KERNEL(8_bins, compare_and_count, uint8_t)
+KERNEL(10_sum, compare, uint16_t)
+KERNEL(10_bins, compare_and_count, uint16_t)

@@ -28,7 +28,7 @@ import av.error
 from av.codec.hwaccel import HWAccel
 
 from kernels import launch
-from kernels.arguments import Difference, Layout
+from kernels.arguments import Layout
 from kernels.errors import KernelError
 from kernels.stream import Event
 from streamer.errors import EngineError
@@ -61,7 +61,7 @@ REPLAYED_PACKETS = 60
 """At most so many are decoded again because one was lost: each takes a core 0.7 ms at 640x360 and 4
 at 1080p (H.264 of 1 and 4 Mbit/s), and all that time the stream stands."""
 
-COUNTS_BYTES = ctypes.sizeof(Difference)
+SUM_BYTES = ctypes.sizeof(ctypes.c_uint64)
 
 _contents = count()
 """Numbers for pictures that show something new."""
@@ -310,7 +310,7 @@ class Intake:
             # From here on the decoder may use its surface again.
             gpu.compute.wait()
             landed = gpu.pinned.lease(size_bytes(Layout.YUV420P, width, height), gpu.downloads)
-        if compared is None or Difference.from_address(compared.address).sum:
+        if compared is None or ctypes.c_uint64.from_address(compared.address).value:
             self._content = next(_contents)
         self._last = out
         canvas = Canvas(out, None, landed, lands_at_once=False, name="decoded")
@@ -333,17 +333,17 @@ class Intake:
         gpu, last = self._gpu, self._last
         if last is None or last.size != picture.size:
             return None
-        there = gpu.memory.lease(COUNTS_BYTES, gpu.compute)
-        landed = gpu.pinned.lease_for_host(COUNTS_BYTES)
+        there = gpu.memory.lease(SUM_BYTES, gpu.compute)
+        landed = gpu.pinned.lease_for_host(SUM_BYTES)
         with ExitStack() as used:
             for one in (last, picture):
                 used.enter_context(one.memory.reading(gpu.compute))
             counts = used.enter_context(there.writing(gpu.compute))
             target = used.enter_context(landed.writing(gpu.compute))
-            gpu.compute.fill(counts, 0, COUNTS_BYTES)
+            gpu.compute.fill(counts, 0, SUM_BYTES)
             lumas = last.planes()[0], picture.planes()[0]
             gpu.launch(launch.difference(*lumas, out=counts))
-            gpu.compute.download(target, counts, COUNTS_BYTES)
+            gpu.compute.download(target, counts, SUM_BYTES)
         return landed
 
 

@@ -138,7 +138,8 @@ def _plane_calls(fenced: Fenced, bits: int, *, width: int, height: int) -> Itera
     soft = fenced.tight(2, rows, columns, dtype=np.float32, fill=1)
     yield launch.finish(luma, made, guide=soft, grid=grid)
     told = fenced.tight(1, ctypes.sizeof(Difference) // 8, dtype=np.uint64)
-    yield launch.difference(luma, other, out=told)
+    for with_bins in (False, True):
+        yield launch.difference(luma, other, out=told, with_bins=with_bins)
 
 
 def _pages(size: int, *, is_at_end: bool) -> int:

@@ -29,13 +29,17 @@ def test_the_difference_is_its_twin_in_every_count(
     first = Guarded(next(samples), padding=3, pitch=pitch)
     second = Guarded(next(samples), offset=offset, pitch=pitch)
     second.array[: height // 2] = first.array[: height // 2, :1]
-    seen = Counts(Difference)
-    runner.run(launch.difference(first.plane(), second.plane(), out=seen.address))
     total, bins = reference.difference(first.array, second.array)
-    assert seen.told.sum == total
-    np.testing.assert_array_equal(np.array(seen.told.bins), bins)
     assert bins.sum() == 2 * width * height
-    assert seen.is_intact()
+    for with_bins in (False, True):
+        seen = Counts(Difference)
+        call = launch.difference(
+            first.plane(), second.plane(), out=seen.address, with_bins=with_bins
+        )
+        runner.run(call)
+        assert seen.told.sum == total
+        np.testing.assert_array_equal(np.array(seen.told.bins), bins * with_bins)
+        assert seen.is_intact()
 
 
 def test_the_largest_difference_does_not_overflow(runner: Runner) -> None:
@@ -44,9 +48,11 @@ def test_the_largest_difference_does_not_overflow(runner: Runner) -> None:
     black = Guarded(np.zeros((1, 8192), np.uint16))
     seen = Counts(Difference)
     seen.array[0, :4] = 255
-    runner.run(launch.difference(wide.plane(), black.plane(), out=seen.address))
+    runner.run(launch.difference(wide.plane(), black.plane(), out=seen.address, with_bins=True))
     assert seen.told.sum == 2**32 - 1 + 1023 * 8192
     assert seen.told.bins[0][63] == seen.told.bins[1][0] == 8192
+    runner.run(launch.difference(wide.plane(), black.plane(), out=seen.address))
+    assert seen.told.sum == 2**32 - 1 + 2 * 1023 * 8192
 
 
 @pytest.mark.parametrize("bits", [8, 10])
@@ -56,7 +62,7 @@ def test_no_count_is_lost_where_one_thread_has_more_than_a_byte_holds(
     dtype = np.uint8 if bits == 8 else np.uint16
     grey = Guarded(np.full((80, 1536), 200, dtype))
     seen = Counts(Difference)
-    call = launch.difference(grey.plane(), grey.plane(), out=seen.address)
+    call = launch.difference(grey.plane(), grey.plane(), out=seen.address, with_bins=True)
     host_kernels.run(call, blocks=(1, 1))
     total, bins = reference.difference(grey.array, grey.array)
     assert (seen.told.sum, total) == (0, 0)

@@ -72,7 +72,7 @@ SCALED = {unit.name[-2:] for unit in UNITS} - {"x1", "x3", "x4"}
 @pytest.mark.parametrize(
     "entry",
     [
-        *("planar_nv12", "difference_8", "pack_yuv420p_f16", "watch_f16"),
+        *("planar_nv12", "difference_8_sum", "pack_yuv420p_f16", "watch_f16"),
         *("add_residual_yuv420p_f16", "warp_two_plane_8_linear", "finish_8", "cover_1"),
         "interleave_nv12",
     ],
