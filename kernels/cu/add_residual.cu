@@ -33,7 +33,7 @@ template <class T>
 struct Share {
     static constexpr int bits = sizeof(T) == 1 ? 8 : 10;
     static constexpr float top = (float)Depth<T>::top / (1 << bits);
-    static constexpr float above = 12582912.0f / (1 << bits);  // from here on float32 has whole codes only
+    static constexpr float above = ABOVE / (1 << bits);  // from here on float32 has whole codes only
 };
 
 // The bits of 2^15 and a byte's are those of their sum, 2^15 + byte / 256; so are those of 2^7 and a

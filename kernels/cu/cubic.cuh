@@ -13,10 +13,6 @@ BOTH void cubic_weights(float t, float (&weights)[4]) {
     weights[3] = 1 - weights[0] - weights[1] - weights[2];
 }
 
-BOTH float weighted(const float (&weights)[4], float a, float b, float c, float d) {
-    return weights[0] * a + weights[1] * b + weights[2] * c + weights[3] * d;
-}
-
 // Where the output pixel `phase` of FACTOR inside one input pixel takes its four samples from:
 // the first of them, counted from that input pixel, and their weights. Pixel centres are aligned.
 template <int FACTOR>

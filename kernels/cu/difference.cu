@@ -38,10 +38,6 @@ union Counts {
     unsigned long long sums[THREADS];  // in the same place, once they are added up
 };
 
-struct Sums {
-    unsigned long long sums[THREADS];
-};
-
 // Where pixel `n` of a run is counted, whose bin is in the upper 6 bits of its uppermost byte: THREADS times
 // the bin plus the thread's `place`.
 template <class T>
@@ -126,7 +122,7 @@ __device__ void add_sums(unsigned long long (&sums)[THREADS], int thread, Differ
 
 template <class T>
 __device__ void compare(const DifferenceArguments& it) {
-    __shared__ Sums block;
+    __shared__ unsigned long long sums[THREADS];
     const int thread = threadIdx.y * blockDim.x + threadIdx.x;
     unsigned long long sum = 0;
     FOR_EACH_Y(y, it.height)
@@ -135,8 +131,8 @@ __device__ void compare(const DifferenceArguments& it) {
         sum += apart(load<RUN>(row_of<T>(it.first, it.first_stride, y) + x, left),
                      load<RUN>(row_of<T>(it.second, it.second_stride, y) + x, left));
     }
-    block.sums[thread] = sum;
-    add_sums(block.sums, thread, it.out);
+    sums[thread] = sum;
+    add_sums(sums, thread, it.out);
 }
 
 template <class T>

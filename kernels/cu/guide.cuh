@@ -24,9 +24,8 @@ struct Place {
 // Of a float32 between -2^21 and 2^21: rounded down where float32 has whole numbers only, its lowest
 // bits are the whole.
 BOTH Place place_of(float value) {
-    constexpr float above = 12582912.0f;
-    const float whole = __fadd_rd(value, above);
-    return {(int)(__float_as_uint(whole) - __float_as_uint(above)), value - (whole - above)};
+    const float whole = __fadd_rd(value, ABOVE);
+    return {(int)(__float_as_uint(whole) - __float_as_uint(ABOVE)), value - (whole - ABOVE)};
 }
 
 BOTH Place among(int pixel, float share, int cells) {

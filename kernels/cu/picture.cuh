@@ -60,18 +60,11 @@ BOTH float code_of(T sample) {
     return (float)(sample >> Depth<T>::shift);
 }
 
-// Inside the range of the depth and above 1.5 * 2^23, where float32 has whole numbers only: rounded to
-// the nearest, halves to even, and in its lowest bits.
-constexpr float ABOVE = 12582912.0f;
+// Inside the range of the depth and above ABOVE: rounded to the nearest, halves to even, and in its
+// lowest bits.
 template <class T>
 BOTH float rounded_above(float code) {
     return clamp_to(code, 0.0f, (float)Depth<T>::top) + ABOVE;
-}
-
-// The nearest code value, halves to even, inside the range of the depth.
-template <class T>
-BOTH float rounded(float code) {
-    return rounded_above<T>(code) - ABOVE;
 }
 
 // N samples of the codes that are the lowest bits of each.

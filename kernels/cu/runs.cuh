@@ -19,6 +19,9 @@
     for (int name = (int)(blockIdx.y * blockDim.y + threadIdx.y); name < (count); \
          name += (int)(gridDim.y * blockDim.y))
 
+// 1.5 * 2^23: around it float32 has whole numbers only, in its lowest bits.
+constexpr float ABOVE = 12582912.0f;
+
 // N neighbouring values as they lie in memory.
 template <int N, class T>
 struct Run {

@@ -13,6 +13,7 @@ from kernels.compile import find_toolchain
 from kernels.errors import KernelError
 from kernels.units import COVER, DIFFERENCE, INTERLEAVE, PACK, PLANAR, WATCH
 from streamer.errors import EngineError
+from tests.kernels.stand_ins import fake_nvcc
 
 LISTING = """
         /*0000*/                   S2R R0, SR_TID.X ;
@@ -88,10 +89,7 @@ def test_the_command_prints_a_table_and_keeps_what_it_counted(
 def test_without_the_tools_it_says_how_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nvcc = tmp_path / "bin" / "nvcc"
-    nvcc.parent.mkdir()
-    nvcc.write_text("#!/bin/sh\n[ $1 = --version ] && echo 'Build cuda_13' || echo sm_90\n")
-    nvcc.chmod(0o755)
+    fake_nvcc(tmp_path / "bin")
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))
     monkeypatch.setattr(instructions, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", "/bin")

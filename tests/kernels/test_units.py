@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +25,7 @@ from kernels.compile import (
 )
 from kernels.errors import KernelError
 from kernels.units import ADD_RESIDUAL, COVER, FINISH, PLANAR, SOURCES, UNITS, WATCH, Unit
+from tests.kernels.stand_ins import fake_nvcc
 
 SUPPORTED = (*ARCHITECTURES, "compute_120")
 
@@ -56,15 +56,6 @@ needs_nvcc = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def toolchain() -> Toolchain:
     return find_toolchain()
-
-
-def fake_nvcc(folder: Path, *lines: str) -> Path:
-    """A program called nvcc that runs these lines of shell."""
-    folder.mkdir(parents=True, exist_ok=True)
-    nvcc = folder / "nvcc"
-    nvcc.write_text("\n".join(("#!/bin/sh", *lines, "")))
-    nvcc.chmod(nvcc.stat().st_mode | stat.S_IXUSR)
-    return nvcc
 
 
 @needs_nvcc

@@ -32,7 +32,7 @@ from streamer.gpu.pictures import DevicePlanes, Landing, host_planes, lent, size
 from streamer.gpu.pictures import on_device as on_device_of
 from tests.kernels.host_build import HostKernels
 from tests.streamer.gpu.emulated import Emulated
-from tests.streamer.gpu.test_hardware import video
+from tests.streamer.gpu.packets import taken, video
 from tests.streamer.pictures import frame_of, noise
 
 WIDTH, HEIGHT = 320, 192
@@ -142,17 +142,7 @@ def recorded(count: int) -> list[Packet]:
         native = av.VideoFrame(WIDTH, CUT, "yuv420p")
         native.pts = number
         natives += encoder.encode(native)
-    return [
-        Packet(
-            payload=bytes(native),
-            pts=native.pts,
-            dts=native.dts,
-            time_base=Fraction(1, 30),
-            arrived_ns=native.pts,
-            is_keyframe=native.is_keyframe,
-        )
-        for native in natives
-    ]
+    return taken(natives)
 
 
 def drawn(number: int) -> tuple[Any, ...]:

@@ -24,6 +24,7 @@ from streamer.infer.engine import Deadline
 from streamer.infer.ort import OrtCpuEngine
 from streamer.infer.reference import ReferenceEngine
 from streamer.metrics import Metrics
+from tests.kernels.stand_ins import failing_driver, fake_nvcc
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated
 from tests.streamer.gpu.test_choosing import queued
 from tests.streamer.gpu.test_super_resolution import numbered
@@ -122,12 +123,7 @@ def test_a_driver_from_before_cuda_12_is_told(tmp_path: Path) -> None:
 def test_a_device_that_somebody_has_to_make_ready_is_told(
     tmp_path: Path, name: str, told: str
 ) -> None:
-    source, library = tmp_path / "busy.c", tmp_path / "libbusy.so"
-    source.write_text(
-        f"int cuInit(unsigned flags) {{ return 46 + !!flags; }}\n"
-        f'int cuGetErrorName(int status, const char **name) {{ *name = "{name}"; return !status; }}\n'
-    )
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
+    library = failing_driver(tmp_path / "libbusy.so", status=46, name=name)
 
     def door(metrics: Metrics) -> Gpu:
         with ours():
@@ -140,10 +136,7 @@ def test_a_toolkit_where_it_is_usually_put_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its installer leaves ``PATH`` as it was."""
-    nvcc = tmp_path / "bin" / "nvcc"
-    nvcc.parent.mkdir()
-    nvcc.write_text("#!/bin/sh\n[ $1 = --version ] && echo 'Build cuda_13' || echo sm_90\n")
-    nvcc.chmod(0o755)
+    nvcc = fake_nvcc(tmp_path / "bin")
     monkeypatch.setattr(compiling, "USUAL", tmp_path)
     monkeypatch.setattr(compiling, "_installed_nvcc", lambda: None)
     found = compiling.find_toolchain({"PATH": ""})

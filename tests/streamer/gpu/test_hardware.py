@@ -32,12 +32,13 @@ from streamer.gpu.door import Gpu
 from streamer.gpu.hardware import Intake, open_decoder
 from streamer.gpu.pictures import DeviceFrame, DevicePlanes, is_same, on_device
 from streamer.gpu.super_resolution import DeviceSuperResolution
-from streamer.media import Color, VideoInfo
+from streamer.media import VideoInfo
 from streamer.metrics import Metrics
 from tests.kernels.conftest import why_no_device
 from tests.kernels.pictures import noise
 from tests.streamer.gpu.emulated import ILLEGAL_ADDRESS, Emulated, RealDoor
 from tests.streamer.gpu.engines import QueuedEngine
+from tests.streamer.gpu.packets import taken, video
 from tests.streamer.models import shipped
 from tests.streamer.pictures import frame_of
 
@@ -169,18 +170,6 @@ def test_arrays_that_are_elsewhere_or_no_picture_are_refused() -> None:
             picture_of([flat, other], Layout.NV12)
 
 
-def video(codec: str, **more: Any) -> VideoInfo:
-    return VideoInfo(
-        codec=codec,
-        width=320,
-        height=192,
-        fps=Fraction(30),
-        time_base=Fraction(1, 30),
-        color=Color.untagged(192),
-        **more,
-    )
-
-
 @pytest.mark.skipif(why_no_device() is None, reason="there is a device")
 @pytest.mark.parametrize("codec", ["h264", "vp8", "hevc"])
 def test_without_libavs_device_the_reason_is_an_error(emulated: Emulated, codec: str) -> None:
@@ -229,17 +218,7 @@ def coded(
         native.pts = number
         natives += encoder.encode(native)
     natives += encoder.encode(None)
-    return [
-        Packet(
-            payload=bytes(native),
-            pts=native.pts,
-            dts=native.dts,
-            time_base=Fraction(1, 30),
-            arrived_ns=native.pts,
-            is_keyframe=native.is_keyframe,
-        )
-        for native in natives
-    ]
+    return taken(natives)
 
 
 class Decoding:

@@ -15,6 +15,7 @@ from streamer.infer import device
 from streamer.infer.device import DriverStream, has_device
 from tests.kernels.conftest import why_no_device
 from tests.kernels.host_build import HOST
+from tests.kernels.stand_ins import failing_driver
 
 SOURCE = HOST / "cuda.cpp"
 
@@ -122,12 +123,7 @@ def test_copies_graphs_and_memory_are_asked_of_the_driver_in_the_right_way(tmp_p
 def test_a_driver_that_is_there_and_fails_is_told(
     status: int, name: str, level: str, tmp_path: Path
 ) -> None:
-    source, library = tmp_path / "failing.cpp", tmp_path / "libcuda.so.1"
-    source.write_text(
-        f'extern "C" int cuInit(unsigned) {{ return {status}; }}\n'
-        f'extern "C" int cuGetErrorName(int, const char** name) {{ *name = "{name}"; return 0; }}\n'
-    )
-    subprocess.run(["g++", "-shared", "-fPIC", "-o", library, source], check=True, timeout=60)
+    failing_driver(tmp_path / "libcuda.so.1", status=status, name=name)
     program = """
 import logging
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
